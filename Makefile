@@ -1,0 +1,43 @@
+# make demo [EXPERT=human]   the whole loop on the embedded data set
+# make test                  the test suite          make check   ruff and mypy
+# make experiments           seeds of the demo's scenario; hours
+# All of them set up .venv first; PYTHON names another interpreter than python3.
+
+PYTHON ?= python3
+EXPERT ?= simulated
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: demo test check experiments
+
+demo: .venv/installed
+	python -m pipeline.demo --expert $(EXPERT)
+
+test: check .venv/browser
+	python -m pytest
+
+check: .venv/installed-dev
+	ruff check .
+	ruff format --check .
+	mypy
+
+experiments: .venv/installed
+	python -m pipeline.experiments
+
+.venv/bin/pip:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "error: Python 3.10 or newer is needed; set PYTHON=...")'
+	$(PYTHON) -m venv .venv
+
+# Versions are those that CI tested, so that tomorrow's release of a dependency breaks nothing here.
+.venv/installed: .venv/bin/pip pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+# The browser tests drive Debian's chromium; elsewhere they use a chromium that is on the PATH.
+.venv/browser: .venv/installed-dev
+	command -v chromium || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+	touch $@

@@ -1,0 +1,295 @@
+"""What we do at Label Studio: find or create the project, push by key, pull everything.
+
+Nothing on a server keeps tasks unique, so the key in a task's data does: what is there is
+listed, what is missing is posted, and after any error everything is listed again.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from xml.etree import ElementTree
+
+from labelstudio.records import AnnotationError, Answer, Manifest, Query
+from labelstudio.tasks import MODEL_VERSION, picture, tasks
+from labelstudio.transport import ATTEMPTS, Connection, Unreachable, pause_s
+
+INTERFACE = (Path(__file__).parent / "config.xml").read_text(encoding="utf-8")
+INSTRUCTIONS = (Path(__file__).parent / "instructions.html").read_text(encoding="utf-8")
+
+TITLE_LENGTH = range(3, 51)  # Label Studio's own limits
+BATCH = 100  # Label Studio takes at most 100 files in one request
+# How long a request whose client is gone may still be under way on the server.
+SETTLE_S = 5.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project on the server; ``url`` is the page where experts start."""
+
+    id: int
+    title: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """One query as it lies on the server; predictions and annotations are the server's own JSON."""
+
+    id: int
+    key: str
+    image_id: str
+    predictions: list[dict[str, Any]]
+    annotations: list[dict[str, Any]]
+
+    def prediction(self) -> dict[str, Any]:
+        """What experts start from: the latest prediction of ours."""
+        ours = [p for p in self.predictions if p["model_version"] == MODEL_VERSION]
+        if not ours:
+            raise AnnotationError(f"task {self.id} has lost its regions; delete it in Label Studio")
+        return max(ours, key=lambda prediction: int(prediction["id"]))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many queries were asked, how many have an answer, and how many each expert answered."""
+
+    asked: int
+    answered: int
+    per_expert: dict[str, int]
+
+
+class LabelStudio:
+    """One Label Studio, as one account sees it. No message ever contains the API key."""
+
+    def __init__(self, url: str, api_key: str) -> None:
+        self._server = Connection(url, api_key)
+        self._emails: dict[int | None, str] = {}
+
+    @property
+    def url(self) -> str:
+        """Where the server is, without a slash at the end."""
+        return self._server.url
+
+    def check(self) -> str:
+        """The account's e-mail; raises AnnotationError if the server or the API key is wrong."""
+        return str(self._server.get("api/current-user/whoami")["email"])
+
+    # --- projects ---
+
+    def ensure_project(self, title: str) -> Project:
+        """The project with exactly this title, created if there is none.
+
+        A project of that title with another labelling interface is somebody else's: it is
+        left as it is, and AnnotationError raised.
+        """
+        if len(title) not in TITLE_LENGTH:
+            raise AnnotationError(
+                f"{title!r} has {len(title)} characters, and Label Studio takes titles of "
+                f"{TITLE_LENGTH.start} to {TITLE_LENGTH.stop - 1}; rename the scenario"
+            )
+        found = self._find_project(title)
+        if found is None:
+            try:
+                self._server.post("api/projects", json=_new_project(title))
+            except Unreachable:
+                # It may have been created all the same: look again before anybody posts again.
+                time.sleep(SETTLE_S)
+            found = self._find_project(title)
+        if found is None:
+            raise Unreachable(f"{self.url} did not create the project {title!r}; run this again")
+        if _canonical(found["label_config"]) != _canonical(INTERFACE):
+            raise AnnotationError(
+                f"the project {title!r} at {self.url}/projects/{found['id']} has another labelling interface "
+                "than ours; rename it there and run this again, and a new one will be created"
+            )
+        return Project(found["id"], title, f"{self.url}/projects/{found['id']}/data?labeling=1")
+
+    def _find_project(self, title: str) -> dict[str, Any] | None:
+        # The server's filter ignores case and takes parts of titles.
+        rows = self._server.pages(
+            "api/projects", rows="results", total="count", title=title, include="id,title,label_config"
+        )
+        exact = [row for row in rows if row["title"] == title]
+        if len(exact) > 1:
+            raise AnnotationError(
+                f"{len(exact)} projects at {self.url} are titled {title!r}; rename all but one of them"
+            )
+        return exact[0] if exact else None
+
+    # --- push ---
+
+    def push(self, project: Project, manifest: Manifest, folder: Path) -> int:
+        """Make sure that every query of the manifest is a task; returns how many were missing.
+
+        ``folder`` is where the manifest's picture paths start. Can be killed anywhere and
+        run again: no task is created twice, none is left out.
+        """
+        wanted = manifest.keys()
+        missing = self._missing(project, wanted)
+        added = len(missing)
+        failures = 0
+        while missing:
+            try:
+                self._post_missing(project, manifest, missing, folder)
+            except Unreachable:
+                failures += 1
+                if failures == ATTEMPTS:
+                    raise
+                time.sleep(pause_s(failures))
+                missing = self._missing(project, wanted)
+            else:
+                if missing := self._missing(project, wanted):
+                    # Posting again what was accepted would be the way to duplicates.
+                    raise AnnotationError(
+                        f"{self.url} accepted the tasks of {project.title!r}, but does not list "
+                        f"{len(missing)} of them; look at the project there, then run this again"
+                    )
+        return added
+
+    def _missing(self, project: Project, wanted: dict[str, Query]) -> dict[str, Query]:
+        present = {task.key for task in self.tasks(project, wanted)}
+        return {key: query for key, query in wanted.items() if key not in present}
+
+    def _post_missing(self, project: Project, manifest: Manifest, missing: dict[str, Query], folder: Path) -> None:
+        """Upload the pictures that are not there yet, then create the tasks."""
+        uploads = self._uploads(project)
+        if missing.keys() & uploads.keys():
+            # A push was cut off after its uploads; its tasks may be about to appear.
+            time.sleep(SETTLE_S)
+            missing = self._missing(project, missing)
+        new = [(key, query) for key, query in missing.items() if key not in uploads]
+        for some in _batches(new):
+            files = {key: (key + Path(query.image).suffix, picture(query, folder)) for key, query in some}
+            self._import(project, params={"commit_to_project": "false"}, files=files)
+        if new:
+            uploads = self._uploads(project)
+        if lost := [key for key in missing if key not in uploads]:
+            raise Unreachable(f"{self.url} lost {len(lost)} of the uploaded pictures; run this again")
+
+        asked = Manifest(manifest.scenario, manifest.round, tuple(missing.values()))
+        posts = tasks(asked, lambda query: uploads[query.key(manifest.scenario)])
+        _validate(posts)
+        for batch in _batches(posts):
+            self._import(project, json=batch)
+
+    def _import(self, project: Project, **content: Any) -> None:
+        self._server.post(f"api/projects/{project.id}/import", **content)
+
+    def _uploads(self, project: Project) -> dict[str, str]:
+        """URLs of the pictures that this account uploaded to the project, by their query's key."""
+        rows = self._server.get(f"api/projects/{project.id}/file-uploads", all="true")
+        # Label Studio keeps "<key>.png" as "upload/<project>/<8 random digits>-<key>.png".
+        names = {row["file"]: row["file"].rsplit("/", 1)[-1].partition("-")[2] for row in rows}
+        return {name.partition(".")[0]: f"{self._server.path}/data/{file}" for file, name in names.items()}
+
+    # --- pull ---
+
+    def pull(self, project: Project, keys: Iterable[str]) -> list[Answer]:
+        """Every expert's every submitted annotation on these queries, skipped ones too, kept raw."""
+        return [
+            Answer(
+                key=task.key,
+                image_id=task.image_id,
+                expert=self._email(annotation["completed_by"]),
+                annotation_id=annotation["id"],
+                created_at=annotation["created_at"],
+                updated_at=annotation["updated_at"],
+                lead_time=annotation["lead_time"],
+                skipped=annotation["was_cancelled"],
+                parent_prediction=annotation["parent_prediction"],
+                result=annotation["result"],
+            )
+            for task in self.tasks(project, keys)
+            for annotation in task.annotations
+        ]
+
+    def progress(self, project: Project, keys: Iterable[str]) -> Progress:
+        """How far these queries are answered; a skipped query is not answered."""
+        asked = set(keys)
+        answers = {(a.key, a.expert) for a in self.pull(project, asked) if not a.skipped}
+        experts = [expert for _, expert in answers]
+        per_expert = {expert: experts.count(expert) for expert in sorted(set(experts))}
+        return Progress(len(asked), len({key for key, _ in answers}), per_expert)
+
+    def tasks(self, project: Project, keys: Iterable[str]) -> list[Task]:
+        """The tasks of these queries, by id; all of them, or AnnotationError."""
+        wanted = set(keys)
+        rows = self._server.pages(
+            "api/tasks", rows="tasks", total="total", project=project.id, fields="all", resolve_uri="false"
+        )
+        return [_task(row) for row in rows if row["data"].get("key") in wanted]
+
+    def _email(self, completed_by: int | dict[str, Any] | None) -> str:
+        """Whose annotation it is; Label Studio says it by number, or with the whole account."""
+        if isinstance(completed_by, dict):
+            return str(completed_by["email"])
+        if completed_by not in self._emails:
+            self._emails = {user["id"]: user["email"] for user in self._server.get("api/users")}
+        return self._emails.get(completed_by, f"deleted-account-{completed_by}")
+
+    # --- answering ---
+
+    def annotate(self, task: Task, expert: str, result: list[dict[str, Any]], lead_time: float) -> None:
+        """Submit the answer of this account (its e-mail: ``expert``), as the labelling page does.
+
+        ``lead_time`` in seconds. The server keeps ``unique_id`` unique: an expert's answer
+        to a task cannot arrive twice, however often it is submitted.
+        """
+        body = {
+            "result": result,
+            "lead_time": lead_time,
+            "parent_prediction": task.prediction()["id"],
+            "unique_id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{expert} {task.id} {task.key}")),
+        }
+        self._server.post(f"api/tasks/{task.id}/annotations/", is_there=409, json=body)
+
+
+def _task(row: dict[str, Any]) -> Task:
+    data = row["data"]
+    return Task(row["id"], data["key"], data["image_id"], row["predictions"], row["annotations"])
+
+
+def _new_project(title: str) -> dict[str, Any]:
+    return {
+        "title": title,
+        "label_config": INTERFACE,
+        "expert_instruction": INSTRUCTIONS,
+        "show_instruction": True,
+        # Pre-filling needs both of these, and the model version can only be set now.
+        "show_collab_predictions": True,
+        "model_version": MODEL_VERSION,
+        "sampling": "Uncertainty sampling",
+        "show_skip_button": True,
+        "enable_empty_annotation": True,
+    }
+
+
+def _validate(posts: list[dict[str, Any]]) -> None:
+    """Raise AnnotationError unless Label Studio could show all these regions."""
+    from label_studio_sdk.label_interface.interface import LabelInterface  # takes a second: only to post
+
+    interface = LabelInterface(INTERFACE)
+    for post in posts:
+        for prediction in post["predictions"]:
+            if errors := interface.validate_prediction(prediction, return_errors=True):
+                raise AnnotationError(f"image {post['data']['image_id']} cannot be shown: {errors[0]}")
+
+
+def _canonical(interface: str) -> str:
+    """The same text for the same interface, however its XML is laid out."""
+    try:
+        return ElementTree.canonicalize(interface, strip_text=True)
+    except ElementTree.ParseError:
+        return interface
+
+
+def _batches(items: list[T]) -> Iterator[list[T]]:
+    for start in range(0, len(items), BATCH):
+        yield items[start : start + BATCH]

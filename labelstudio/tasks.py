@@ -1,0 +1,81 @@
+"""Queries as Label Studio's tasks: what an expert sees, and where the answer belongs.
+
+Imports no SDK, since ``query-export`` writes tasks without ever talking to a server. The
+same manifest gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import mimetypes
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from labelstudio.records import AnnotationError, Manifest, Query
+from labelstudio.regions import to_result
+
+# One constant: Label Studio pre-fills only the predictions of the project's own version.
+MODEL_VERSION = "lookaway"
+
+
+def tasks(manifest: Manifest, image_url: Callable[[Query], str]) -> list[dict[str, Any]]:
+    """One task per query, in the manifest's order; ``image_url`` says where its picture is."""
+    return [
+        {
+            "data": {
+                "image": image_url(query),
+                "key": key,
+                "image_id": query.image_id,
+                "scenario": manifest.scenario,
+                "round": manifest.round,
+                "label": query.label,
+                "prediction": query.prediction,
+                "probabilities": _readable(query.probabilities),
+                "uncertainty": round(query.entropy, 4),
+            },
+            "predictions": [
+                {
+                    "model_version": MODEL_VERSION,
+                    # "Uncertainty sampling" serves the lowest score first.
+                    "score": min(max(1 - query.entropy, 0.0), 1.0),
+                    "result": to_result(query),
+                }
+            ],
+        }
+        for key, query in manifest.keys().items()
+    ]
+
+
+def write_tasks(manifest: Manifest, folder: Path, path: Path) -> None:
+    """Write ``tasks.json`` with the pictures inside, to be imported into any Label Studio by hand.
+
+    ``folder`` is where the manifest's picture paths start.
+    """
+    text = json.dumps(tasks(manifest, lambda query: _data_uri(query, folder)), indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def picture(query: Query, folder: Path) -> bytes:
+    """The query's picture, checked against its digest: no answer may end up on another image."""
+    path = folder / query.image
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise AnnotationError(f"cannot read {path} ({error.strerror}); run `dvc repro` to write it again") from error
+    if hashlib.sha256(content).hexdigest() != query.digest:
+        raise AnnotationError(f"{path} is not the picture that was asked about; run `dvc repro` to write it again")
+    return content
+
+
+def _data_uri(query: Query, folder: Path) -> str:
+    kind = mimetypes.guess_type(query.image)[0] or "application/octet-stream"
+    return f"data:{kind};base64,{base64.b64encode(picture(query, folder)).decode('ascii')}"
+
+
+def _readable(probabilities: dict[str, float]) -> str:
+    """The three likeliest classes, as in "8: 61% · 3: 22% · 5: 9%"."""
+    likeliest = sorted(probabilities.items(), key=lambda item: (-item[1], item[0]))[:3]
+    return " · ".join(f"{name}: {probability:.0%}" for name, probability in likeliest)

@@ -1,0 +1,1 @@
+"""Train a classifier while experts watch what it looks at: the DVC stages and their library."""

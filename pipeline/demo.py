@@ -1,0 +1,70 @@
+"""The demo: the whole loop on the embedded data set, and what came out of it.
+
+Starts a local Label Studio unless one is configured, runs `dvc repro`, stops what it started. Everything
+it does can be done by hand: `python -m labelstudio.server start`, `dvc --wait-for-lock repro`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from labelstudio import server
+from labelstudio.records import AnnotationError
+from pipeline.config import REPORT, load
+from pipeline.errors import PipelineError
+
+PARAMS = Path("params.yaml")
+
+
+def main(expert: str) -> None:
+    """Run everything that is out of date with this kind of expert, and say what it means."""
+    choose_expert(expert)
+    config = load(PARAMS)
+    ours = server.status() is None
+    try:
+        url, *_ = server.connect()
+        if expert == "human":
+            print(f"\nExperts answer in Label Studio at {url}; log in with:")
+            subprocess.run([sys.executable, "-m", "labelstudio.server", "login"], check=True)
+            print("Interrupt whenever you like: the same command goes on from there.\n")
+        done = subprocess.run(["dvc", "--wait-for-lock", "repro"], check=False)
+    finally:
+        if ours:
+            server.stop()
+    if done.returncode:
+        sys.exit(done.returncode)
+    print(f"\n{(REPORT / 'table.md').read_text(encoding='utf-8')}")
+    for scenario in config.hitl.scenarios:
+        print(f"What was asked:      runs/{scenario}/{config.hitl.rounds[0].n}/images/")
+        print(f"What each arm sees:  report/explanations/{scenario}.png")
+        print(f"How training went:   report/curves/{scenario}.png")
+    print("MLflow:              .venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db")
+    print("Label Studio:        .venv/bin/python -m labelstudio.server start   (then `… login`, and `… stop`)")
+
+
+def choose_expert(expert: str) -> None:
+    """Set `annotate.expert` in params.yaml, if it is another one; comments and order stay."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 120
+    document = yaml.load(PARAMS)
+    if document["annotate"]["expert"] != expert:
+        document["annotate"]["expert"] = expert
+        yaml.dump(document, PARAMS)
+        print(f"params.yaml: annotate.expert is now {expert}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--expert", choices=["simulated", "human"], default="simulated")
+    try:
+        main(parser.parse_args().expert)
+    except (AnnotationError, PipelineError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted: nothing is lost; run the same command to go on")

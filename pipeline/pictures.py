@@ -1,0 +1,106 @@
+"""Pictures for people: what was asked and marked, what the network looks at, how arms went."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from labelstudio.records import Manifest
+from pipeline import masks
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+SHOWN, MARKED = "#f5a623", "#d0021b"
+COLUMNS = 5
+
+
+def queries(manifest: Manifest, folder: Path, entries: list[masks.Entry]) -> Figure:
+    """A round's queries with their proposals; what the experts disregarded is crossed out."""
+    marked = {entry.image_id: entry.mask for entry in entries if entry.round == manifest.round}
+    rows = -(-len(manifest.queries) // COLUMNS)
+    figure, axes = plt.subplots(rows, COLUMNS, figsize=(2.2 * COLUMNS, 2.5 * rows), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, query in zip(axes.flat, manifest.queries, strict=False):
+        axis.imshow(plt.imread(folder / query.image))
+        axis.set_title(f"{query.label}, read as {query.prediction}\nentropy {query.entropy:.2f}", fontsize=8)
+        mask = marked.get(query.image_id)
+        for p in query.proposals:
+            away = mask is not None and bool(mask[p.y : p.y + p.height, p.x : p.x + p.width].all())
+            box = Rectangle((p.x - 0.5, p.y - 0.5), p.width, p.height, fill=False, lw=1.2)
+            box.set(edgecolor=MARKED if away else SHOWN, hatch="xx" if away else "")
+            axis.add_patch(box)
+    figure.suptitle(
+        f"{manifest.scenario}, round {manifest.round}: shown (orange), to be disregarded (red)", fontsize=10
+    )
+    return _tight(figure)
+
+
+def explanations(
+    pixels: NDArray[np.uint8], titles: list[str], saliency: dict[str, tuple[NDArray[np.floating], list[str]]]
+) -> Figure:
+    """Probe images (B, S, S, 3), a row each; by arm, saliency (B, S, S) and what the arm read."""
+    figure, axes = plt.subplots(
+        len(pixels), 1 + len(saliency), figsize=(2.2 * (1 + len(saliency)), 2.4 * len(pixels)), squeeze=False
+    )
+    for row, image in enumerate(pixels):
+        axes[row, 0].imshow(image)
+        axes[row, 0].set_title(titles[row], fontsize=8)
+        for column, (arm, (maps, readings)) in enumerate(saliency.items(), start=1):
+            limit = np.abs(maps[row]).max() or 1.0
+            axes[row, column].imshow(image.mean(axis=2), cmap="gray", alpha=0.4)
+            axes[row, column].imshow(maps[row], cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.8)
+            axes[row, column].set_title(f"{arm}: {readings[row]}", fontsize=8)
+    for axis in axes.flat:
+        axis.axis("off")
+    return _tight(figure)
+
+
+def curves(histories: dict[str, pd.DataFrame], title: str) -> Figure:
+    """Accuracy and loss of each arm over the epochs, a panel a split; dotted lines begin a round."""
+    columns = next(iter(histories.values())).columns
+    splits = [column.removesuffix("_accuracy") for column in columns if column.endswith("_accuracy")]
+    figure, axes = plt.subplots(2, len(splits), figsize=(3.4 * len(splits), 5.2), squeeze=False, sharex=True)
+    for column, split in enumerate(splits):
+        for row, metric in enumerate(("accuracy", "loss")):
+            axis = axes[row, column]
+            for arm, history in histories.items():
+                axis.plot(history["epoch"], history[f"{split}_{metric}"], label=arm, lw=1.4)
+                for epoch in history["epoch"][history["step"] != history["step"].shift()].iloc[1:]:
+                    axis.axvline(epoch - 0.5, color="0.85", lw=0.6, ls=":", zorder=0)
+            axis.set_title(f"{split} {metric}", fontsize=9)
+            axis.tick_params(labelsize=8)
+    axes[0, 0].legend(fontsize=8)
+    for axis in axes[1]:
+        axis.set_xlabel("epoch", fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    return _tight(figure)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG without a date or a version in it, and let go of the figure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=90, metadata={"Software": None})
+    plt.close(figure)
+
+
+def as_image(figure: Figure) -> Image.Image:
+    """The figure as a picture in memory; the figure is let go of."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=90)
+    plt.close(figure)
+    return Image.open(buffer)
+
+
+def _tight(figure: Figure) -> Figure:
+    figure.tight_layout()
+    return figure

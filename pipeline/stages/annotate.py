@@ -1,0 +1,98 @@
+"""annotate: put a round's queries before the experts, wait, and bring every answer home.
+
+What is missing in Label Studio is pushed here, not by query-export: a stage that DVC skips has
+no side effects. Whatever happens on the way, running it again goes on from where it was.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from labelstudio import ledger, server
+from labelstudio.client import LabelStudio, Project
+from labelstudio.experts import SimulatedExpert
+from labelstudio.records import AnnotationError, Answer, Manifest, write_answers
+from labelstudio.waiting import wait
+from pipeline.config import Config, load, prepared_dir, step_dir
+from pipeline.datasets import prepared
+from pipeline.stages import run
+
+LEDGERS = Path("answers")  # not an output: DVC deletes a stage's outputs before it runs it again
+WAIT = "ANNOTATE_WAIT_S"  # not a param: a param would make DVC forget the answers
+
+
+def main(scenario: str, round: str) -> None:
+    """Write answers.json: every expert's answers to this round's queries, as submitted."""
+    config = load()
+    folder = step_dir(scenario, round)
+    manifest = Manifest.read(folder / "queries.json")
+    title = project_title(scenario, config)
+    archive = LEDGERS / f"{title.replace(', ', '_').replace(' ', '-')}.jsonl"
+
+    known = ledger.recall(archive, manifest.keys())
+    url, api_key, expert_key = server.connect()
+    client = LabelStudio(url, api_key)
+    client.check()
+    project = client.ensure_project(title)
+    open_queries = [q for key, q in manifest.keys().items() if not any(a.key == key and not a.skipped for a in known)]
+    unanswered = replace(manifest, queries=tuple(open_queries))
+    if known:
+        print(
+            f"{len(manifest.queries) - len(open_queries)} of {len(manifest.queries)} queries have been answered before"
+        )
+    client.push(project, unanswered, folder)
+    if config.annotate.expert == "simulated":
+        simulate(LabelStudio(url, _expert_key(url, expert_key)), project, unanswered, config)
+    wait(client, project, unanswered.keys(), limit_s=_limit())
+
+    pulled = client.pull(project, manifest.keys())
+    ledger.record(archive, pulled)
+    answers = merge(known, pulled)
+    write_answers(folder / "answers.json", answers)
+    print(f"{scenario}, round {round}: {len(answers)} answers to {len(manifest.queries)} queries from {project.url}")
+
+
+def project_title(scenario: str, config: Config) -> str:
+    """One project for each scenario, seed and kind of expert: a person never meets a machine's answers."""
+    simulated = ", simulated" if config.annotate.expert == "simulated" else ""
+    return f"{scenario}, seed {config.seed}{simulated}"
+
+
+def merge(known: list[Answer], pulled: list[Answer]) -> list[Answer]:
+    """The server's word on each query that it has answers to, and the archive's on the others."""
+    there = {answer.key for answer in pulled}
+    before = {(a.key, a.expert, a.annotation_id): a for a in known}
+    for answer in pulled:
+        old = before.get((answer.key, answer.expert, answer.annotation_id))
+        if old is not None and old.result != answer.result:
+            print(f"{answer.expert} has changed the answer on {answer.image_id}; the new one counts")
+    return pulled + [answer for answer in known if answer.key not in there]
+
+
+def simulate(client: LabelStudio, project: Project, manifest: Manifest, config: Config) -> None:
+    """Let the simulated expert answer, through the same interface and as a user of its own."""
+    data = prepared.read(prepared_dir(config.scenario(manifest.scenario).dataset))
+    SimulatedExpert(client, data.evidence, config.annotate.evidence_share).answer(project, manifest.keys())
+
+
+def _expert_key(url: str, expert_key: str | None) -> str:
+    if expert_key is None:
+        raise AnnotationError(
+            f"the simulated expert needs an account of its own at {url}: set LABEL_STUDIO_EXPERT_API_KEY to that "
+            "account's API key, or `annotate.expert: human` in params.yaml"
+        )
+    return expert_key
+
+
+def _limit() -> float | None:
+    text = os.environ.get(WAIT)
+    try:
+        return None if not text else float(text)
+    except ValueError:
+        raise AnnotationError(f"{WAIT} must be a number of seconds, not {text!r}") from None
+
+
+if __name__ == "__main__":
+    run(main, "scenario", "round")

@@ -1,0 +1,21 @@
+"""backbone: fetch pretrained weights from their one source, so that all later stages read a file."""
+
+from __future__ import annotations
+
+from pipeline import model
+from pipeline.config import ConfigError, backbone_file, load
+from pipeline.stages import run
+
+
+def main(backbone: str) -> None:
+    """Write the weights of one backbone of params.yaml."""
+    config = load()
+    if backbone not in config.backbones:
+        raise ConfigError(f"params.yaml has no backbone {backbone!r}; it has {', '.join(config.backbones)}")
+    settings = config.backbones[backbone]
+    model.write(model.pretrained(backbone, settings, config.seed), backbone_file(backbone))
+    print(f"{backbone}: {settings.architecture} from `{settings.weights}` in {backbone_file(backbone)}")
+
+
+if __name__ == "__main__":
+    run(main, "backbone")

@@ -1,0 +1,45 @@
+"""baseline: choose a scenario's images and train without feedback; every arm starts from here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from pipeline import masks, model, subset, tracking, training
+from pipeline.config import load, prepared_dir, step_dir, subset_file
+from pipeline.datasets import prepared
+from pipeline.stages import run
+
+
+def main(scenario: str) -> None:
+    """Write subset.csv and the start: state, history, and no masks yet."""
+    config = load()
+    settings = config.scenario(scenario)
+    data = prepared.read(prepared_dir(settings.dataset))
+    chosen = subset.choose(data, settings.fraction, config.seed)
+    images = subset.by_split(data, chosen)
+    print(f"{scenario}: {len(images['train'].ids)} training images")
+
+    torch.manual_seed(config.seed)
+    state = training.begin(model.build(model.read(Path(settings.init)), data.classes), settings.train)
+    history = training.train(
+        state,
+        images,
+        settings.train,
+        config.seed,
+        settings.train.baseline_epochs,
+        "start",
+        freeze_batchnorm=False,
+    )
+
+    folder = step_dir(scenario, "start")
+    subset.write(subset_file(scenario), chosen, data)
+    masks.write(folder / "masks.npz", [], data.images.shape[1])
+    history.to_csv(folder / "history.csv", index=False)
+    training.save(state, folder / "state.pt")
+    tracking.publish(config, scenario, "baseline")
+
+
+if __name__ == "__main__":
+    run(main, "scenario")

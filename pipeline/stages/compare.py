@@ -1,0 +1,50 @@
+"""compare: all scenarios side by side: the table, the figures for DVC, and MLflow's page rebuilt."""
+
+from __future__ import annotations
+
+import json
+
+from labelstudio.records import read_answers
+from pipeline import report, subset, tracking
+from pipeline.config import REPORT, Config, ConfigError, load, prepared_dir, scores_file, step_dir, subset_file
+from pipeline.datasets import prepared
+from pipeline.stages import run
+
+
+def main() -> None:
+    """Write report/metrics.json and report/table.md, and put both and every run into MLflow."""
+    config = load()
+    scenarios = config.hitl.scenarios
+    metrics = {scenario: _metrics(scenario) for scenario in scenarios}
+    table = report.table(metrics, {scenario: _size(config, scenario) for scenario in scenarios})
+    words = [report.meaning(name, by_arm, _answers(config, name)) for name, by_arm in metrics.items()]
+    REPORT.mkdir(exist_ok=True)
+    (REPORT / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    text = table + "\n" + "\n\n".join(words) + "\n"
+    (REPORT / "table.md").write_text(text, encoding="utf-8")
+    tracking.publish_all(config, note=text)
+    print(text)
+
+
+def _metrics(scenario: str) -> dict[str, dict[str, float]]:
+    path = scores_file(scenario)
+    try:
+        found: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {path} ({error}); run `dvc repro` to write it again") from error
+
+
+def _size(config: Config, scenario: str) -> str:
+    data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
+    chosen = subset.read(subset_file(scenario), data)
+    return f"{int((chosen['split'] == 'train').sum())}, {len(data.classes)}"
+
+
+def _answers(config: Config, scenario: str) -> int:
+    found = [read_answers(step_dir(scenario, entry.n) / "answers.json") for entry in config.hitl.rounds]
+    return sum(not answer.skipped for answers in found for answer in answers)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,105 @@
+"""query-export: which images the model is least sure of, and what it looked at on them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from labelstudio.records import Manifest, Query
+from labelstudio.tasks import write_tasks
+from pipeline import masks, sampling, subset, training
+from pipeline.config import ConfigError, load, prepared_dir, step_dir, subset_file
+from pipeline.datasets import prepared
+from pipeline.explain import explain
+from pipeline.proposals import grid
+from pipeline.stages import run
+from pipeline.training import Images, State
+
+EXPLAINED_AT_ONCE = 16  # images
+
+
+def main(scenario: str, round: str, after: str, queries: str) -> None:
+    """Write queries.json, the pictures, and a tasks.json for importing by hand."""
+    config = load()
+    settings = config.scenario(scenario)
+    data = prepared.read(prepared_dir(settings.dataset))
+    pool = subset.images(data, subset.read(subset_file(scenario), data), "train")
+    if int(queries) > len(pool.ids):
+        raise ConfigError(
+            f"round {round} asks {queries} queries, but {scenario} has only {len(pool.ids)} training images; "
+            "lower `queries` of that round under `hitl.rounds` in params.yaml"
+        )
+    state = training.restore(step_dir(scenario, after) / "state.pt", settings.train)
+    asked = masks.asked(masks.read(step_dir(scenario, after) / "masks.npz"))
+
+    folder = step_dir(scenario, round)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    found = choose(state, pool, asked, int(queries), settings.query.cell, settings.query.proposals, folder)
+    manifest = Manifest(scenario, round, tuple(found))
+    manifest.write(folder / "queries.json")
+    write_tasks(manifest, folder, folder / "tasks.json")
+    print(f"{scenario}, round {round}: {len(found)} of {len(pool.ids)} images to ask about, in {folder}")
+    if len(found) < int(queries):
+        print(f"{int(queries) - len(found)} fewer than wanted: on all others, experts have seen every such cell")
+
+
+def choose(
+    state: State,
+    pool: Images,
+    asked: dict[str, NDArray[np.bool_]],
+    count: int,
+    cell: int,
+    proposals: int,
+    folder: Path,
+) -> list[Query]:
+    """Up to ``count`` queries, most uncertain first, none with a cell that experts have judged before."""
+    logits = training.logits(state, pool.pixels)
+    uncertainty = sampling.entropy(logits)
+    order = sampling.top(uncertainty, len(pool.ids))
+    found: list[Query] = []
+    for start in range(0, len(order), EXPLAINED_AT_ONCE):
+        some = order[start : start + EXPLAINED_AT_ONCE]
+        saliency = explain(state, pool.pixels[some], logits[some].argmax(dim=1))
+        for position, heat in zip(some, saliency, strict=True):
+            image_id = pool.ids[position]
+            regions = grid(heat, cell, proposals, asked.get(image_id))
+            if not regions:
+                continue
+            image = f"images/{image_id}.png"
+            png = _png(pool.pixels[position])
+            (folder / image).write_bytes(png)
+            probabilities = torch.softmax(logits[position].double(), dim=0)
+            classes = state.model.classes
+            found.append(
+                Query(
+                    image_id=image_id,
+                    image=image,
+                    digest=hashlib.sha256(png).hexdigest(),
+                    width=pool.pixels.shape[2],
+                    height=pool.pixels.shape[1],
+                    label=classes[int(pool.labels[position])],
+                    prediction=classes[int(probabilities.argmax())],
+                    probabilities={c: round(float(p), 4) for c, p in zip(classes, probabilities, strict=True)},
+                    entropy=round(float(uncertainty[position]), 4),
+                    proposals=regions,
+                )
+            )
+            if len(found) == count:
+                return found
+    return found
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    run(main, "scenario", "round", "after", "queries")

@@ -1,0 +1,246 @@
+"""Training as every arm does it: epochs of CE on augmented images, plus the penalty where masks are.
+
+Order and augmentation of an epoch follow from (seed, epoch) alone, so all arms of a scenario see the
+same batches, and no random state needs to be stored: a state is weights, optimizer and epoch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from rich.progress import track
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.optim.swa_utils import update_bn
+from torchvision.transforms import v2
+
+from pipeline import model as networks
+from pipeline.config import Augment, Penalty, Train
+from pipeline.errors import PipelineError
+from pipeline.metrics import classification
+from pipeline.model import Classifier
+from pipeline.penalty import assert_alive, batchnorm_in_eval, penalty
+
+SCORING_BATCH = 64
+
+
+class DivergedError(PipelineError):
+    """The loss is no longer a number."""
+
+
+@dataclass
+class Images:
+    """Some images of a prepared data set: ``pixels`` (N, S, S, 3) uint8, ``labels`` (N,) class numbers."""
+
+    ids: list[str]
+    pixels: NDArray[np.uint8]
+    labels: Tensor
+
+
+@dataclass
+class State:
+    """A network in training after ``epoch`` epochs, on the accelerator's device."""
+
+    accelerator: Accelerator
+    model: Classifier
+    optimizer: torch.optim.Optimizer
+    epoch: int = 0
+
+
+def begin(model: Classifier, settings: Train) -> State:
+    """A fresh Adam (the paper's optimizer) around a network."""
+    torch.use_deterministic_algorithms(True)
+    accelerator = Accelerator()
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    return State(accelerator, *accelerator.prepare(model, optimizer))
+
+
+def save(state: State, path: Path) -> None:
+    """Store the state; the same state is the same bytes."""
+    model = state.accelerator.unwrap_model(state.model)
+    networks.write(
+        {
+            "architecture": model.architecture,
+            "classes": model.classes,
+            "weights": {key: value.cpu() for key, value in model.network.state_dict().items()},
+            "optimizer": state.optimizer.state_dict(),
+            "epoch": state.epoch,
+        },
+        path,
+    )
+
+
+def restore(path: Path, settings: Train) -> State:
+    """The state that ``save`` stored, ready to train on; raises ConfigError if it is missing or damaged."""
+    stored = networks.read(path)
+    state = begin(networks.build(stored, stored["classes"]), settings)
+    state.optimizer.load_state_dict(stored["optimizer"])
+    state.epoch = stored["epoch"]
+    return state
+
+
+def train_epoch(
+    state: State,
+    images: Images,
+    settings: Train,
+    seed: int,
+    *,
+    freeze_batchnorm: bool,
+    masks: dict[str, NDArray[np.bool_]] | None = None,
+    penalised: Penalty | None = None,
+) -> dict[str, float]:
+    """One epoch; the state's network and epoch move on.
+
+    A step minimises (1/B) sum_i [CE_i + lambda P_i] over its batch of B images, with P_i = 0 where
+    an image has no mask: an image's pull on the weights depends neither on the batch size nor on
+    how many images of its batch carry a mask. CE sees the augmented image, P the original one; each
+    has its own backward pass. Returns means over images: ``train_loss`` (CE, nats), ``penalty``
+    (unweighted, over masked images), and ``masked_fraction`` of the images.
+    Raises DivergedError, and DeadPenaltyError at the epoch's first masked step.
+    """
+    model, optimizer, accelerator = state.model, state.optimizer, state.accelerator
+    masks = masks if masks and penalised and penalised.weight > 0 else {}
+    ce_sum, penalty_sum, masked_count = 0.0, 0.0, 0
+    model.train()
+    with _seeded(seed, state.epoch), batchnorm_in_eval(model) if freeze_batchnorm else nullcontext():
+        batches = _batches(len(images.ids), settings.batch_size)
+        quiet = not sys.stdout.isatty()  # a log gets a line an epoch, not a bar
+        for batch in track(batches, f"epoch {state.epoch + 1}", transient=True, disable=quiet):
+            x = as_input(state, _augmented(images.pixels[batch], settings.augment))
+            ce = cross_entropy(model(x), images.labels[batch].to(accelerator.device))
+            optimizer.zero_grad()
+            accelerator.backward(ce)
+            masked = [i for i in batch if images.ids[i] in masks]
+            if masked and penalised:
+                w = torch.from_numpy(np.stack([masks[images.ids[i]] for i in masked]))
+                originals = as_input(state, as_tensor(images.pixels[masked]))
+                terms = penalty(model, originals, w.to(originals), penalised.form, penalised.output)
+                if masked_count == 0:
+                    assert_alive(model, terms.sum())
+                accelerator.backward(penalised.weight * terms.sum() / len(batch))
+                penalty_sum += float(terms.detach().sum())
+                masked_count += len(masked)
+            optimizer.step()
+            ce_sum += float(ce.detach()) * len(batch)
+            if not np.isfinite(ce_sum + penalty_sum):
+                raise DivergedError(
+                    f"epoch {state.epoch + 1}: the loss is {ce_sum} and the penalty {penalty_sum}; "
+                    "lower `penalty.weight` or `train.learning_rate` in params.yaml"
+                )
+    state.epoch += 1
+    return {
+        "train_loss": ce_sum / len(images.ids),
+        "penalty": penalty_sum / max(masked_count, 1),
+        "masked_fraction": masked_count / len(images.ids),
+    }
+
+
+def train(
+    state: State,
+    data: dict[str, Images],
+    settings: Train,
+    seed: int,
+    epochs: int,
+    step: str,
+    *,
+    freeze_batchnorm: bool,
+    masks: dict[str, NDArray[np.bool_]] | None = None,
+    penalised: Penalty | None = None,
+) -> pd.DataFrame:
+    """Some epochs on ``data["train"]``, each followed by a reading of every other split.
+
+    Returns the history, one row an epoch: ``step`` (what the epoch belongs to: ``start``, a round,
+    an arm), ``epoch``, what ``train_epoch`` returns, and ``<split>_<metric>`` for each split. Where
+    BatchNorm is to be frozen later on, its statistics are settled after each epoch.
+    """
+    rows = []
+    for _ in range(epochs):
+        row: dict[str, Any] = {"step": step, "epoch": state.epoch + 1}
+        row |= train_epoch(
+            state, data["train"], settings, seed,
+            freeze_batchnorm=freeze_batchnorm, masks=masks, penalised=penalised,
+        )  # fmt: skip
+        if settings.freeze_batchnorm and not freeze_batchnorm:
+            settle_batchnorm(state, data["train"])
+        for split, images in data.items():
+            if split != "train":
+                scores = classification(logits(state, images.pixels), images.labels)
+                row |= {f"{split}_{name}": value for name, value in scores}
+        rows.append(row)
+        print(
+            f"{step}: epoch {state.epoch}, train loss {row['train_loss']:.3f}, "
+            f"val loss {row['val_loss']:.3f}, val accuracy {row['val_accuracy']:.1%}",
+            flush=True,
+        )
+    return pd.DataFrame(rows)
+
+
+def settle_batchnorm(state: State, images: Images) -> None:
+    """Set BatchNorm's statistics to plain averages over the un-augmented images.
+
+    Running averages lag behind weights that move fast. Frozen as they are after a few epochs,
+    they cost the network most of what it has learnt.
+    """
+    starts = range(0, len(images.ids), SCORING_BATCH)
+    batches = (as_input(state, as_tensor(images.pixels[start : start + SCORING_BATCH])) for start in starts)
+    update_bn(batches, state.model)
+
+
+def logits(state: State, pixels: NDArray[np.uint8]) -> Tensor:
+    """Logits (N, C) of (N, S, S, 3) un-augmented images in eval mode, on the CPU."""
+    state.model.eval()
+    with torch.inference_mode():
+        starts = range(0, len(pixels), SCORING_BATCH)
+        batches = (as_tensor(pixels[start : start + SCORING_BATCH]) for start in starts)
+        return torch.cat([state.model(as_input(state, batch)).float().cpu() for batch in batches])
+
+
+def as_tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    """(B, S, S, 3) uint8 → (B, 3, S, S) float in 0..1."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 255
+
+
+def as_input(state: State, images: Tensor) -> Tensor:
+    """(B, 3, S, S) float in 0..1 → the network's normalised input, on its device."""
+    model = state.accelerator.unwrap_model(state.model)
+    moved = images.to(state.accelerator.device, memory_format=torch.channels_last)
+    return model.normalise(moved)
+
+
+def _batches(count: int, size: int) -> list[list[int]]:
+    order = torch.randperm(count).tolist()
+    return [order[start : start + size] for start in range(0, count, size)]
+
+
+def _augmented(pixels: NDArray[np.uint8], settings: Augment) -> Tensor:
+    """The paper's four augmentations, drawn anew for each image: (B, S, S, 3) → (B, 3, S, S) in 0..1."""
+    size = pixels.shape[1]
+    steps: list[Any] = []
+    if settings.flip:
+        steps += [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()]
+    if settings.rotate_degrees:
+        steps.append(v2.RandomRotation(settings.rotate_degrees, v2.InterpolationMode.BILINEAR))
+    if settings.crop:
+        scale = ((1 - settings.crop) ** 2, 1.0)
+        steps.append(v2.RandomResizedCrop(size, scale=scale, ratio=(1.0, 1.0), antialias=True))
+    if settings.brightness:
+        steps.append(v2.ColorJitter(brightness=settings.brightness))
+    draw = v2.Compose(steps) if steps else v2.Identity()
+    return torch.stack([draw(image) for image in as_tensor(pixels)])
+
+
+@contextmanager
+def _seeded(seed: int, epoch: int) -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed * 100_003 + epoch)  # a prime apart: no two (seed, epoch) pairs meet
+        yield

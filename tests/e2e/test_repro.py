@@ -1,0 +1,278 @@
+"""The whole loop, `dvc repro`, against a real Label Studio, with tiny settings."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from labelstudio.client import LabelStudio
+
+pytestmark = pytest.mark.labelstudio
+ROOT = Path(__file__).parents[2]
+SCENARIO = "decoy-digits-10pct"
+
+
+def tiny(params):
+    """The shipped params, made small: 48 pixels, random weights, two rounds of four queries."""
+    params["datasets"]["decoy-digits"]["size"] = 48
+    params["backbones"]["efficientnet-lite0"]["weights"] = "random"
+    settings = next(iter(params["scenarios"].values()))
+    settings |= {"fraction": 0.1, "query": {"strategy": "entropy", "cell": 6, "proposals": 6}}
+    settings["train"] |= {"baseline_epochs": 1}
+    params["scenarios"] = {SCENARIO: settings}
+    rounds = [("00", "start", 1), ("01", "00", 1)]
+    params["hitl"] = {
+        "scenarios": [SCENARIO],
+        "last": "01",
+        "rounds": [{"n": n, "after": after, "queries": 4, "epochs": e} for n, after, e in rounds],
+    }
+    params["control"]["arms"][1]["replays"] = "01/masks.npz"
+    return params
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A clone of the project's files in a folder of its own, as a user would have it."""
+    folder = tmp_path_factory.mktemp("project")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    for name in listed:
+        if name.split("/")[0] in ("pipeline", "labelstudio", ".dvc") or name in (
+            "dvc.yaml",
+            "params.yaml",
+            ".dvcignore",
+        ):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(tiny(yaml.safe_load(path.read_text())), sort_keys=False))
+    for command in (["git", "init", "-q"], ["git", "add", "."], ["git", *AUTHOR, "commit", "-qm", "start"]):
+        subprocess.run(command, cwd=folder, check=True)
+    return folder
+
+
+AUTHOR = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+
+
+@pytest.fixture(scope="module")
+def environment(real_label_studio):
+    settings = {
+        "LABEL_STUDIO_URL": real_label_studio.url,
+        "LABEL_STUDIO_API_KEY": real_label_studio.api_key,
+        "LABEL_STUDIO_EXPERT_API_KEY": real_label_studio.expert_api_key,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        # An installed copy of the project, or the folder that pytest runs in, must not be imported instead.
+        "PYTHONPATH": "",
+    }
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("LABEL_STUDIO", "MLFLOW", "DVC"))}
+    return {**kept, **settings}
+
+
+def repro(project, environment, *arguments, check=True):
+    done = subprocess.run(
+        ["dvc", "--wait-for-lock", "repro", *arguments],
+        cwd=project, env=environment, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    output = done.stdout + done.stderr
+    assert not check or done.returncode == 0, output
+    return output
+
+
+def ran(output):
+    return re.findall(r"Running stage '([^']+)'", output)
+
+
+@pytest.fixture(scope="module")
+def finished(project, environment):
+    """The output of the first, whole run."""
+    return repro(project, environment)
+
+
+def answers(project):
+    return [json.loads((project / "runs" / SCENARIO / n / "answers.json").read_text()) for n in ("00", "01")]
+
+
+def tasks_on_server(project, environment):
+    """The key of each task in the scenario's project that asks one of these rounds' queries."""
+    client = LabelStudio(environment["LABEL_STUDIO_URL"], environment["LABEL_STUDIO_API_KEY"])
+    manifests = [json.loads((project / "runs" / SCENARIO / n / "queries.json").read_text()) for n in ("00", "01")]
+    keys = {query["key"] for manifest in manifests for query in manifest["queries"]}
+    return [task.key for task in client.tasks(client.ensure_project(f"{SCENARIO}, seed 0, simulated"), keys)]
+
+
+def test_everything_ran_and_is_compared(project, finished):
+    stages = ran(finished)
+    assert len(stages) == len(set(stages)) == 3 + 3 * 2 + 2 + 1 + 1
+    metrics = json.loads((project / "report" / "metrics.json").read_text())[SCENARIO]
+    assert list(metrics) == ["baseline", "automated", "random-mask", "hitl"]
+    for arm in metrics.values():
+        assert 0 <= arm["test-shifted_accuracy"] <= 1
+        assert arm["min_loss"] > 0
+    table = (project / "report" / "table.md").read_text()
+    assert table.count(f"| {SCENARIO} (130, 10) |") == 4
+    assert "8 answers from experts" in table
+    for picture in ("curves", "explanations"):
+        assert (project / "report" / picture / f"{SCENARIO}.png").stat().st_size > 10_000
+
+
+def test_the_expert_answered_every_query_once_as_itself(project, finished, environment, real_label_studio):
+    for round_answers, n in zip(answers(project), ("00", "01"), strict=True):
+        queries = json.loads((project / "runs" / SCENARIO / n / "queries.json").read_text())["queries"]
+        assert sorted(a["key"] for a in round_answers) == sorted(q["key"] for q in queries)
+        assert {a["expert"] for a in round_answers} == {real_label_studio.expert["email"]}
+    keys = tasks_on_server(project, environment)
+    assert len(keys) == len(set(keys)) == 8
+
+
+def test_the_second_run_does_nothing(project, finished, environment):
+    output = repro(project, environment)
+    assert ran(output) == []
+    assert "Data and pipelines are up to date" in output
+
+
+def test_dvc_has_something_to_say(project, finished, environment):
+    def dvc(*arguments):
+        done = subprocess.run(["dvc", *arguments], cwd=project, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert f"{SCENARIO}.hitl.test_accuracy" in dvc("metrics", "show")
+    assert "report/plots" in dvc("plots", "show", "-o", "report/plots")
+    page = (project / "report" / "plots" / "index.html").read_text()
+    assert f"{SCENARIO}.png" in page
+
+
+def test_mlflow_has_one_run_an_arm_and_can_be_rebuilt(project, finished, environment):
+    code = """
+import json, mlflow, numpy as np
+mlflow.set_tracking_uri("sqlite:///mlflow.db")
+client = mlflow.MlflowClient()
+experiment = client.get_experiment_by_name("lookaway")
+runs = {run.data.tags["arm"]: run for run in client.search_runs([experiment.experiment_id])}
+hitl = runs["hitl"]
+history = client.get_metric_history(hitl.info.run_id, "val_accuracy")
+model = mlflow.pyfunc.load_model(f"runs:/{hitl.info.run_id}/model")
+probabilities = model.predict(np.zeros((2, 48, 48, 3), np.uint8))
+print(json.dumps({
+    "runs": len(client.search_runs([experiment.experiment_id])), "arms": sorted(runs),
+    "steps": [metric.step for metric in history], "metrics": sorted(hitl.data.metrics),
+    "params": hitl.data.params, "note": experiment.tags["mlflow.note.content"],
+    "commit": hitl.data.tags["mlflow.source.git.commit"],
+    "pictures": len(client.list_artifacts(hitl.info.run_id, "images")),
+    "explanations": len(client.list_artifacts(hitl.info.run_id, "explanations")),
+    "sums": np.asarray(probabilities).sum(axis=1).tolist(), "signature": str(model.metadata.signature),
+}))
+"""
+
+    def look():
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=project, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    seen = look()
+    assert seen["arms"] == ["automated", "baseline", "hitl", "random-mask"]
+    assert seen["runs"] == 4
+    assert seen["steps"] == [1, 2, 3]
+    assert {"train_loss", "penalty", "masked_fraction", "val_loss", "final_min_loss"} <= set(seen["metrics"])
+    assert seen["params"]["penalty.form"] == "share"
+    assert SCENARIO in seen["note"]
+    assert re.fullmatch("[0-9a-f]{40}", seen["commit"])
+    assert seen["pictures"] >= 2  # one a round
+    assert seen["explanations"] == 1
+    assert seen["sums"] == pytest.approx([1.0, 1.0], abs=1e-4)
+    assert "uint8" in seen["signature"]
+
+    (project / "mlflow.db").unlink()
+    repro(project, environment, "--force", "--single-item", "compare")
+    repro(project, environment, "--force", "--single-item", "compare")
+    again = look()
+    assert {key: again[key] for key in ("runs", "arms", "steps", "metrics", "note")} == {
+        key: seen[key] for key in ("runs", "arms", "steps", "metrics", "note")
+    }
+
+
+@pytest.mark.parametrize(("stage", "sign"), [("annotate", "answers.json"), ("hitl-train", "state.pt")])
+def test_killed_in_the_middle_it_ends_in_the_same_report(project, finished, environment, stage, sign):
+    report = (project / "report" / "metrics.json").read_bytes()
+    before = [(a["key"], a["annotation_id"], a["result"]) for some in answers(project) for a in some]
+    process = subprocess.Popen(
+        ["dvc", "--wait-for-lock", "repro", "--force", "--single-item", f"{stage}@{SCENARIO}-round1"],
+        cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    output = project / "runs" / SCENARIO / "01" / sign
+    while output.exists() and process.poll() is None:
+        time.sleep(0.01)  # DVC removes a stage's outputs right before it runs it
+    time.sleep(1.5)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not output.exists(), "killed too late to show anything"
+    repro(project, environment)
+    assert (project / "report" / "metrics.json").read_bytes() == report
+    after = [(a["key"], a["annotation_id"], a["result"]) for some in answers(project) for a in some]
+    assert after == before
+    keys = tasks_on_server(project, environment)
+    assert len(keys) == len(set(keys)) == 8
+
+
+def test_changing_one_rounds_queries_reruns_only_what_follows(project, finished, environment):
+    path = project / "params.yaml"
+    original = path.read_text()
+    params = yaml.safe_load(original)
+    params["hitl"]["rounds"][1]["queries"] = 5
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    before = answers(project)[0]
+    stages = ran(repro(project, environment))
+    assert not [name for name in stages if name.startswith(("prepare", "backbone", "baseline")) or "round0" in name]
+    assert {f"{name}@{SCENARIO}-round1" for name in ("query-export", "annotate", "hitl-train")} <= set(stages)
+    assert answers(project)[0] == before
+    assert len(answers(project)[1]) == 5
+    assert len(tasks_on_server(project, environment)) == 9  # the four that were answered are not asked again
+    path.write_text(original)
+
+
+MISTAKES = {
+    "a misspelt setting": (lambda p: p["scenarios"][SCENARIO]["train"].update(epoch=3), "unknown setting"),
+    "more queries than images": (lambda p: p["hitl"]["rounds"][0].update(queries=9999), "asks 9999 queries, but"),
+    "an empty class": (lambda p: p["scenarios"][SCENARIO].update(fraction=0.001), "leaves no training image"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_bad_params_end_with_a_message(project, finished, environment, mistake):
+    make, says = MISTAKES[mistake]
+    path = project / "params.yaml"
+    original = path.read_text()
+    params = yaml.safe_load(original)
+    make(params)
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    try:
+        output = repro(project, environment, check=False)
+    finally:
+        path.write_text(original)
+    assert "error: " in output
+    assert says in output
+    assert "Traceback" not in output
+
+
+def test_a_server_that_is_not_there_is_named(project, finished, environment):
+    output = repro(
+        project, {**environment, "LABEL_STUDIO_URL": "http://127.0.0.1:9"},
+        "--force", "--single-item", f"annotate@{SCENARIO}-round0", check=False,
+    )  # fmt: skip
+    assert "error: " in output
+    assert "http://127.0.0.1:9" in output
+    assert "Traceback" not in output
+    assert environment["LABEL_STUDIO_API_KEY"] not in output

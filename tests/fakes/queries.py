@@ -1,0 +1,42 @@
+"""Small questions to ask in tests."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from labelstudio.records import Manifest, Proposal, Query
+
+SIDE, CELL = 96, 12  # pixels
+
+
+def manifest(folder: Path, count: int, round: str = "00", first: int = 0) -> Manifest:
+    """``count`` different pictures, written to ``folder``; proposals in cells (0,0), (3,4) and (7,7)."""
+    return Manifest("digits", round, tuple(_query(folder, first + n) for n in range(count)))
+
+
+def proposal(column: int, row: int) -> Proposal:
+    return Proposal(f"c{column}r{row}", column * CELL, row * CELL, CELL, CELL, 0.2)
+
+
+def _query(folder: Path, number: int) -> Query:
+    pixels = np.random.default_rng(number).integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    (folder / f"{number:03}.png").write_bytes(buffer.getvalue())
+    return Query(
+        image_id=f"image-{number:03}",
+        image=f"{number:03}.png",
+        digest=hashlib.sha256(buffer.getvalue()).hexdigest(),
+        width=SIDE,
+        height=SIDE,
+        label="8",
+        prediction="3",
+        probabilities={"1": 0.2, "3": 0.5, "8": 0.3},
+        entropy=max(0.9 - number / 100, 0.0),
+        proposals=(proposal(0, 0), proposal(3, 4), proposal(7, 7)),
+    )

@@ -1,0 +1,509 @@
+"""One suite for the fake and the real Label Studio; then faults, which only the fake can be told to have."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import httpx
+import numpy as np
+import pytest
+from fakes.label_studio import FakeLabelStudio, jwt
+from fakes.queries import CELL, SIDE, manifest
+
+from labelstudio import client, consensus, ledger, regions, transport, waiting
+from labelstudio.client import LabelStudio
+from labelstudio.experts import SimulatedExpert
+from labelstudio.records import AnnotationError, Proposal
+from labelstudio.tasks import write_tasks
+from labelstudio.transport import Unreachable
+
+ADMIN, EXPERT = "admin@localhost.local", "expert@localhost.local"
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """Small pages, so that every list has several; short waits."""
+    monkeypatch.setattr(transport, "PAGE_SIZE", 3)
+    monkeypatch.setattr(client, "BATCH", 4)
+    monkeypatch.setattr(client, "SETTLE_S", 0.25)
+    monkeypatch.setattr(client, "pause_s", lambda failures: 0.01)
+    monkeypatch.setattr(transport, "pause_s", lambda failures: 0.01)
+    monkeypatch.setattr("labelstudio.experts.pause_s", lambda failures: 0.01)
+
+
+@pytest.fixture
+def admin(label_studio):
+    return LabelStudio(label_studio.url, label_studio.api_key)
+
+
+@pytest.fixture
+def expert(label_studio):
+    return LabelStudio(label_studio.url, label_studio.expert_api_key)
+
+
+@pytest.fixture
+def project(admin, request):
+    """A project of the test's own, since the real server lives as long as the session."""
+    return admin.ensure_project(f"{request.node.originalname}"[:50])
+
+
+def rest(label_studio, *, key: str | None = None) -> httpx.Client:
+    """Raw access, for what a person or somebody else's program does."""
+    headers = {"Authorization": f"Token {key or label_studio.api_key}"}
+    return httpx.Client(base_url=label_studio.url, headers=headers)
+
+
+def keys_on(admin: LabelStudio, project: client.Project, wanted) -> list[str]:
+    return sorted(task.key for task in admin.tasks(project, wanted.keys()))
+
+
+def left_half(image_id: str) -> regions.Mask:
+    """Evidence in the left half: of the proposals, only the one in cell (7,7) is outside."""
+    mask = np.zeros((SIDE, SIDE), dtype=bool)
+    mask[:, : SIDE // 2] = True
+    return mask
+
+
+# --- projects ---
+
+
+def test_a_project_is_found_again_by_its_exact_title(admin):
+    titles = ["exact title", "exact title 2", "Exact Title", "an exact title"]
+    created = {title: admin.ensure_project(title).id for title in titles}
+    assert len(set(created.values())) == len(titles)
+    assert {title: admin.ensure_project(title).id for title in titles} == created
+
+
+def test_a_title_the_server_would_refuse_is_refused_before(admin):
+    with pytest.raises(AnnotationError, match="51 characters"):
+        admin.ensure_project("x" * 51)
+    assert admin.ensure_project("x" * 50).title == "x" * 50
+
+
+def test_somebody_elses_project_is_left_alone(label_studio, admin):
+    config = '<View><Image name="image" value="$image"/></View>'
+    theirs = rest(label_studio).post("/api/projects", json={"title": "somebody else's", "label_config": config}).json()
+    with pytest.raises(AnnotationError, match="another labelling interface"):
+        admin.ensure_project("somebody else's")
+    after = rest(label_studio).get(f"/api/projects/{theirs['id']}").json()
+    assert after["label_config"] == config
+
+
+def test_another_layout_of_the_same_interface_is_ours(label_studio, admin, project):
+    config = client.INTERFACE.replace("\n", "\n\n   ")
+    reply = rest(label_studio).patch(f"/api/projects/{project.id}", json={"label_config": config})
+    assert reply.is_success
+    assert admin.ensure_project(project.title) == project
+
+
+def test_two_projects_of_one_title_are_not_chosen_between(label_studio, admin, project):
+    body = {"title": project.title, "label_config": client.INTERFACE}
+    assert rest(label_studio).post("/api/projects", json=body).is_success
+    with pytest.raises(AnnotationError, match="2 projects"):
+        admin.ensure_project(project.title)
+
+
+# --- push ---
+
+
+def test_push_adds_what_is_missing_and_nothing_twice(admin, project, tmp_path):
+    some, all_ = manifest(tmp_path, 5), manifest(tmp_path, 11)
+    assert admin.push(project, some, tmp_path) == 5
+    assert admin.push(project, some, tmp_path) == 0
+    assert admin.push(project, all_, tmp_path) == 6
+    assert keys_on(admin, project, all_) == sorted(all_.keys())
+
+
+def test_a_task_shows_the_query_and_its_proposals(label_studio, admin, project, tmp_path):
+    asked = manifest(tmp_path, 1)
+    admin.push(project, asked, tmp_path)
+    (task,) = admin.tasks(project, asked.keys())
+    (row,) = rest(label_studio).get("/api/tasks", params={"project": project.id}).json()["tasks"]
+    picture = row["data"].pop("image")
+    assert row["data"] == {
+        "key": next(iter(asked.keys())),
+        "image_id": "image-000",
+        "scenario": "digits",
+        "round": "00",
+        "label": "8",
+        "prediction": "3",
+        "probabilities": "3: 50% · 8: 30% · 1: 20%",
+        "uncertainty": 0.9,
+    }
+    assert picture.startswith("/data/upload/")
+    assert task.prediction()["result"] == regions.to_result(asked.queries[0])
+    assert task.prediction()["score"] == pytest.approx(0.1)
+
+
+def test_the_expert_sees_the_picture_and_a_stranger_does_not(label_studio, admin, project, tmp_path):
+    admin.push(project, manifest(tmp_path, 1), tmp_path)
+    (row,) = rest(label_studio).get("/api/tasks", params={"project": project.id}).json()["tasks"]
+    reply = rest(label_studio, key=label_studio.expert_api_key).get(row["data"]["image"])
+    assert reply.content == (tmp_path / "000.png").read_bytes()
+    assert httpx.get(label_studio.url + row["data"]["image"]).status_code == 401
+
+
+def test_a_deleted_task_is_asked_again_under_its_recurring_id(label_studio, admin, project, tmp_path):
+    asked = manifest(tmp_path, 3)
+    admin.push(project, asked, tmp_path)
+    last = max(admin.tasks(project, asked.keys()), key=lambda task: task.id)
+    assert rest(label_studio).delete(f"/api/tasks/{last.id}/").status_code == 204
+    assert admin.push(project, asked, tmp_path) == 1
+    again = max(admin.tasks(project, asked.keys()), key=lambda task: task.id)
+    assert (again.id, again.key, again.annotations) == (last.id, last.key, [])
+
+
+def test_a_picture_that_changed_is_not_pushed(admin, project, tmp_path):
+    asked = manifest(tmp_path, 2)
+    (tmp_path / "001.png").write_bytes((tmp_path / "000.png").read_bytes())
+    with pytest.raises(AnnotationError, match="not the picture that was asked about"):
+        admin.push(project, asked, tmp_path)
+    assert keys_on(admin, project, asked) == []
+
+
+def test_regions_that_could_not_be_shown_are_not_pushed(admin, project, tmp_path):
+    asked = manifest(tmp_path, 1)
+    outside = dataclasses.replace(asked.queries[0], proposals=(Proposal("p", 90, 0, 200, 12, 0.1),))
+    asked = dataclasses.replace(asked, queries=(outside,))
+    with pytest.raises(AnnotationError, match="image-000"):
+        admin.push(project, asked, tmp_path)
+    assert keys_on(admin, project, asked) == []
+
+
+@pytest.mark.labelstudio
+def test_tasks_json_can_be_imported_by_hand(real_label_studio, tmp_path):
+    admin = LabelStudio(real_label_studio.url, real_label_studio.api_key)
+    project, asked = admin.ensure_project("imported by hand"), manifest(tmp_path, 3)
+    write_tasks(asked, tmp_path, tmp_path / "tasks.json")
+    files = {"file": ("tasks.json", (tmp_path / "tasks.json").read_bytes())}
+    assert rest(real_label_studio).post(f"/api/projects/{project.id}/import", files=files).is_success
+    assert admin.push(project, asked, tmp_path) == 0
+    shown = {task.key: task.prediction()["result"] for task in admin.tasks(project, asked.keys())}
+    assert shown == {key: regions.to_result(query) for key, query in asked.keys().items()}
+
+
+# --- pull ---
+
+
+def test_pull_brings_every_experts_every_answer(label_studio, admin, project, tmp_path):
+    asked = manifest(tmp_path, 4)
+    admin.push(project, asked, tmp_path)
+    tasks = admin.tasks(project, asked.keys())
+    by_admin, by_expert = rest(label_studio), rest(label_studio, key=label_studio.expert_api_key)
+    region = regions.relabelled(tasks[0].prediction()["result"][0], regions.DISREGARD)
+    for http, task, body in [
+        (by_admin, tasks[0], {"result": [region], "lead_time": 3.25}),
+        (by_expert, tasks[0], {"result": [], "lead_time": 1.5}),  # empty: nothing to disregard
+        (by_expert, tasks[1], {"result": [region], "was_cancelled": True}),  # skipped
+        (by_expert, tasks[3], {"result": [region], "parent_prediction": tasks[3].prediction()["id"]}),
+    ]:
+        assert http.post(f"/api/tasks/{task.id}/annotations/", json=body).status_code == 201
+    answers = {(a.image_id, a.expert): a for a in admin.pull(project, asked.keys())}
+    assert set(answers) == {
+        ("image-000", ADMIN),
+        ("image-000", EXPERT),
+        ("image-001", EXPERT),
+        ("image-003", EXPERT),
+    }
+    assert answers["image-000", ADMIN].result == [region]
+    assert answers["image-000", ADMIN].lead_time == 3.25
+    assert (answers["image-000", EXPERT].result, answers["image-000", EXPERT].skipped) == ([], False)
+    assert answers["image-001", EXPERT].skipped
+    assert answers["image-003", EXPERT].parent_prediction == tasks[3].prediction()["id"]
+    assert all(a.key == asked.queries[int(a.image_id[-3:])].key("digits") for a in answers.values())
+
+    progress = admin.progress(project, asked.keys())
+    assert progress == client.Progress(asked=4, answered=2, per_expert={ADMIN: 1, EXPERT: 2})
+
+
+def test_pull_and_progress_keep_to_the_queries_asked_about(admin, expert, project, tmp_path):
+    first, second = manifest(tmp_path, 3), manifest(tmp_path, 4, round="01", first=3)
+    admin.push(project, first, tmp_path)
+    admin.push(project, second, tmp_path)
+    SimulatedExpert(expert, left_half).answer(project, first.keys())
+    assert len(admin.pull(project, first.keys())) == 3
+    assert admin.pull(project, second.keys()) == []
+    assert admin.progress(project, second.keys()) == client.Progress(4, 0, {})
+
+
+def test_an_edited_answer_is_a_new_version_of_it(label_studio, admin, expert, project, tmp_path):
+    asked = manifest(tmp_path, 1)
+    admin.push(project, asked, tmp_path)
+    SimulatedExpert(expert, left_half).answer(project, asked.keys())
+    path = tmp_path / "ledger.jsonl"
+    (before,) = ledger.record(path, admin.pull(project, asked.keys()))
+    reply = rest(label_studio).patch(f"/api/annotations/{before.annotation_id}/", json={"result": []})
+    assert reply.is_success
+    (after,) = ledger.record(path, admin.pull(project, asked.keys()))
+    assert (after.annotation_id, after.result) == (before.annotation_id, [])
+    assert ledger.record(path, admin.pull(project, asked.keys())) == []
+    assert ledger.recall(path, asked.keys()) == [after]
+
+
+@pytest.mark.parametrize("form", ["int", "dict"])
+def test_an_expert_is_known_by_number_or_by_account(fake, tmp_path, form):
+    fake.completed_by = form
+    admin, expert = LabelStudio(fake.url, fake.api_key), LabelStudio(fake.url, fake.expert_api_key)
+    project, asked = admin.ensure_project("digits"), manifest(tmp_path, 1)
+    admin.push(project, asked, tmp_path)
+    SimulatedExpert(expert, left_half).answer(project, asked.keys())
+    del fake.users[1]  # the administrator's account is deleted, the expert's is not
+    assert [answer.expert for answer in admin.pull(project, asked.keys())] == [EXPERT]
+
+
+# --- simulated experts ---
+
+
+def test_a_simulated_expert_marks_what_is_no_evidence(admin, expert, project, tmp_path):
+    asked = manifest(tmp_path, 5)
+    admin.push(project, asked, tmp_path)
+    simulated = SimulatedExpert(expert, left_half)
+    assert simulated.answer(project, asked.keys()) == 5
+    assert simulated.answer(project, asked.keys()) == 0
+    answers = admin.pull(project, asked.keys())
+    assert [answer.expert for answer in answers] == [EXPERT] * 5
+    cell = np.zeros((SIDE, SIDE), dtype=bool)
+    cell[7 * CELL :, 7 * CELL :] = True
+    for answer in answers:
+        assert answer.parent_prediction is not None
+        assert regions.marked(answer.result) == {"c7r7"}
+        np.testing.assert_array_equal(consensus.disregarded([answer], SIDE, SIDE), cell)
+
+
+def test_a_simulated_expert_asks_for_evidence_of_the_pictures_size(admin, expert, project, tmp_path):
+    asked = manifest(tmp_path, 1)
+    admin.push(project, asked, tmp_path)
+    with pytest.raises(AnnotationError, match="48×48"):
+        SimulatedExpert(expert, lambda _: np.ones((48, 48), dtype=bool)).answer(project, asked.keys())
+
+
+def test_a_query_that_was_skipped_is_still_unanswered(label_studio, admin, expert, project, tmp_path):
+    asked = manifest(tmp_path, 1)
+    admin.push(project, asked, tmp_path)
+    (task,) = admin.tasks(project, asked.keys())
+    http = rest(label_studio, key=label_studio.expert_api_key)
+    http.post(f"/api/tasks/{task.id}/annotations/", json={"result": [], "was_cancelled": True})
+    assert SimulatedExpert(expert, left_half).answer(project, asked.keys()) == 1
+    assert sorted(answer.skipped for answer in admin.pull(project, asked.keys())) == [False, True]
+
+
+def test_what_somebody_else_answered_is_still_for_the_simulated_expert(admin, expert, project, tmp_path):
+    asked = manifest(tmp_path, 1)
+    admin.push(project, asked, tmp_path)
+    SimulatedExpert(admin, left_half).answer(project, asked.keys())
+    assert SimulatedExpert(expert, left_half).answer(project, asked.keys()) == 1
+    assert {answer.expert for answer in admin.pull(project, asked.keys())} == {ADMIN, EXPERT}
+    assert admin.progress(project, asked.keys()) == client.Progress(1, 1, {ADMIN: 1, EXPERT: 1})
+
+
+def test_the_same_answer_submitted_twice_arrives_once(admin, expert, project, tmp_path):
+    asked = manifest(tmp_path, 1)
+    admin.push(project, asked, tmp_path)
+    (task,) = admin.tasks(project, asked.keys())
+    for _ in range(2):
+        expert.annotate(task, EXPERT, [], lead_time=1.0)
+    assert len(admin.pull(project, asked.keys())) == 1
+
+
+# --- keys and addresses ---
+
+
+def test_a_wrong_key_is_named_without_being_shown(label_studio):
+    key = "0123456789abcdef0123456789abcdef01234567"
+    with pytest.raises(AnnotationError, match="does not accept the API key") as caught:
+        LabelStudio(label_studio.url, key).check()
+    assert label_studio.url in str(caught.value)
+    assert key not in str(caught.value)
+
+
+def test_a_personal_access_token_works_as_well(label_studio, admin):
+    token = getattr(label_studio, "personal_access_token", None)
+    token = token or rest(label_studio).post("/api/token/").json()["token"]
+    assert LabelStudio(label_studio.url, token).check() == ADMIN
+    with pytest.raises(AnnotationError, match="does not accept the API key"):
+        LabelStudio(label_studio.url, token[:-4] + "AAAA").check()
+
+
+def test_an_expired_personal_access_token_is_refused():
+    with pytest.raises(AnnotationError, match="does not accept the API key"):
+        LabelStudio("http://localhost:8080", jwt("refresh", 1, lifetime_s=-60))
+
+
+def test_nobody_there():
+    with pytest.raises(Unreachable, match=r"http://127\.0\.0\.1:9 .*labelstudio\.server start"):
+        LabelStudio("http://127.0.0.1:9", "key").check()
+
+
+@pytest.mark.parametrize("url", ["localhost:8080", "8080", "ftp://localhost", ""])
+def test_what_is_no_url_is_said_to_be_none(url):
+    with pytest.raises(AnnotationError, match="not a Label Studio URL"):
+        LabelStudio(url, "key")
+
+
+# --- faults ---
+
+IMPORT = r"/import$"
+UPLOAD = r"/import\?commit_to_project=false"
+
+
+@pytest.fixture
+def faulty(fake, tmp_path):
+    """The fake, its client, an empty project, and eleven queries to ask (three batches)."""
+    admin = LabelStudio(fake.url, fake.api_key)
+    return fake, admin, admin.ensure_project("digits"), manifest(tmp_path, 11)
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("kind", ["reset", "html", "500", "503", "429", "late"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", UPLOAD), ("POST", IMPORT), ("GET", "/api/tasks"), ("GET", "/file-uploads")],
+)
+def test_whatever_goes_wrong_once_nothing_is_missing_or_twice(faulty, tmp_path, method, path, kind, after):
+    fake, admin, project, asked = faulty
+    fake.fail(method, path, kind, after=after and kind != "late")
+    admin.push(project, asked, tmp_path)
+    assert fake.faults[0].times == 0, "the fault never happened"
+    time.sleep(fake.late_s if kind == "late" else 0)
+    assert keys_on(admin, project, asked) == sorted(asked.keys())
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("path", [UPLOAD, IMPORT])
+def test_a_push_that_died_is_completed_by_the_next(faulty, tmp_path, path, after, monkeypatch):
+    fake, admin, project, asked = faulty
+    monkeypatch.setattr(client, "ATTEMPTS", 1)  # dies of the first fault, as if killed
+    fake.fail("POST", path, "reset", after=after, times=2)
+    for _ in range(2):
+        with pytest.raises(Unreachable):
+            admin.push(project, asked, tmp_path)
+    admin.push(project, asked, tmp_path)
+    assert keys_on(admin, project, asked) == sorted(asked.keys())
+
+
+def test_a_request_still_under_way_from_a_killed_push_is_waited_for(faulty, tmp_path, monkeypatch):
+    fake, admin, project, asked = faulty
+    fake.fail("POST", IMPORT, "late")
+    monkeypatch.setattr(client, "ATTEMPTS", 1)  # dies of the first fault, as if killed
+    with pytest.raises(Unreachable):
+        admin.push(project, asked, tmp_path)
+    admin.push(project, asked, tmp_path)
+    time.sleep(fake.late_s)
+    assert keys_on(admin, project, asked) == sorted(asked.keys())
+
+
+@pytest.mark.parametrize("kind", ["html", "404"])
+def test_a_404_in_the_middle_of_a_list_is_not_its_end(faulty, tmp_path, kind):
+    fake, admin, project, asked = faulty
+    admin.push(project, asked, tmp_path)
+    fake.fail("GET", "/api/tasks.*page=3", kind)
+    assert len(admin.tasks(project, asked.keys())) == 11
+    fake.fail("GET", "/api/tasks.*page=3", kind, times=100)
+    with pytest.raises(Unreachable):
+        admin.tasks(project, asked.keys())
+
+
+def test_a_server_that_stays_down_ends_the_push_with_a_reason(faulty, tmp_path):
+    fake, admin, project, asked = faulty
+    fake.fail("POST", IMPORT, "503", times=100)
+    with pytest.raises(Unreachable, match="503"):
+        admin.push(project, asked, tmp_path)
+    assert fake.tasks == {}
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_project_is_created_once(fake, after):
+    admin = LabelStudio(fake.url, fake.api_key)
+    fake.fail("POST", "/api/projects", "reset", after=after)
+    if after:
+        assert admin.ensure_project("digits").id == 1
+    else:
+        with pytest.raises(Unreachable, match="run this again"):
+            admin.ensure_project("digits")
+    admin.ensure_project("digits")
+    assert len(fake.projects) == 1
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("kind", ["reset", "500"])
+def test_an_answer_is_given_once_whatever_goes_wrong(faulty, tmp_path, kind, after):
+    fake, admin, project, asked = faulty
+    admin.push(project, asked, tmp_path)
+    fake.fail("POST", "/annotations", kind, after=after, times=2)
+    expert = SimulatedExpert(LabelStudio(fake.url, fake.expert_api_key), left_half)
+    assert expert.answer(project, asked.keys()) == 11
+    assert sorted(answer.key for answer in admin.pull(project, asked.keys())) == sorted(asked.keys())
+
+
+def test_an_error_reply_does_not_carry_the_key(faulty, tmp_path):
+    fake, admin, project, asked = faulty
+    fake.fail("GET", "/api/tasks", "400", times=100)
+    with pytest.raises(AnnotationError) as caught:
+        admin.tasks(project, asked.keys())
+    assert fake.api_key not in str(caught.value)
+
+
+def test_many_tasks_take_few_requests(fake, tmp_path, monkeypatch):
+    monkeypatch.undo()  # the real page and batch sizes
+    admin = LabelStudio(fake.url, fake.api_key)
+    project, asked = admin.ensure_project("digits"), manifest(tmp_path, 200)
+    fake.requests.clear()
+    admin.push(project, asked, tmp_path)
+    admin.pull(project, asked.keys())
+    assert len(fake.requests) <= 10
+
+
+# --- waiting ---
+
+
+def test_waiting_ends_when_everything_is_answered(faulty, tmp_path, capsys):
+    fake, admin, project, asked = faulty
+    admin.push(project, asked, tmp_path)
+    SimulatedExpert(LabelStudio(fake.url, fake.expert_api_key), left_half).answer(project, asked.keys())
+    waiting.wait(admin, project, asked.keys(), limit_s=None)
+
+
+def test_waiting_says_how_far_it_got_and_how_to_go_on(faulty, tmp_path, capsys):
+    fake, admin, project, asked = faulty
+    admin.push(project, asked, tmp_path)
+    expert = SimulatedExpert(LabelStudio(fake.url, fake.expert_api_key), left_half)
+    expert.answer(project, list(asked.keys())[:4])
+    with pytest.raises(AnnotationError, match=r"^4/11 answered .*http://.*/projects/1.*`dvc repro` again$"):
+        waiting.wait(admin, project, asked.keys(), limit_s=0.2, poll_s=0.05)
+
+
+def test_waiting_outlasts_a_server_that_is_away_for_a_while(faulty, tmp_path, capsys):
+    fake, admin, project, asked = faulty
+    admin.push(project, asked, tmp_path)
+    SimulatedExpert(LabelStudio(fake.url, fake.expert_api_key), left_half).answer(project, asked.keys())
+    fake.fail("GET", "/api/tasks", "503", times=2 * transport.ATTEMPTS)
+    waiting.wait(admin, project, asked.keys(), limit_s=30, poll_s=0.01)
+    assert fake.faults[0].times == 0
+    assert "503" in capsys.readouterr().err
+
+
+def test_waiting_does_not_hide_a_wrong_key(faulty):
+    fake, admin, project, asked = faulty
+    fake.keys.clear()
+    with pytest.raises(AnnotationError, match="does not accept the API key"):
+        waiting.wait(admin, project, asked.keys(), limit_s=None)
+
+
+def test_interrupted_waiting_says_that_nothing_is_lost(faulty, capsys, monkeypatch):
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    _, admin, project, asked = faulty
+    monkeypatch.setattr(waiting.time, "sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        waiting.wait(admin, project, asked.keys(), limit_s=None)
+    assert "no answer is lost" in capsys.readouterr().err
+
+
+def test_the_fake_keeps_running_while_it_is_wrong(fake: FakeLabelStudio):
+    """The faults are worth something only if the fake itself does not break."""
+    fake.fail("GET", "/api/users", "reset")
+    with pytest.raises(httpx.TransportError):
+        rest(fake).get("/api/users")
+    assert rest(fake).get("/api/users").status_code == 200

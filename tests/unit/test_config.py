@@ -1,0 +1,98 @@
+"""params.yaml: what is shipped is valid, and each mistake is named with its place."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import config
+from pipeline.config import ConfigError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def params():
+    return copy.deepcopy(yaml.safe_load((ROOT / "params.yaml").read_text()))
+
+
+def load(tmp_path, params):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(params))
+    return config.load(path)
+
+
+def scenario(params):
+    return next(iter(params["scenarios"].values()))
+
+
+def test_every_params_file_that_is_shipped_is_valid():
+    for path in [ROOT / "params.yaml", *ROOT.glob("params/*.yaml")]:
+        loaded = config.load(path)
+        assert set(loaded.hitl.scenarios) <= set(loaded.scenarios)
+
+
+MISTAKES = {
+    "unknown key": (
+        lambda p: scenario(p)["train"].update(epoch=3),
+        r"scenarios\..*train\.epoch: unknown setting",
+    ),
+    "unknown top-level key": (lambda p: p.update(sed=1), r"sed: unknown setting"),
+    "wrong type": (
+        lambda p: p.update(seed="zero"),
+        r"seed: Input should be a valid integer \(it is 'zero'\)",
+    ),
+    "missing": (lambda p: scenario(p).pop("fraction"), r"fraction: missing"),
+    "fraction": (
+        lambda p: scenario(p).update(fraction=1.5),
+        r"fraction: Input should be less than or equal to 1",
+    ),
+    "grid": (lambda p: scenario(p)["query"].update(cell=13), r"query\.cell: 13 does not divide .* pixels"),
+    "cells": (
+        lambda p: scenario(p)["query"].update(proposals=65),
+        r"query\.proposals: 65 of only 64 grid cells",
+    ),
+    "data set": (lambda p: scenario(p).update(dataset="digits"), r"no data set 'digits'"),
+    "scenario": (
+        lambda p: p["hitl"]["scenarios"].append("nowhere"),
+        r"hitl\.scenarios: no scenario 'nowhere'",
+    ),
+    "last": (lambda p: p["hitl"].update(last="07"), r"`last` must be the last round"),
+    "chain": (lambda p: p["hitl"]["rounds"][1].update(after="start"), r"must come after '00'"),
+    "no queries": (lambda p: p["hitl"]["rounds"][0].update(queries=0), r"queries: Input should be greater"),
+    "source": (lambda p: p["backbones"]["efficientnet-lite0"].update(weights="web"), r"weights: .*'package'"),
+    "file": (lambda p: p["backbones"]["efficientnet-lite0"].update(weights="file"), r"`file` goes with"),
+    "replays": (lambda p: p["control"]["arms"][1].update(replays="00/masks.npz"), r"replays '04/masks\.npz'"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_named_with_its_place(tmp_path, params, mistake):
+    make, says = MISTAKES[mistake]
+    load(tmp_path, params)  # valid before …
+    make(params)
+    with pytest.raises(ConfigError, match=says):
+        load(tmp_path, params)
+
+
+def test_every_mistake_is_named_at_once(tmp_path, params):
+    params["seed"] = -1
+    params["annotate"]["expert"] = "robot"
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, params)
+    assert "seed:" in str(caught.value)
+    assert "annotate.expert:" in str(caught.value)
+
+
+def test_a_file_that_is_not_there_or_not_yaml(tmp_path):
+    with pytest.raises(ConfigError, match="run from the project's root"):
+        config.load(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("a: [1")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        config.load(tmp_path / "params.yaml")
+
+
+def test_a_scenario_that_is_not_there(tmp_path, params):
+    with pytest.raises(ConfigError, match="no scenario 'x'; it has decoy-digits"):
+        load(tmp_path, params).scenario("x")

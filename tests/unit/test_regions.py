@@ -1,0 +1,191 @@
+"""Regions ↔ masks, to the pixel."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelstudio import regions
+from labelstudio.records import Proposal, Query
+
+
+def query(width: int, height: int, *proposals: Proposal) -> Query:
+    return Query("i", "i.png", "d", width, height, "8", "3", {"8": 1.0}, 0.5, proposals)
+
+
+def rectangle(x: float, y: float, width: float, height: float, rotation: float = 0, **more) -> dict:
+    value = {"x": x, "y": y, "width": width, "height": height, "rotation": rotation}
+    return region("rectangle", value, **more)
+
+
+def region(shape: str, value: dict, label: str = regions.DISREGARD, **more) -> dict:
+    kind = f"{shape}labels"
+    return {"id": "r", "type": kind, "value": {**value, kind: [label]}, **more}
+
+
+def box(width: int, height: int, x: int, y: int, across: int, down: int) -> np.ndarray:
+    mask = np.zeros((height, width), dtype=bool)
+    mask[y : y + down, x : x + across] = True
+    return mask
+
+
+@st.composite
+def boxes(draw):
+    """An image's size and a rectangle of whole pixels in it."""
+    width, height = draw(st.integers(1, 300)), draw(st.integers(1, 300))
+    x, y = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
+    return width, height, x, y, draw(st.integers(1, width - x)), draw(st.integers(1, height - y))
+
+
+@given(boxes())
+def test_a_proposal_comes_back_as_exactly_its_pixels(numbers):
+    width, height, *rectangle = numbers
+    (shown,) = regions.to_result(query(width, height, Proposal("p", *rectangle, 0.3)))
+    marked = regions.relabelled(shown, regions.DISREGARD)
+    mask, unused = regions.mask([marked], width, height)
+    np.testing.assert_array_equal(mask, box(*numbers))
+    assert unused == []
+    assert not regions.mask([shown], width, height)[0].any(), "what is not marked is not in the mask"
+    np.testing.assert_array_equal(regions.mask([shown], width, height, regions.LOOKS)[0], mask)
+
+
+@given(boxes(), st.floats(-1e-9, 1e-9))
+def test_rounding_in_the_browser_does_not_move_a_pixel(numbers, error):
+    width, height, x, y, across, down = numbers
+    percent = [100 * x / width, 100 * y / height, 100 * across / width, 100 * down / height]
+    mask, _ = regions.mask([rectangle(*(value + error for value in percent))], width, height)
+    np.testing.assert_array_equal(mask, box(*numbers))
+
+
+@given(boxes(), st.sampled_from([0, 90, 180, 270, 360, -90]))
+def test_quarter_turns_about_the_top_left_corner(numbers, angle):
+    width, height, x, y, across, down = numbers
+    # Where the corner must be so that the turned rectangle covers the box again.
+    corner = {0: (x, y), 90: (x + across, y), 180: (x + across, y + down), 270: (x, y + down)}[angle % 360]
+    if angle % 180:
+        across, down = down, across
+    value = 100 * corner[0] / width, 100 * corner[1] / height, 100 * across / width, 100 * down / height
+    mask, _ = regions.mask([rectangle(*value, rotation=angle)], width, height)
+    np.testing.assert_array_equal(mask, box(*numbers))
+
+
+def test_rotation_is_clockwise_in_pixels_even_when_the_image_is_not_square():
+    # A bar of 40×2 pixels from (50, 10), turned by 30°, in an image of 200×100.
+    mask, _ = regions.mask([rectangle(25, 10, 20, 2, rotation=30)], 200, 100)
+    rows, columns = np.nonzero(mask)
+    assert mask.sum() == pytest.approx(80, abs=6)
+    slope = np.polyfit(columns, rows, 1)[0]
+    assert slope == pytest.approx(math.tan(math.radians(30)), abs=0.02)
+    assert columns.max() == pytest.approx(50 + 40 * math.cos(math.radians(30)), abs=2)
+
+
+@given(boxes())
+def test_a_polygon_of_a_rectangles_corners_is_that_rectangle(numbers):
+    width, height, x, y, across, down = numbers
+    corners = [(x, y), (x + across, y), (x + across, y + down), (x, y + down)]
+    points = [[100 * cx / width, 100 * cy / height] for cx, cy in corners]
+    mask, _ = regions.mask([region("polygon", {"points": points})], width, height)
+    np.testing.assert_array_equal(mask, box(*numbers))
+
+
+def test_a_polygon_may_be_concave():
+    points = [[0, 0], [100, 0], [100, 100], [50, 50], [0, 100]]
+    mask, _ = regions.mask([region("polygon", {"points": points})], 100, 100)
+    assert mask[90, 5]
+    assert mask[90, 95]
+    assert not mask[90, 50]
+    assert mask.sum() == pytest.approx(7500, rel=0.02)
+
+
+@pytest.mark.parametrize("rotation", [0, 35, 90])
+def test_an_ellipse_has_its_area_and_centre(rotation):
+    value = {"x": 50, "y": 50, "radiusX": 20, "radiusY": 15, "rotation": rotation}
+    mask, _ = regions.mask([region("ellipse", value)], 200, 100)
+    rows, columns = np.nonzero(mask)
+    assert mask.sum() == pytest.approx(math.pi * 40 * 15, rel=0.01)
+    assert (rows.mean(), columns.mean()) == pytest.approx((49.5, 99.5), abs=0.1)
+    width = np.ptp(columns) + 1
+    expected = 2 * math.hypot(40 * math.cos(math.radians(rotation)), 15 * math.sin(math.radians(rotation)))
+    assert width == pytest.approx(expected, abs=2)
+
+
+def test_what_hangs_over_the_edge_is_cut_off():
+    mask, unused = regions.mask([rectangle(-50, -50, 100, 100), rectangle(90, 90, 500, 5)], 10, 10)
+    expected = box(10, 10, 0, 0, 5, 5) | box(10, 10, 9, 9, 1, 1)
+    expected[9, 9] = False  # only its upper half is covered, and its centre lies on the border
+    np.testing.assert_array_equal(mask, expected)
+    assert unused == []
+
+
+def test_what_cannot_be_used_is_named_with_its_reason_and_the_rest_is_used():
+    usable = rectangle(0, 0, 50, 100)
+    result = [
+        {**usable, "id": "a", "type": "brushlabels", "value": {"brushlabels": ["Disregard"], "rle": [1]}},
+        region("rectangle", {"x": 0}, label="Suspicious", id="b"),
+        {"id": "c", "type": "choices", "value": {"choices": ["Cannot judge"]}},
+        {**rectangle(0, 0, float("nan"), 1), "id": "d"},
+        region("ellipse", {"x": 0, "y": 0}, id="e"),
+        {"type": "rectanglelabels"},
+        "not even a region",
+        usable,
+    ]
+    mask, unused = regions.mask(result, 4, 2)
+    np.testing.assert_array_equal(mask, box(4, 2, 0, 0, 2, 2))
+    assert len(unused) == 7
+    reasons = ["a: .*brush", "b: .*Suspicious", "c: .*choices", "d: nan", "e: .*radiusX"]
+    for name, reason in zip(unused, reasons, strict=False):
+        assert re.match(f"region {reason}", name), name
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+BROKEN = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": ANYTHING,
+        "type": st.sampled_from(["rectanglelabels", "ellipselabels", "polygonlabels", "brushlabels"]) | ANYTHING,
+        "value": st.dictionaries(
+            st.sampled_from(["x", "y", "width", "height", "radiusX", "radiusY", "rotation", "points"]),
+            ANYTHING,
+        ).flatmap(
+            lambda value: st.sampled_from(["rectanglelabels", "ellipselabels", "polygonlabels"]).map(
+                lambda kind: {**value, kind: ["Disregard"]}
+            )
+        )
+        | ANYTHING,
+    },
+)
+
+
+@given(st.lists(BROKEN | ANYTHING, max_size=5))
+def test_no_answer_is_too_broken_to_be_read(result):
+    mask, unused = regions.mask(result, 7, 5)
+    assert mask.shape == (5, 7)
+    assert mask.dtype == bool
+    assert len(unused) <= len(result)
+    regions.marked(result)
+
+
+def test_marked_names_proposals_only():
+    shown = regions.to_result(query(10, 10, Proposal("p", 0, 0, 5, 5, 0.1), Proposal("q", 5, 5, 5, 5, 0.1)))
+    own = {**rectangle(0, 0, 1, 1), "id": "own", "origin": "manual"}
+    assert regions.marked([shown[0], regions.relabelled(shown[1], regions.DISREGARD), own]) == {"q"}
+
+
+def test_the_regions_fit_the_labelling_interface():
+    from labelstudio.client import INTERFACE
+
+    interface = pytest.importorskip("label_studio_sdk.label_interface").LabelInterface(INTERFACE)
+    result = regions.to_result(query(97, 31, Proposal("p", 0, 0, 97, 31, 1.0), Proposal("q", 3, 7, 11, 13, 0.1)))
+    assert interface.validate_prediction({"result": result, "score": 0.5}, return_errors=True) == []
+    labels = interface.get_control(regions.CONTROL).labels
+    assert set(labels) == {regions.LOOKS, regions.DISREGARD}
+    assert interface.get_object(regions.IMAGE).tag == "Image"

@@ -1,0 +1,186 @@
+"""What the stages decide: what is asked again, what an answer becomes, what is said about the result."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fakes.queries import SIDE, manifest
+
+from labelstudio.records import Answer
+from labelstudio.regions import DISREGARD, relabelled, to_result
+from pipeline import demo, masks, model, pictures, report, runs, training
+from pipeline.config import Augment, Backbone, ConfigError, Train, load
+from pipeline.stages import annotate, hitl_train, query_export
+
+SETTINGS = Train(
+    baseline_epochs=1,
+    learning_rate=0.001,
+    batch_size=4,
+    freeze_batchnorm=False,
+    augment=Augment(flip=False, rotate_degrees=0.0, crop=0.0, brightness=0.0),
+)
+
+
+def answer(key, marked, query, expert="a@example.org", number=1, **changes):
+    result = [relabelled(r, DISREGARD) if r["id"] in marked else r for r in to_result(query)]
+    given = Answer(key, query.image_id, expert, number, "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", 5.0, False, 1)
+    return dataclasses.replace(given, result=result, **changes)
+
+
+@pytest.fixture
+def pool():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+    return training.Images([f"image-{n}" for n in range(6)], pixels, torch.arange(6) % 2)
+
+
+@pytest.fixture
+def state():
+    backbone = model.pretrained("x", Backbone(architecture="tf_efficientnet_lite0", weights="random"), seed=0)
+    torch.manual_seed(0)
+    return training.begin(model.build(backbone, ["no", "yes"]), SETTINGS)
+
+
+def test_queries_are_the_least_certain_images_with_their_most_salient_cells(tmp_path, state, pool):
+    (tmp_path / "images").mkdir()
+    found = query_export.choose(state, pool, {}, 4, cell=8, proposals=5, folder=tmp_path)
+    uncertainty = training.logits(state, pool.pixels).softmax(1).max(1).values  # two classes: same order
+    expected = [pool.ids[int(i)] for i in uncertainty.argsort()[:4]]
+    assert [query.image_id for query in found] == expected
+    assert [query.entropy for query in found] == sorted((query.entropy for query in found), reverse=True)
+    for query in found:
+        assert len(query.proposals) == 5
+        assert (tmp_path / query.image).is_file()
+        assert sum(query.probabilities.values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_an_answered_image_comes_back_only_with_new_cells(tmp_path, state, pool):
+    (tmp_path / "images").mkdir()
+    first = query_export.choose(state, pool, {}, 2, cell=8, proposals=5, folder=tmp_path)
+    asked = {}
+    for position, query in enumerate(first):
+        shown = np.zeros((32, 32), bool)
+        for p in query.proposals[position:]:  # all cells of the first image; all but one of the second
+            shown[p.y : p.y + p.height, p.x : p.x + p.width] = True
+        asked[query.image_id] = shown
+    second = query_export.choose(state, pool, asked, 2, cell=8, proposals=5, folder=tmp_path)
+    assert first[0].image_id not in [query.image_id for query in second]
+    assert second[0].image_id == first[1].image_id
+    assert second[0].proposals == first[1].proposals[:1]
+    everything = {image_id: np.ones((32, 32), bool) for image_id in pool.ids}
+    assert query_export.choose(state, pool, everything, 2, cell=8, proposals=5, folder=tmp_path) == []
+
+
+def test_answers_become_masks_and_remember_what_was_shown(tmp_path):
+    asked = manifest(tmp_path, 3)
+    (key, query), (skipped_key, skipped_query), _ = asked.keys().items()
+    p = query.proposals[1]
+    answers = [answer(key, {p.id}, query), answer(skipped_key, {p.id}, skipped_query, skipped=True)]
+    (entry,) = hitl_train.to_entries(asked, answers)  # skipped and unanswered queries say nothing
+    expected = np.zeros((SIDE, SIDE), bool)
+    expected[p.y : p.y + p.height, p.x : p.x + p.width] = True
+    assert (entry.image_id, entry.round) == (query.image_id, "00")
+    assert np.array_equal(entry.mask, expected)
+    assert entry.asked.sum() == sum(p.width * p.height for p in query.proposals)
+
+
+def test_the_server_has_the_last_word_and_the_archive_fills_in(tmp_path, capsys):
+    asked = manifest(tmp_path, 2)
+    (key, query), (lost_key, lost_query) = asked.keys().items()
+    old, lost = answer(key, set(), query), answer(lost_key, set(), lost_query, number=2)
+    new = answer(key, {query.proposals[0].id}, query, updated_at="2026-01-02T00:00:00Z")
+    assert annotate.merge([old, lost], [new]) == [new, lost]
+    assert "has changed the answer" in capsys.readouterr().out
+    assert annotate.merge([], [new]) == [new]
+
+
+def test_people_never_meet_a_machines_answers():
+    config = load()
+    human = config.model_copy(update={"annotate": config.annotate.model_copy(update={"expert": "human"})})
+    scenario = config.hitl.scenarios[0]
+    titles = {annotate.project_title(scenario, c) for c in (config, human, config.model_copy(update={"seed": 1}))}
+    assert len(titles) == 3
+    assert all(len(annotate.project_title("x" * 30, c)) <= 50 for c in (config, human))
+
+
+def history(shifted, loss=0.1):
+    rows = [("start", 1, 0.9, 0.8), ("00", 2, loss, 0.7), ("00", 3, loss + 0.1, shifted)]
+    columns = ["step", "epoch", "val_loss", "test-shifted_accuracy"]
+    return pd.DataFrame(rows, columns=columns).assign(val_accuracy=0.9, test_accuracy=0.9, test_loss=[0.5, 0.3, 0.4])
+
+
+def test_a_summary_is_of_the_arms_own_epochs_and_selects_nothing():
+    own = runs.summary(history(0.6), "hitl")
+    assert own["min_loss"] == pytest.approx(0.1)
+    assert own["test_loss"] == 0.4  # the last epoch …
+    assert own["selected_test_loss"] == own["min_test_loss"] == 0.3  # … and the one with the lowest val loss
+    assert own["test-shifted_accuracy"] == 0.6
+    assert runs.summary(history(0.6), "baseline")["min_loss"] == 0.9
+
+
+def test_the_meaning_is_worked_out_from_the_numbers():
+    arms = {
+        name: runs.summary(history(s), name) for name, s in (("automated", 0.5), ("hitl", 0.8), ("random-mask", 0.6))
+    }
+    text = report.meaning("digits", arms, answers=80)
+    assert "loses 40.0 points" in text
+    assert "80 answers" in text
+    assert "loses 10.0, which closes 75% of that loss" in text
+    assert "at random close 25%" in text
+    arms["hitl"]["test-shifted_accuracy"] = 0.55
+    assert "the difference did not come from where the experts pointed" in report.meaning("digits", arms, answers=80)
+    arms["automated"]["test-shifted_accuracy"] = 0.9
+    assert "too small a shortcut to be corrected" in report.meaning("digits", arms, answers=80)
+
+
+def test_without_a_shifted_split_the_meaning_compares_accuracy_and_loss():
+    arms = {name: runs.summary(history(0.5), name) for name in ("automated", "hitl", "random-mask")}
+    for arm in arms.values():
+        del arm["test-shifted_accuracy"]
+    arms["hitl"]["test_accuracy"] = 0.88
+    text = report.meaning("isic", arms, answers=20)
+    assert "test accuracy changes by -2.0 points" in text
+    assert "cannot tell a gain from luck" in text
+
+
+def test_the_table_has_a_row_an_arm():
+    arms = {"automated": runs.summary(history(0.5), "automated"), "hitl": runs.summary(history(0.8), "hitl")}
+    table = report.table({"digits": arms}, {"digits": "260, 10"})
+    assert "| digits (260, 10) | hitl | 90.0 | 0.10 | 90.0 | 0.40 | 80.0 |" in table
+
+
+def test_a_missing_history_says_what_to_do(tmp_path):
+    with pytest.raises(ConfigError, match="dvc repro"):
+        runs.history(tmp_path)
+
+
+def test_choosing_an_expert_changes_that_line_of_params_only(tmp_path, monkeypatch):
+    shutil.copy("params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = (tmp_path / "params.yaml").read_text().splitlines()
+    demo.choose_expert("simulated")
+    assert (tmp_path / "params.yaml").read_text().splitlines() == before
+    demo.choose_expert("human")
+    assert load().annotate.expert == "human"
+    demo.choose_expert("simulated")
+    after = (tmp_path / "params.yaml").read_text()
+    assert load().model_dump() == load(tmp_path / "params.yaml").model_dump()
+    assert all(line.split("#")[-1].strip() in after for line in before if "#" in line)  # comments stay
+
+
+def test_a_picture_of_queries_crosses_out_what_was_marked(tmp_path):
+    asked = manifest(tmp_path, 2)
+    query = asked.queries[0]
+    mask = np.zeros((SIDE, SIDE), bool)
+    p = query.proposals[0]
+    mask[p.y : p.y + p.height, p.x : p.x + p.width] = True
+    drawn = {}
+    for name, entries in (("marked", [masks.Entry("00", query.image_id, mask, mask)]), ("unmarked", [])):
+        pictures.save(pictures.queries(asked, tmp_path, entries), tmp_path / f"{name}.png")
+        drawn[name] = (tmp_path / f"{name}.png").read_bytes()
+    assert drawn["marked"] != drawn["unmarked"]
+    pictures.save(pictures.queries(asked, tmp_path, []), tmp_path / "again.png")
+    assert (tmp_path / "again.png").read_bytes() == drawn["unmarked"]
