@@ -25,6 +25,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from pipeline.convolution import cheap_second_derivatives
 from pipeline.errors import PipelineError
 
 Form = Literal["eq2", "share"]
@@ -46,7 +47,8 @@ def penalty(model: nn.Module, x: Tensor, w: Tensor, form: Form, output: Output) 
     """
     with batchnorm_in_eval(model), torch.enable_grad():
         x = x.detach().requires_grad_()
-        y = _outputs(model(x), output)
+        with cheap_second_derivatives():
+            y = _outputs(model(x), output)
         (gradient,) = torch.autograd.grad(y, x, create_graph=True)
         energy = gradient.square().sum(dim=1)  # (B, H, W)
         masked = (w * energy).sum(dim=(1, 2))

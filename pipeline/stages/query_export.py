@@ -46,7 +46,7 @@ def main(scenario: str, round: str, after: str, queries: str) -> None:
     write_tasks(manifest, folder, folder / "tasks.json")
     print(f"{scenario}, round {round}: {len(found)} of {len(pool.ids)} images to ask about, in {folder}")
     if len(found) < int(queries):
-        print(f"{int(queries) - len(found)} fewer than wanted: on all others, experts have seen every such cell")
+        print(f"{int(queries) - len(found)} fewer than wanted: on all others, experts have seen most such cells")
 
 
 def choose(
@@ -58,7 +58,11 @@ def choose(
     proposals: int,
     folder: Path,
 ) -> list[Query]:
-    """Up to ``count`` queries, most uncertain first, none with a cell that experts have judged before."""
+    """Up to ``count`` queries, most uncertain first, none with a cell that experts have judged before.
+
+    An image that was asked about comes back only if at least half of its proposals are new, and
+    then with these alone: experts' time goes to images on which there is something new to say.
+    """
     logits = training.logits(state, pool.pixels)
     uncertainty = sampling.entropy(logits)
     order = sampling.top(uncertainty, len(pool.ids))
@@ -69,8 +73,8 @@ def choose(
         for position, heat in zip(some, saliency, strict=True):
             image_id = pool.ids[position]
             regions = grid(heat, cell, proposals, asked.get(image_id))
-            if not regions:
-                continue
+            if 2 * len(regions) < proposals and image_id in asked:
+                continue  # an image comes back when what the network looks at there has changed, not for a cell
             image = f"images/{image_id}.png"
             png = _png(pool.pixels[position])
             (folder / image).write_bytes(png)

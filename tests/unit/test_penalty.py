@@ -1,9 +1,13 @@
 """The penalty is Eq. 2, reaches the weights where W is set, and nothing else."""
 
+from contextlib import nullcontext
+
 import pytest
+import timm
 import torch
 from torch import nn
 
+from pipeline.convolution import cheap_second_derivatives
 from pipeline.penalty import DeadPenaltyError, assert_alive, batchnorm_in_eval, penalty
 
 FORMS = ["eq2", "share"]
@@ -109,3 +113,43 @@ def test_batchnorm_statistics_and_modes_are_left_alone(network, x):
         assert not network[1].training
         assert network[0].training
     assert network[1].training
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "efficientnet_b0", "resnet18"])
+def test_cheap_convolutions_change_neither_values_nor_gradients(name, monkeypatch):
+    torch.manual_seed(0)
+    network = timm.create_model(name, num_classes=4).double().eval()
+    x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+
+    def gradients():
+        network.zero_grad()
+        value = penalty(network, x, torch.ones(2, 32, 32), "eq2", "logits").sum()
+        value.backward()
+        return value.detach(), torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+    value, cheap = gradients()
+    monkeypatch.setattr("pipeline.penalty.cheap_second_derivatives", nullcontext)
+    expected, native = gradients()
+    assert float(value) == pytest.approx(float(expected), rel=1e-12)
+    assert float((cheap - native).norm() / native.norm()) < 1e-10
+
+
+def test_cheap_convolutions_take_every_setting_of_a_convolution():
+    torch.manual_seed(0)
+    layers = [
+        nn.Conv2d(4, 8, 3, stride=2, padding=1, groups=2, bias=True),
+        nn.Conv2d(4, 4, 3, padding="same", groups=4),
+        nn.Conv2d(4, 8, (1, 3), dilation=(1, 2), padding=(0, 1), bias=False),
+        nn.Conv2d(4, 8, 3, padding=1, padding_mode="circular"),
+    ]
+    for layer in layers:
+        layer.double()
+        x = torch.randn(2, 4, 9, 9, dtype=torch.float64, requires_grad=True)
+        results = []
+        for context in (nullcontext, cheap_second_derivatives):
+            with context():
+                y = torch.tanh(layer(x))
+            (g,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+            results.append([y.detach(), g.detach(), *torch.autograd.grad(g.square().sum(), [layer.weight, x])])
+        for native, cheap in zip(*results, strict=True):
+            assert torch.allclose(native, cheap, rtol=1e-10)

@@ -63,13 +63,17 @@ def test_an_answered_image_comes_back_only_with_new_cells(tmp_path, state, pool)
     asked = {}
     for position, query in enumerate(first):
         shown = np.zeros((32, 32), bool)
-        for p in query.proposals[position:]:  # all cells of the first image; all but one of the second
+        for p in query.proposals[3 * position :]:  # all cells of the first image; two of the second
             shown[p.y : p.y + p.height, p.x : p.x + p.width] = True
         asked[query.image_id] = shown
     second = query_export.choose(state, pool, asked, 2, cell=8, proposals=5, folder=tmp_path)
     assert first[0].image_id not in [query.image_id for query in second]
     assert second[0].image_id == first[1].image_id
-    assert second[0].proposals == first[1].proposals[:1]
+    assert second[0].proposals == first[1].proposals[:3]
+    p = first[1].proposals[2]
+    asked[first[1].image_id][p.y : p.y + p.height, p.x : p.x + p.width] = True  # less than half is new now
+    third = query_export.choose(state, pool, asked, 2, cell=8, proposals=5, folder=tmp_path)
+    assert not {query.image_id for query in third} & set(asked)
     everything = {image_id: np.ones((32, 32), bool) for image_id in pool.ids}
     assert query_export.choose(state, pool, everything, 2, cell=8, proposals=5, folder=tmp_path) == []
 
