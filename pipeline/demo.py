@@ -44,6 +44,7 @@ def main(expert: str) -> None:
         print(f"What each arm sees:  report/explanations/{scenario}.png")
         print(f"How training went:   report/curves/{scenario}.png")
     print("MLflow:              .venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db")
+    print("                     then http://127.0.0.1:5000/#/experiments/1?workflowType=machine_learning")
     print("Label Studio:        .venv/bin/python -m labelstudio.server start   (then `… login`, and `… stop`)")
 
 

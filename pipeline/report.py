@@ -21,7 +21,7 @@ def table(metrics: Metrics, sizes: dict[str, str]) -> str:
             cells = [
                 f"{scenario} ({sizes[scenario]})",
                 arm,
-                _percent(m["accuracy"]),
+                _percent(m["val_accuracy"]),
                 f"{m['min_loss']:.2f}",
                 _percent(m["test_accuracy"]),
                 f"{m['test_loss']:.2f}",
@@ -51,10 +51,11 @@ def meaning(scenario: str, by_arm: dict[str, dict[str, float]], answers: int) ->
         closed = f", which closes {_closed(lost, hitl)} of that loss."
         if placebo is None:
             return first + closed
+        clear = _lost(placebo) - _lost(hitl) >= lost / 4
+        where = "most of the gain came" if clear else "no clear difference came"
         return (
             f"{first}{closed} Masks of the same size placed at random close {_closed(lost, placebo)}: "
-            f"{'the gain came' if _lost(hitl) < _lost(placebo) else 'the difference did not come'} from where "
-            "the experts pointed, as far as one seed can tell."
+            f"{where} from where the experts pointed, as far as one seed can tell."
         )
     accuracy = 100 * (hitl["test_accuracy"] - automated["test_accuracy"])
     loss = hitl["test_loss"] - automated["test_loss"]

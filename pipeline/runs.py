@@ -30,15 +30,14 @@ def history(folder: Path) -> pd.DataFrame:
 def summary(history: pd.DataFrame, arm: str) -> dict[str, float]:
     """What an arm came to: ``<split>_accuracy`` and ``<split>_loss`` after its last epoch.
 
-    ``accuracy`` and ``min_loss`` are the paper's columns, on the validation split: the final
-    epoch's, and the lowest of the arm's own epochs. ``selected_test_*`` are the test split's at the
+    ``min_loss`` is the paper's column: the lowest of the arm's own epochs on the validation
+    split. ``selected_test_*`` are the test split's at the
     epoch with the lowest validation loss.
     """
     own = history[history["step"] == "start"] if arm == "baseline" else history[history["step"] != "start"]
     final, selected = own.iloc[-1], own.loc[own["val_loss"].idxmin()]
     columns = [c for c in own.columns if c.endswith(("_loss", "_accuracy")) and c != "train_loss"]
     return {
-        "accuracy": float(final["val_accuracy"]),
         "min_loss": float(own["val_loss"].min()),
         "selected_test_accuracy": float(selected["test_accuracy"]),
         "selected_test_loss": float(selected["test_loss"]),

@@ -7,6 +7,7 @@ anything: no stage's outputs depend on this module, so dvc.yaml does not list it
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
 import os
@@ -119,8 +120,11 @@ def _new_run(
         "arm": arm,
         "data.sha256": data["sha256"]["images.npy"],
         "mlflow.source.git.commit": _git_commit(),
+        "mlflow.source.name": "dvc repro",
+        "mlflow.source.type": "PROJECT",
+        "mlflow.user": getpass.getuser(),
     }
-    run = client.create_run(experiment, run_name=f"{scenario}, {arm}, seed {config.seed}", tags=tags)
+    run = client.create_run(experiment, run_name=f"{arm}, {scenario}, seed {config.seed}", tags=tags)
     client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in params.items()])
     return run
 
@@ -153,7 +157,9 @@ def _log_query_pictures(client: MlflowClient, run_id: str, scenario: str, rounds
         if logged.get(n) != content:
             entries = masks.read(folder / "masks.npz")
             figure = pictures.queries(Manifest.read(folder / "queries.json"), folder, entries)
-            client.log_image(run_id, pictures.as_image(figure), key="queries", step=int(n), synchronous=True)
+            picture = pictures.as_image(figure)
+            client.log_image(run_id, picture, key="queries", step=int(n), synchronous=True)  # with a step slider
+            client.log_image(run_id, picture, artifact_file=f"queries/round-{n}.png")  # in full size
             logged[n] = content
     client.set_tag(run_id, PICTURES, json.dumps(logged))
 
@@ -163,7 +169,7 @@ def _log_evaluation(client: MlflowClient, run_id: str, scenario: str, summary: d
     from mlflow.entities import Metric
 
     start = client.get_run(run_id).info.start_time
-    metrics = [Metric(f"final_{name}", value, start, 0) for name, value in summary.items()]
+    metrics = [Metric(f"final/{name}", value, start, 0) for name, value in summary.items()]
     client.log_batch(run_id, metrics=metrics)
     for path in (curves_file(scenario), explanations_file(scenario)):
         client.log_artifact(run_id, str(path), path.parent.name)
@@ -192,7 +198,7 @@ def _log_model(client: MlflowClient, run_id: str, config: Config, scenario: str,
     with mlflow.start_run(run_id=run_id):
         mlflow.pytorch.log_model(
             network,
-            name="model",
+            name=f"{arm}-{scenario}",
             signature=infer_signature(example, probabilities),
             input_example=example,
             serialization_format="pt2",  # a graph and weights: loading it runs no code of anybody's
@@ -227,5 +233,5 @@ def _digest(text: str) -> str:
 
 
 def _git_commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    done = subprocess.run(["git", "rev-parse", "--verify", "HEAD"], capture_output=True, text=True, check=False)
     return done.stdout.strip() or "not in Git"

@@ -20,7 +20,7 @@ def main() -> None:
     words = [report.meaning(name, by_arm, _answers(config, name)) for name, by_arm in metrics.items()]
     REPORT.mkdir(exist_ok=True)
     (REPORT / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
-    text = table + "\n" + "\n\n".join(words) + "\n"
+    text = "\n\n".join(words) + "\n\n" + table
     (REPORT / "table.md").write_text(text, encoding="utf-8")
     tracking.publish_all(config, note=text)
     print(text)

@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from labelstudio.client import LabelStudio
+from labelstudio.experts import SimulatedExpert
 
 pytestmark = pytest.mark.labelstudio
 ROOT = Path(__file__).parents[2]
@@ -161,14 +164,14 @@ experiment = client.get_experiment_by_name("lookaway")
 runs = {run.data.tags["arm"]: run for run in client.search_runs([experiment.experiment_id])}
 hitl = runs["hitl"]
 history = client.get_metric_history(hitl.info.run_id, "val_accuracy")
-model = mlflow.pyfunc.load_model(f"runs:/{hitl.info.run_id}/model")
+model = mlflow.pyfunc.load_model(f"runs:/{hitl.info.run_id}/hitl-{hitl.data.tags['scenario']}")
 probabilities = model.predict(np.zeros((2, 48, 48, 3), np.uint8))
 print(json.dumps({
     "runs": len(client.search_runs([experiment.experiment_id])), "arms": sorted(runs),
     "steps": [metric.step for metric in history], "metrics": sorted(hitl.data.metrics),
     "params": hitl.data.params, "note": experiment.tags["mlflow.note.content"],
     "commit": hitl.data.tags["mlflow.source.git.commit"],
-    "pictures": len(client.list_artifacts(hitl.info.run_id, "images")),
+    "pictures": [artifact.path for artifact in client.list_artifacts(hitl.info.run_id, "queries")],
     "explanations": len(client.list_artifacts(hitl.info.run_id, "explanations")),
     "sums": np.asarray(probabilities).sum(axis=1).tolist(), "signature": str(model.metadata.signature),
 }))
@@ -185,11 +188,11 @@ print(json.dumps({
     assert seen["arms"] == ["automated", "baseline", "hitl", "random-mask"]
     assert seen["runs"] == 4
     assert seen["steps"] == [1, 2, 3]
-    assert {"train_loss", "penalty", "masked_fraction", "val_loss", "final_min_loss"} <= set(seen["metrics"])
+    assert {"train_loss", "penalty", "masked_fraction", "val_loss", "final/min_loss"} <= set(seen["metrics"])
     assert seen["params"]["penalty.form"] == "eq2"
     assert SCENARIO in seen["note"]
     assert re.fullmatch("[0-9a-f]{40}", seen["commit"])
-    assert seen["pictures"] >= 2  # one a round
+    assert seen["pictures"] == ["queries/round-00.png", "queries/round-01.png"]
     assert seen["explanations"] == 1
     assert seen["sums"] == pytest.approx([1.0, 1.0], abs=1e-4)
     assert "uint8" in seen["signature"]
@@ -243,6 +246,48 @@ def test_changing_one_rounds_queries_reruns_only_what_follows(project, finished,
     path.write_text(original)
 
 
+def test_people_are_waited_for_and_asked_once(project, finished, environment, real_label_studio):
+    path = project / "params.yaml"
+    original, report = path.read_text(), (project / "report" / "metrics.json").read_bytes()
+    stage = f"annotate@{SCENARIO}-round0"
+    keys = [q["key"] for q in json.loads((project / "runs" / SCENARIO / "00" / "queries.json").read_text())["queries"]]
+    person = LabelStudio(real_label_studio.url, real_label_studio.expert_api_key)
+    path.write_text(original.replace("expert: simulated", "expert: human"))
+    waiting = {**environment, "ANNOTATE_WAIT_S": "1"}
+
+    output = repro(project, waiting, "--single-item", stage, check=False)
+    assert "error: 0/4 answered" in output
+    assert "run `dvc repro` again" in output
+    scenario = person.ensure_project(f"{SCENARIO}, seed 0")
+    expert = SimulatedExpert(person, lambda image_id: np.zeros((48, 48), bool))
+    assert expert.answer(scenario, keys[:3]) == 3
+    output = repro(project, waiting, "--single-item", stage, check=False)
+    assert "3/4 answered" in output
+    assert expert.answer(scenario, keys) == 1
+    repro(project, waiting, "--single-item", stage)
+    assert sorted(a["key"] for a in answers(project)[0]) == sorted(keys)
+    assert sorted(task.key for task in person.tasks(scenario, keys)) == sorted(keys)
+
+    path.write_text(original)  # back to the simulated expert, whose answers were never touched
+    repro(project, environment)
+    assert (project / "report" / "metrics.json").read_bytes() == report
+
+
+def test_a_lost_server_costs_no_answer(project, finished, environment):
+    client = LabelStudio(environment["LABEL_STUDIO_URL"], environment["LABEL_STUDIO_API_KEY"])
+    lost = client.ensure_project(f"{SCENARIO}, seed 0, simulated")
+    before = answers(project)[0]
+    request = urllib.request.Request(
+        f"{client.url}/api/projects/{lost.id}",
+        method="DELETE",
+        headers={"Authorization": f"Token {environment['LABEL_STUDIO_API_KEY']}"},
+    )
+    urllib.request.urlopen(request).close()
+    output = repro(project, environment, "--force", "--single-item", f"annotate@{SCENARIO}-round0")
+    assert "4 of 4 queries have been answered before" in output
+    assert answers(project)[0] == before
+
+
 MISTAKES = {
     "a misspelt setting": (lambda p: p["scenarios"][SCENARIO]["train"].update(epoch=3), "unknown setting"),
     "more queries than images": (lambda p: p["hitl"]["rounds"][0].update(queries=9999), "asks 9999 queries, but"),
@@ -268,6 +313,7 @@ def test_bad_params_end_with_a_message(project, finished, environment, mistake):
 
 
 def test_a_server_that_is_not_there_is_named(project, finished, environment):
+    repro(project, environment)  # the mistakes above cost outputs
     output = repro(
         project, {**environment, "LABEL_STUDIO_URL": "http://127.0.0.1:9"},
         "--force", "--single-item", f"annotate@{SCENARIO}-round0", check=False,

@@ -135,7 +135,7 @@ def test_the_meaning_is_worked_out_from_the_numbers():
     assert "loses 10.0, which closes 75% of that loss" in text
     assert "at random close 25%" in text
     arms["hitl"]["test-shifted_accuracy"] = 0.55
-    assert "the difference did not come from where the experts pointed" in report.meaning("digits", arms, answers=80)
+    assert "no clear difference came from where the experts pointed" in report.meaning("digits", arms, answers=80)
     arms["automated"]["test-shifted_accuracy"] = 0.9
     assert "too small a shortcut to be corrected" in report.meaning("digits", arms, answers=80)
 

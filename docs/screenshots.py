@@ -1,0 +1,206 @@
+"""Take the pictures of this documentation from a finished `make demo`.
+
+    .venv/bin/python docs/screenshots.py [--root FOLDER] [--output FOLDER]
+
+The root is the folder in which the demo ran: it holds ``.labelstudio`` and ``mlflow.db``. Both servers run
+on loopback, only for as long as it takes. Nothing is answered, and no run is changed. Needs the ``dev``
+extra (playwright) and a chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, Route, sync_playwright
+
+from labelstudio import server
+from labelstudio.records import AnnotationError
+from pipeline.tracking import EXPERIMENT
+
+SIZE = (1280, 800)
+SETTLE_MS = 3000  # canvases and charts are drawn some time after their page says that it is ready
+ANSWERS = re.compile("/api/(?!dm/)")  # dm: the data manager, which makes a first visitor a tab of their own
+CHARTS = r"^(val|test|test-shifted)_accuracy"  # one row of them fits
+# What MLflow's page remembers of somebody who has looked around: no greetings, no pages for language models.
+MLFLOW_VISITED = {
+    "mlflow.workflowType_v1": '"machine_learning"',
+    "mlflow.assistant.panelOpen_v1": "false",
+    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
+}
+
+
+def main(root: Path, output: Path, chromium: str) -> None:
+    """Write label-studio.png and mlflow.png."""
+    data_dir, database = (root / ".labelstudio").absolute(), (root / "mlflow.db").absolute()
+    if missing := [str(path) for path in (data_dir, database) if not path.exists()]:
+        sys.exit(f"error: no {' and no '.join(missing)}; run `make demo` first, or point --root at its folder")
+    output.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        )
+        with label_studio(data_dir) as here:
+            save(show_an_answer(browser, here), output / "label-studio.png")
+        with mlflow(database) as url:
+            save(show_the_comparison(browser, url), output / "mlflow.png")
+        browser.close()
+
+
+def save(page: Page, path: Path) -> None:
+    """Save what the page shows, and leave it."""
+    page.wait_for_timeout(SETTLE_MS)
+    page.screenshot(path=path)
+    page.context.close()
+    print(f"{path}  {path.stat().st_size // 1024} KiB")
+
+
+# --- Label Studio ---
+
+
+@contextmanager
+def label_studio(data_dir: Path) -> Iterator[server.Server]:
+    """The demo's Label Studio, left running only if it was."""
+    ours = server.status(data_dir) is None
+    try:
+        yield server.start(data_dir)
+    finally:
+        if ours:
+            server.stop(data_dir)
+
+
+def show_an_answer(browser: Browser, here: server.Server) -> Page:
+    """The labelling page, as it was when the simulated expert was about to submit an answer.
+
+    Label Studio shows that page for unanswered tasks only, so it is told of an answered one as if it were
+    the next to be answered. Answers and drafts that the page would write are not let through.
+    """
+    page = new_page(browser)
+    page.route(ANSWERS, lambda route: route.continue_() if route.request.method == "GET" else route.abort())
+    page.goto(f"{here.url}/user/login/")
+    page.fill("input[name=email]", here.expert["email"])
+    page.fill("input[name=password]", here.expert["password"])
+    with page.expect_navigation():
+        page.click("button[type=submit]")
+    project, task = find_answer(page, here.url)
+    page.route("**/api/dm/actions?id=next_task*", lambda route: answer_with(route, task))
+    page.goto(f"{here.url}/projects/{project}/data?labeling=1")
+    page.wait_for_selector("text=Labeling Instructions")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("text=Labeling Instructions", state="hidden")
+    page.wait_for_selector("button:has-text('Submit')")
+    return page
+
+
+def find_answer(page: Page, url: str) -> tuple[int, dict[str, Any]]:
+    """The simulated expert's project, and its first task with the most even mix of marked and unmarked boxes."""
+    projects = page.request.get(f"{url}/api/projects?title=simulated").json()["results"]
+    if not projects:
+        sys.exit("error: there is no simulated expert's project; run `make demo` first")
+    project = projects[0]["id"]
+    tasks = page.request.get(f"{url}/api/tasks?project={project}&fields=all&page_size=100").json()["tasks"]
+    best = max((task for task in tasks if task["annotations"]), key=mix)
+    task: dict[str, Any] = page.request.get(f"{url}/api/tasks/{best['id']}?project={project}").json()
+    for prediction in task["predictions"]:
+        prediction["result"] = best["annotations"][0]["result"]
+    return project, task | {"annotations": []}
+
+
+def mix(task: dict[str, Any]) -> int:
+    """How many boxes there are of the rarer kind."""
+    labels = [region["value"].get("rectanglelabels") for region in task["annotations"][0]["result"]]
+    return min(labels.count(["Disregard"]), labels.count(["Model looks here"]))
+
+
+def answer_with(route: Route, body: dict[str, Any]) -> None:
+    """Answer the page's request with this."""
+    route.fulfill(json=body)
+
+
+# --- MLflow ---
+
+
+@contextmanager
+def mlflow(database: Path) -> Iterator[str]:
+    """The URL of an MLflow that shows this database."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", f"sqlite:///{database}"]
+    process = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
+        cwd=database.parent,
+        env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_until_it_serves(url, process)
+        yield url
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+def wait_until_it_serves(url: str, process: subprocess.Popen[bytes], patience_s: float = 120) -> None:
+    """Return once it answers; exit if it never does."""
+    deadline = time.monotonic() + patience_s
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.5)
+    sys.exit("error: MLflow does not start; try `mlflow ui --backend-store-uri sqlite:///mlflow.db`")
+
+
+def show_the_comparison(browser: Browser, url: str) -> Page:
+    """The experiment: its note opened, its runs, and their accuracies over the epochs."""
+    page = new_page(browser)
+    settings = json.dumps(MLFLOW_VISITED)
+    page.add_init_script(f"for (const [k, v] of Object.entries({settings})) localStorage.setItem(k, v)")
+    found = page.request.get(f"{url}/ajax-api/2.0/mlflow/experiments/get-by-name?experiment_name={EXPERIMENT}")
+    page.goto(f"{url}/#/experiments/{found.json()['experiment']['experiment_id']}/runs?compareRunsMode=CHART")
+    page.click("button[aria-label='Toggle sidebar']")
+    page.click("button[data-component-id='mlflow.experiment.metadata_editor.expand_button']")
+    page.get_by_placeholder("Search metric charts").fill(CHARTS)
+    page.get_by_role("button", name="MLflow Assistant").evaluate("button => button.style.display = 'none'")
+    page.wait_for_selector(".js-plotly-plot")
+    page.mouse.move(0, 0)
+    return page
+
+
+def new_page(browser: Browser) -> Page:
+    """An empty page of a browser that has seen nothing yet."""
+    page = browser.new_context(viewport={"width": SIZE[0], "height": SIZE[1]}).new_page()
+    page.set_default_timeout(60_000)
+    return page
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=Path(), help="where the demo ran; default: here")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "images", help="default: %(default)s")
+    parser.add_argument("--chromium", default=shutil.which("chromium"), help="default: %(default)s")
+    options = parser.parse_args()
+    if not options.chromium:
+        parser.error("no chromium is installed; say where one is with --chromium")
+    try:
+        main(options.root, options.output, options.chromium)
+    except AnnotationError as error:
+        sys.exit(f"error: {error}")
