@@ -20,8 +20,8 @@ from sklearn.datasets import load_digits
 from pipeline.datasets.prepared import Item
 
 CLASSES = [str(digit) for digit in range(10)]
-COUNT = 1797 + 200 + 300
-VAL, TEST = 200, 300  # digits per split; the rest is train. Shifted splits show the same digits.
+VAL, TEST = 150, 300  # digits per split; the rest is train. Shifted splits show the same digits.
+COUNT = 1797 + VAL + TEST
 
 
 def items(size: int) -> Iterator[Item]:
