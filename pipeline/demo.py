@@ -1,7 +1,8 @@
 """The demo: the whole loop on the embedded data set, and what came out of it.
 
-Starts a local Label Studio unless one is configured, runs `dvc repro`, stops what it started. Everything
-it does can be done by hand: `python -m labelstudio.server start`, `dvc --wait-for-lock repro`.
+Runs `dvc repro`, in which `annotate` starts a local Label Studio unless one is configured, and stops what
+was started. Everything it does can be done by hand: `dvc --wait-for-lock repro`, then
+`python -m labelstudio.server stop`.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ def main(expert: str) -> None:
     config = load(PARAMS)
     ours = server.status() is None
     try:
-        url, *_ = server.connect()
         if expert == "human":
-            print(f"\nExperts answer in Label Studio at {url}; log in with:")
-            subprocess.run([sys.executable, "-m", "labelstudio.server", "login"], check=True)
-            print("Interrupt whenever you like: the same command goes on from there.\n")
+            url, *_ = server.connect()  # else `annotate` starts it, if there is anything to ask
+            print(f"\nExperts answer in Label Studio at {url}", flush=True)
+            if server.status() == url:
+                subprocess.run([sys.executable, "-m", "labelstudio.server", "login"], check=True)
+            print("Interrupt whenever you like: the same command goes on from there.\n", flush=True)
         done = subprocess.run(["dvc", "--wait-for-lock", "repro"], check=False)
     finally:
         if ours:

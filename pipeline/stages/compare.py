@@ -23,7 +23,7 @@ def main() -> None:
     text = "\n\n".join(words) + "\n\n" + table
     (REPORT / "table.md").write_text(text, encoding="utf-8")
     tracking.publish_all(config, note=text)
-    print(text)
+    print(f"{REPORT / 'table.md'}:\n\n" + "\n\n".join(words))
 
 
 def _metrics(scenario: str) -> dict[str, dict[str, float]]:
