@@ -247,6 +247,7 @@ def test_changing_one_rounds_queries_reruns_only_what_follows(project, finished,
 
 
 def test_people_are_waited_for_and_asked_once(project, finished, environment, real_label_studio):
+    repro(project, environment)  # with the params as they were at first
     path = project / "params.yaml"
     original, report = path.read_text(), (project / "report" / "metrics.json").read_bytes()
     stage = f"annotate@{SCENARIO}-round0"
