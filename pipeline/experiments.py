@@ -57,9 +57,11 @@ def _run(scenario: str, seed: int, environment: dict[str, str]) -> dict[str, dic
     print(f"\n=== {name} ===", flush=True)
     command = ["dvc", "exp", "run", "--temp", "--force", "--name", name, "--set-param", f"seed={seed}"]
     subprocess.run(command, env=environment, check=True)
-    shown = subprocess.run(["dvc", "metrics", "show", name, "--json"], capture_output=True, text=True, check=True)
-    files = json.loads(shown.stdout)[name]["data"]
-    metrics: dict[str, dict[str, float]] = files["report/metrics.json"]["data"][scenario]
+    listed = ["git", "for-each-ref", "--sort=-creatordate", "--format=%(refname)", "refs/exps"]
+    refs = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
+    newest = next(ref for ref in refs if ref.endswith(f"/{name}"))
+    shown = subprocess.run(["git", "show", f"{newest}:report/metrics.json"], capture_output=True, text=True, check=True)
+    metrics: dict[str, dict[str, float]] = json.loads(shown.stdout)[scenario]
     return metrics
 
 
@@ -87,3 +89,5 @@ if __name__ == "__main__":
         main()
     except (AnnotationError, PipelineError) as error:
         sys.exit(f"error: {error}")
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"error: `{' '.join(error.cmd)}` failed; put right what it says, and run `make experiments` again")
