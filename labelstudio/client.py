@@ -151,7 +151,19 @@ class LabelStudio:
                         f"{self.url} accepted the tasks of {project.title!r}, but does not list "
                         f"{len(missing)} of them; look at the project there, then run this again"
                     )
+        self._give_regions(project, manifest)
         return added
+
+    def _give_regions(self, project: Project, manifest: Manifest) -> None:
+        """Give unanswered tasks without any prediction theirs (again).
+
+        Label Studio creates the tasks of an import first and their predictions afterwards; on a busy
+        SQLite the second can fail alone, and experts would see pictures without a box.
+        """
+        bare = {t.key: t for t in self.tasks(project, manifest.keys()) if not t.predictions and not t.annotations}
+        for post in tasks(manifest, lambda query: query.image):
+            if task := bare.get(post["data"]["key"]):
+                self._server.post("api/predictions/", json={"task": task.id, **post["predictions"][0]})
 
     def _missing(self, project: Project, wanted: dict[str, Query]) -> dict[str, Query]:
         present = {task.key for task in self.tasks(project, wanted)}

@@ -507,3 +507,23 @@ def test_the_fake_keeps_running_while_it_is_wrong(fake: FakeLabelStudio):
     with pytest.raises(httpx.TransportError):
         rest(fake).get("/api/users")
     assert rest(fake).get("/api/users").status_code == 200
+
+
+@pytest.mark.labelstudio
+def test_tasks_that_lost_their_regions_get_them_back(real_label_studio, tmp_path):
+    # What a real server does under load: the tasks of an import are there, their predictions are not.
+    client = LabelStudio(real_label_studio.url, real_label_studio.api_key)
+    project = client.ensure_project("lost regions")
+    asked = manifest(tmp_path, 3)
+    client.push(project, asked, tmp_path)
+    before = client.tasks(project, asked.keys())
+    for task in before[:2]:
+        httpx.delete(
+            f"{client.url}/api/predictions/{task.prediction()['id']}/",
+            headers={"Authorization": f"Token {real_label_studio.api_key}"},
+        ).raise_for_status()
+    assert client.push(project, asked, tmp_path) == 0
+    after = client.tasks(project, asked.keys())
+    assert [task.id for task in after] == [task.id for task in before]
+    assert [task.prediction()["result"] for task in after] == [task.prediction()["result"] for task in before]
+    assert [len(task.predictions) for task in after] == [1, 1, 1]
