@@ -1,4 +1,4 @@
-"""What we do at Label Studio: find or create the project, push by key, pull everything.
+"""What we do at Label Studio: push by key, pull everything, answer.
 
 Nothing on a server keeps tasks unique, so the key in a task's data does: what is there is
 listed, what is missing is posted, and after any error everything is listed again.
@@ -12,30 +12,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from xml.etree import ElementTree
 
+from labelstudio import projects
+from labelstudio.projects import INTERFACE, Project
 from labelstudio.records import AnnotationError, Answer, Manifest, Query
 from labelstudio.tasks import MODEL_VERSION, picture, tasks
-from labelstudio.transport import ATTEMPTS, Connection, Unreachable, pause_s
+from labelstudio.transport import ATTEMPTS, Connection, Unreachable, pause_s, settle
 
-INTERFACE = (Path(__file__).parent / "config.xml").read_text(encoding="utf-8")
-INSTRUCTIONS = (Path(__file__).parent / "instructions.html").read_text(encoding="utf-8")
-
-TITLE_LENGTH = range(3, 51)  # Label Studio's own limits
 BATCH = 100  # Label Studio takes at most 100 files in one request
-# How long a request whose client is gone may still be under way on the server.
-SETTLE_S = 5.0
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Project:
-    """A project on the server; ``url`` is the page where experts start."""
-
-    id: int
-    title: str
-    url: str
 
 
 @dataclass(frozen=True)
@@ -81,47 +67,9 @@ class LabelStudio:
         """The account's e-mail; raises AnnotationError if the server or the API key is wrong."""
         return str(self._server.get("api/current-user/whoami")["email"])
 
-    # --- projects ---
-
     def ensure_project(self, title: str) -> Project:
-        """The project with exactly this title, created if there is none.
-
-        A project of that title with another labelling interface is somebody else's: it is
-        left as it is, and AnnotationError raised.
-        """
-        if len(title) not in TITLE_LENGTH:
-            raise AnnotationError(
-                f"{title!r} has {len(title)} characters, and Label Studio takes titles of "
-                f"{TITLE_LENGTH.start} to {TITLE_LENGTH.stop - 1}; rename the scenario"
-            )
-        found = self._find_project(title)
-        if found is None:
-            try:
-                self._server.post("api/projects", json=_new_project(title))
-            except Unreachable:
-                # It may have been created all the same: look again before anybody posts again.
-                time.sleep(SETTLE_S)
-            found = self._find_project(title)
-        if found is None:
-            raise Unreachable(f"{self.url} did not create the project {title!r}; run this again")
-        if _canonical(found["label_config"]) != _canonical(INTERFACE):
-            raise AnnotationError(
-                f"the project {title!r} at {self.url}/projects/{found['id']} has another labelling interface "
-                "than ours; rename it there and run this again, and a new one will be created"
-            )
-        return Project(found["id"], title, f"{self.url}/projects/{found['id']}/data?labeling=1")
-
-    def _find_project(self, title: str) -> dict[str, Any] | None:
-        # The server's filter ignores case and takes parts of titles.
-        rows = self._server.pages(
-            "api/projects", rows="results", total="count", title=title, include="id,title,label_config"
-        )
-        exact = [row for row in rows if row["title"] == title]
-        if len(exact) > 1:
-            raise AnnotationError(
-                f"{len(exact)} projects at {self.url} are titled {title!r}; rename all but one of them"
-            )
-        return exact[0] if exact else None
+        """The project with exactly this title, created if there is none (see ``projects.ensure``)."""
+        return projects.ensure(self._server, title)
 
     # --- push ---
 
@@ -132,38 +80,40 @@ class LabelStudio:
         run again: no task is created twice, none is left out.
         """
         wanted = manifest.keys()
-        missing = self._missing(project, wanted)
-        added = len(missing)
-        failures = 0
-        while missing:
+        added, failures = None, 0
+        posted: set[str] = set()  # keys of the tasks, and
+        mended: set[str] = set()  # of the regions, that the server has just accepted
+        while True:
+            present = {task.key: task for task in self.tasks(project, wanted)}
+            missing = {key: query for key, query in wanted.items() if key not in present}
+            # Label Studio creates an import's tasks first and their predictions afterwards; on a busy SQLite
+            # the second can fail alone, and experts would see pictures without a box.
+            bare = {k: task for k, task in present.items() if not task.predictions and not task.annotations}
+            added = len(missing) if added is None else added
+            if not missing and not bare:
+                return added
+            if lost := (posted & missing.keys()) | (mended & bare.keys()):
+                # Posting again what was accepted would be the way to duplicates.
+                raise AnnotationError(
+                    f"{self.url} accepted the tasks of {project.title!r}, but does not list "
+                    f"{len(lost)} of them; look at the project there, then run this again"
+                )
             try:
-                self._post_missing(project, manifest, missing, folder)
+                if missing:
+                    self._post_missing(project, manifest, missing, folder)
+                self._give_regions(manifest, bare)
+                posted, mended = set(missing), set(bare)
             except Unreachable:
                 failures += 1
                 if failures == ATTEMPTS:
                     raise
                 time.sleep(pause_s(failures))
-                missing = self._missing(project, wanted)
-            else:
-                if missing := self._missing(project, wanted):
-                    # Posting again what was accepted would be the way to duplicates.
-                    raise AnnotationError(
-                        f"{self.url} accepted the tasks of {project.title!r}, but does not list "
-                        f"{len(missing)} of them; look at the project there, then run this again"
-                    )
-        self._give_regions(project, manifest)
-        return added
 
-    def _give_regions(self, project: Project, manifest: Manifest) -> None:
-        """Give unanswered tasks without any prediction theirs (again).
-
-        Label Studio creates the tasks of an import first and their predictions afterwards; on a busy
-        SQLite the second can fail alone, and experts would see pictures without a box.
-        """
-        bare = {t.key: t for t in self.tasks(project, manifest.keys()) if not t.predictions and not t.annotations}
-        for post in tasks(manifest, lambda query: query.image):
-            if task := bare.get(post["data"]["key"]):
-                self._server.post("api/predictions/", json={"task": task.id, **post["predictions"][0]})
+    def _give_regions(self, manifest: Manifest, bare: dict[str, Task]) -> None:
+        """Give these tasks their regions (again)."""
+        posts = {post["data"]["key"]: post for post in tasks(manifest, lambda query: query.image)}
+        for key, task in bare.items():
+            self._server.post("api/predictions/", json={"task": task.id, **posts[key]["predictions"][0]})
 
     def _missing(self, project: Project, wanted: dict[str, Query]) -> dict[str, Query]:
         present = {task.key for task in self.tasks(project, wanted)}
@@ -174,7 +124,7 @@ class LabelStudio:
         uploads = self._uploads(project)
         if missing.keys() & uploads.keys():
             # A push was cut off after its uploads; its tasks may be about to appear.
-            time.sleep(SETTLE_S)
+            settle()
             missing = self._missing(project, missing)
         new = [(key, query) for key, query in missing.items() if key not in uploads]
         for some in _batches(new):
@@ -268,21 +218,6 @@ def _task(row: dict[str, Any]) -> Task:
     return Task(row["id"], data["key"], data["image_id"], row["predictions"], row["annotations"])
 
 
-def _new_project(title: str) -> dict[str, Any]:
-    return {
-        "title": title,
-        "label_config": INTERFACE,
-        "expert_instruction": INSTRUCTIONS,
-        "show_instruction": True,
-        # Pre-filling needs both of these, and the model version can only be set now.
-        "show_collab_predictions": True,
-        "model_version": MODEL_VERSION,
-        "sampling": "Uncertainty sampling",
-        "show_skip_button": True,
-        "enable_empty_annotation": True,
-    }
-
-
 def _validate(posts: list[dict[str, Any]]) -> None:
     """Raise AnnotationError unless Label Studio could show all these regions."""
     from label_studio_sdk.label_interface.interface import LabelInterface  # takes a second: only to post
@@ -292,14 +227,6 @@ def _validate(posts: list[dict[str, Any]]) -> None:
         for prediction in post["predictions"]:
             if errors := interface.validate_prediction(prediction, return_errors=True):
                 raise AnnotationError(f"image {post['data']['image_id']} cannot be shown: {errors[0]}")
-
-
-def _canonical(interface: str) -> str:
-    """The same text for the same interface, however its XML is laid out."""
-    try:
-        return ElementTree.canonicalize(interface, strip_text=True)
-    except ElementTree.ParseError:
-        return interface
 
 
 def _batches(items: list[T]) -> Iterator[list[T]]:

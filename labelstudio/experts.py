@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from labelstudio import regions
-from labelstudio.client import LabelStudio, Project, Task
+from labelstudio.client import LabelStudio, Task
+from labelstudio.projects import Project
 from labelstudio.records import AnnotationError
 from labelstudio.transport import ATTEMPTS, Unreachable, pause_s
 

@@ -21,6 +21,7 @@ from labelstudio.records import AnnotationError
 ATTEMPTS = 5
 PAGE_SIZE = 500
 TIMEOUT = httpx.Timeout(120, connect=10)  # seconds
+SETTLE_S = 5.0
 
 
 class Unreachable(AnnotationError):
@@ -118,6 +119,11 @@ class Connection:
             f"{self.url} does not accept the API key; copy a valid one from {self.url}/user/account into "
             "LABEL_STUDIO_API_KEY"
         )
+
+
+def settle() -> None:
+    """Wait as long as a request whose client is gone may still be under way on the server."""
+    time.sleep(SETTLE_S)
 
 
 def pause_s(failures: int) -> float:

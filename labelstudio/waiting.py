@@ -10,7 +10,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from labelstudio.client import LabelStudio, Progress, Project
+from labelstudio.client import LabelStudio, Progress
+from labelstudio.projects import Project
 from labelstudio.records import AnnotationError
 from labelstudio.transport import Unreachable
 

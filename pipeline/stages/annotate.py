@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from labelstudio import ledger, server
-from labelstudio.client import LabelStudio, Project
+from labelstudio.client import LabelStudio
 from labelstudio.experts import SimulatedExpert
+from labelstudio.projects import Project
 from labelstudio.records import AnnotationError, Answer, Manifest, write_answers
 from labelstudio.waiting import wait
 from pipeline.config import Config, load, prepared_dir, step_dir

@@ -52,6 +52,18 @@ def open_as_expert(page, label_studio, project):
 
 
 def image_on(page) -> dict[str, float]:
+    """Where the picture lies, once it is large: Label Studio shows it small first and fits it afterwards."""
+    page.wait_for_function(
+        """() => {
+            const image = document.querySelector(".lsf-image")?.getBoundingClientRect();
+            if (!image) return false;
+            const box = [image.x, image.y, image.width, image.height].join();
+            const settled = box === window.lastBox && Math.min(image.width, image.height) > 500;
+            window.lastBox = box;
+            return settled;
+        }""",
+        polling=200,
+    )
     box = page.locator(".lsf-image").bounding_box()
     assert box is not None
     return box
@@ -88,7 +100,6 @@ def test_an_expert_marks_unmarks_draws_and_skips(page, real_label_studio, admin,
     assert page.locator("text=Model says: 3").is_visible()
     assert page.locator("text=3: 50% · 8: 30% · 1: 20%").is_visible()
     box = image_on(page)
-    assert min(box["width"], box["height"]) > 500
     assert box["y"] + box["height"] <= page.locator("button:has-text('Submit')").first.bounding_box()["y"]
 
     # One click and one key mark a proposal; the other key takes it back.

@@ -11,7 +11,7 @@ import pytest
 from fakes.label_studio import FakeLabelStudio, jwt
 from fakes.queries import CELL, SIDE, manifest
 
-from labelstudio import client, consensus, ledger, regions, transport, waiting
+from labelstudio import client, consensus, ledger, projects, regions, transport, waiting
 from labelstudio.client import LabelStudio
 from labelstudio.experts import SimulatedExpert
 from labelstudio.records import AnnotationError, Proposal
@@ -26,7 +26,7 @@ def impatient(monkeypatch):
     """Small pages, so that every list has several; short waits."""
     monkeypatch.setattr(transport, "PAGE_SIZE", 3)
     monkeypatch.setattr(client, "BATCH", 4)
-    monkeypatch.setattr(client, "SETTLE_S", 0.25)
+    monkeypatch.setattr(transport, "SETTLE_S", 0.25)
     monkeypatch.setattr(client, "pause_s", lambda failures: 0.01)
     monkeypatch.setattr(transport, "pause_s", lambda failures: 0.01)
     monkeypatch.setattr("labelstudio.experts.pause_s", lambda failures: 0.01)
@@ -91,14 +91,14 @@ def test_somebody_elses_project_is_left_alone(label_studio, admin):
 
 
 def test_another_layout_of_the_same_interface_is_ours(label_studio, admin, project):
-    config = client.INTERFACE.replace("\n", "\n\n   ")
+    config = projects.INTERFACE.replace("\n", "\n\n   ")
     reply = rest(label_studio).patch(f"/api/projects/{project.id}", json={"label_config": config})
     assert reply.is_success
     assert admin.ensure_project(project.title) == project
 
 
 def test_two_projects_of_one_title_are_not_chosen_between(label_studio, admin, project):
-    body = {"title": project.title, "label_config": client.INTERFACE}
+    body = {"title": project.title, "label_config": projects.INTERFACE}
     assert rest(label_studio).post("/api/projects", json=body).is_success
     with pytest.raises(AnnotationError, match="2 projects"):
         admin.ensure_project(project.title)

@@ -181,7 +181,7 @@ def test_marked_names_proposals_only():
 
 
 def test_the_regions_fit_the_labelling_interface():
-    from labelstudio.client import INTERFACE
+    from labelstudio.projects import INTERFACE
 
     interface = pytest.importorskip("label_studio_sdk.label_interface").LabelInterface(INTERFACE)
     result = regions.to_result(query(97, 31, Proposal("p", 0, 0, 97, 31, 1.0), Proposal("q", 3, 7, 11, 13, 0.1)))

@@ -1,0 +1,87 @@
+"""A scenario's project at Label Studio: found by its exact title, created with our interface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from labelstudio.records import AnnotationError
+from labelstudio.tasks import MODEL_VERSION
+from labelstudio.transport import Connection, Unreachable, settle
+
+INTERFACE = (Path(__file__).parent / "config.xml").read_text(encoding="utf-8")
+INSTRUCTIONS = (Path(__file__).parent / "instructions.html").read_text(encoding="utf-8")
+
+TITLE_LENGTH = range(3, 51)  # Label Studio's own limits
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project on the server; ``url`` is the page where experts start."""
+
+    id: int
+    title: str
+    url: str
+
+
+def ensure(server: Connection, title: str) -> Project:
+    """The project with exactly this title, created if there is none.
+
+    A project of that title with another labelling interface is somebody else's: it is
+    left as it is, and AnnotationError raised.
+    """
+    if len(title) not in TITLE_LENGTH:
+        raise AnnotationError(
+            f"{title!r} has {len(title)} characters, and Label Studio takes titles of "
+            f"{TITLE_LENGTH.start} to {TITLE_LENGTH.stop - 1}; rename the scenario"
+        )
+    found = _find(server, title)
+    if found is None:
+        try:
+            server.post("api/projects", json=_new(title))
+        except Unreachable:
+            # It may have been created all the same: look again before anybody posts again.
+            settle()
+        found = _find(server, title)
+    if found is None:
+        raise Unreachable(f"{server.url} did not create the project {title!r}; run this again")
+    if _canonical(found["label_config"]) != _canonical(INTERFACE):
+        raise AnnotationError(
+            f"the project {title!r} at {server.url}/projects/{found['id']} has another labelling interface "
+            "than ours; rename it there and run this again, and a new one will be created"
+        )
+    return Project(found["id"], title, f"{server.url}/projects/{found['id']}/data?labeling=1")
+
+
+def _find(server: Connection, title: str) -> dict[str, Any] | None:
+    # The server's filter ignores case and takes parts of titles.
+    rows = server.pages("api/projects", rows="results", total="count", title=title, include="id,title,label_config")
+    exact = [row for row in rows if row["title"] == title]
+    if len(exact) > 1:
+        raise AnnotationError(f"{len(exact)} projects at {server.url} are titled {title!r}; rename all but one of them")
+    return exact[0] if exact else None
+
+
+def _new(title: str) -> dict[str, Any]:
+    return {
+        "title": title,
+        "label_config": INTERFACE,
+        "expert_instruction": INSTRUCTIONS,
+        "show_instruction": True,
+        # Pre-filling needs both of these, and the model version can only be set now.
+        "show_collab_predictions": True,
+        "model_version": MODEL_VERSION,
+        "sampling": "Uncertainty sampling",
+        "show_skip_button": True,
+        "enable_empty_annotation": True,
+    }
+
+
+def _canonical(interface: str) -> str:
+    """The same text for the same interface, however its XML is laid out."""
+    try:
+        return ElementTree.canonicalize(interface, strip_text=True)
+    except ElementTree.ParseError:
+        return interface
