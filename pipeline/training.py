@@ -25,7 +25,7 @@ from torch.optim.swa_utils import update_bn
 from torchvision.transforms import v2
 
 from pipeline import model as networks
-from pipeline.config import Augment, Penalty, Train
+from pipeline.config import Augment, Penalty, Scenario, Train
 from pipeline.errors import PipelineError
 from pipeline.metrics import classification
 from pipeline.model import Classifier
@@ -148,29 +148,29 @@ def train_epoch(
 def train(
     state: State,
     data: dict[str, Images],
-    settings: Train,
+    settings: Scenario,
     seed: int,
     epochs: int,
     step: str,
     *,
-    freeze_batchnorm: bool,
-    masks: dict[str, NDArray[np.bool_]] | None = None,
-    penalised: Penalty | None = None,
+    masks: dict[str, NDArray[np.bool_]] | None,
 ) -> pd.DataFrame:
     """Some epochs on ``data["train"]``, each followed by a reading of every other split.
 
-    Returns the history, one row an epoch: ``step`` (what the epoch belongs to: ``start``, a round,
-    an arm), ``epoch``, what ``train_epoch`` returns, and ``<split>_<metric>`` for each split. Where
-    BatchNorm is to be frozen later on, its statistics are settled after each epoch.
+    ``masks`` are those in force, and None in the baseline, after which BatchNorm may be frozen: then its
+    statistics are settled after each epoch. Returns the history, one row an epoch: ``step`` (what the
+    epoch belongs to: ``start``, a round, an arm), ``epoch``, what ``train_epoch`` returns, and
+    ``<split>_<metric>`` for each split.
     """
+    freeze_batchnorm = settings.train.freeze_batchnorm and masks is not None
     rows = []
     for _ in range(epochs):
         row: dict[str, Any] = {"step": step, "epoch": state.epoch + 1}
         row |= train_epoch(
-            state, data["train"], settings, seed,
-            freeze_batchnorm=freeze_batchnorm, masks=masks, penalised=penalised,
+            state, data["train"], settings.train, seed,
+            freeze_batchnorm=freeze_batchnorm, masks=masks, penalised=settings.penalty,
         )  # fmt: skip
-        if settings.freeze_batchnorm and not freeze_batchnorm:
+        if settings.train.freeze_batchnorm and masks is None:
             settle_batchnorm(state, data["train"])
         for split, images in data.items():
             if split != "train":

@@ -23,15 +23,8 @@ def main(scenario: str) -> None:
 
     torch.manual_seed(config.seed)
     state = training.begin(model.build(model.read(Path(settings.init)), data.classes), settings.train)
-    history = training.train(
-        state,
-        images,
-        settings.train,
-        config.seed,
-        settings.train.baseline_epochs,
-        "start",
-        freeze_batchnorm=False,
-    )
+    epochs = settings.train.baseline_epochs
+    history = training.train(state, images, settings, config.seed, epochs, "start", masks=None)
 
     folder = step_dir(scenario, "start")
     subset.write(subset_file(scenario), chosen, data)

@@ -31,19 +31,9 @@ def main(scenario: str, arm: str) -> None:
     so_far: list[masks.Entry] = []
     for replayed in config.hitl.rounds:
         so_far += [entry for entry in entries if entry.round == replayed.n]
-        history.append(
-            training.train(
-                state,
-                images,
-                settings.train,
-                config.seed,
-                replayed.epochs,
-                replayed.n,
-                freeze_batchnorm=settings.train.freeze_batchnorm,
-                masks=masks.in_force(so_far),
-                penalised=settings.penalty,
-            )
-        )
+        in_force = masks.in_force(so_far)
+        trained = training.train(state, images, settings, config.seed, replayed.epochs, replayed.n, masks=in_force)
+        history.append(trained)
 
     masks.write(folder / "masks.npz", so_far, data.images.shape[1])
     pd.concat(history).to_csv(folder / "history.csv", index=False)

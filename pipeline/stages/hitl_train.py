@@ -27,17 +27,7 @@ def main(scenario: str, round: str, after: str, epochs: str) -> None:
     print(f"{scenario}, round {round}: {len(answers)} answers; masks on {len(in_force)} images in force")
 
     state = training.restore(before / "state.pt", settings.train)
-    history = training.train(
-        state,
-        images,
-        settings.train,
-        config.seed,
-        int(epochs),
-        round,
-        freeze_batchnorm=settings.train.freeze_batchnorm,
-        masks=in_force,
-        penalised=settings.penalty,
-    )
+    history = training.train(state, images, settings, config.seed, int(epochs), round, masks=in_force)
 
     masks.write(folder / "masks.npz", entries, data.images.shape[1])
     so_far = pd.concat([runs.history(before), history])

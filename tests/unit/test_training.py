@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipeline import model, training
-from pipeline.config import Augment, Backbone, Penalty, Train
+from pipeline.config import Augment, Backbone, Penalty, QuerySettings, Scenario, Train
 from pipeline.training import DivergedError, Images
 
 SIZE, CLASSES = 32, ["left", "right"]
@@ -17,6 +17,14 @@ SETTINGS = Train(
     augment=Augment(flip=False, rotate_degrees=10.0, crop=0.1, brightness=0.1),
 )
 PENALTY = Penalty(form="share", output="logits", weight=10.0)
+SCENARIO = Scenario(
+    dataset="x",
+    fraction=1.0,
+    init="x",
+    train=SETTINGS,
+    penalty=PENALTY,
+    query=QuerySettings(strategy="entropy", cell=8, proposals=4),
+)
 
 
 @pytest.fixture
@@ -95,15 +103,16 @@ def test_frozen_batchnorm_keeps_its_statistics(images):
 
 
 def test_statistics_to_be_frozen_are_settled_on_the_training_images(images):
-    settings = SETTINGS.model_copy(update={"freeze_batchnorm": True, "batch_size": 12})
+    train = SETTINGS.model_copy(update={"freeze_batchnorm": True, "batch_size": 12})
+    settings = SCENARIO.model_copy(update={"train": train})
     state = fresh()
     data = {"train": images, "val": images}
-    training.train(state, data, settings, 0, 1, "start", freeze_batchnorm=False)
+    training.train(state, data, settings, 0, 1, "start", masks=None)
     x = training.as_input(state, training.as_tensor(images.pixels))
     stem = state.model.network.conv_stem(x).mean(dim=(0, 2, 3)).detach()
     assert torch.allclose(state.model.network.bn1.running_mean, stem, atol=1e-5)
     frozen = state.model.network.bn1.running_mean.clone()
-    training.train(state, data, settings, 0, 1, "00", freeze_batchnorm=True)
+    training.train(state, data, settings, 0, 1, "00", masks={})
     assert torch.equal(state.model.network.bn1.running_mean, frozen)
 
 
@@ -128,7 +137,7 @@ def test_a_loss_that_is_no_number_stops_with_the_setting_to_change(images):
 def test_history_has_a_row_an_epoch_and_a_column_a_reading(images):
     state = fresh()
     data = {"train": images, "val": images, "test-shifted": images}
-    history = training.train(state, data, SETTINGS, 0, 2, "00", freeze_batchnorm=False)
+    history = training.train(state, data, SCENARIO, 0, 2, "00", masks={})
     assert history["epoch"].tolist() == [1, 2]
     assert history["step"].tolist() == ["00", "00"]
     assert {"train_loss", "penalty", "val_loss", "val_accuracy", "test-shifted_accuracy"} <= set(history.columns)
