@@ -58,7 +58,7 @@ def connect() -> tuple[str, str, str | None]:
     ``.env``, when they are set; otherwise a local server, started or reused
     (``LABEL_STUDIO_PORT`` chooses its port).
     """
-    settings = {**dotenv_values(".env"), **os.environ}
+    settings = _settings()
     url, api_key = settings.get("LABEL_STUDIO_URL"), settings.get("LABEL_STUDIO_API_KEY")
     if url and api_key:
         return url, api_key, settings.get("LABEL_STUDIO_EXPERT_API_KEY") or None
@@ -68,11 +68,17 @@ def connect() -> tuple[str, str, str | None]:
             f"{missing} is not set, but its counterpart is: set both to use that Label Studio, "
             "or neither to use a local one"
         )
-    port = settings.get("LABEL_STUDIO_PORT") or None
-    if port is not None and not port.isdecimal():
-        raise AnnotationError(f"LABEL_STUDIO_PORT is {port!r}, not a port number; correct or unset it")
-    server = start(port=int(port) if port else None)
+    server = start(port=_port(settings))
     return server.url, server.api_key, server.expert_api_key
+
+
+def start_early(data_dir: Path = DATA_DIR) -> None:
+    """Start the local server, if that is the one to use, without waiting for it: ``connect`` will."""
+    settings = _settings()
+    if not settings.get("LABEL_STUDIO_URL"):
+        data_dir = _made(data_dir)
+        with _alone(data_dir):
+            _launch_unless_running(data_dir, _port(settings))
 
 
 def start(data_dir: Path = DATA_DIR, port: int | None = None) -> Server:
@@ -80,19 +86,9 @@ def start(data_dir: Path = DATA_DIR, port: int | None = None) -> Server:
 
     Without ``port`` it takes the one it had last, else 8080, else the next that is free.
     """
-    data_dir = data_dir.absolute()
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise AnnotationError(f"cannot use {data_dir} for Label Studio's data: {error.strerror}") from error
+    data_dir = _made(data_dir)
     with console.status("Label Studio: looking for a running server") as progress, _alone(data_dir):
-        state = _read_state(data_dir)
-        if not process.is_running(data_dir):
-            state["port"] = process.free_port(port, preferred=state.get("port", process.FIRST_PORT))
-            _write_state(data_dir, state)  # the passwords, before the server learns them
-            process.launch(data_dir, state)
-            if not console.is_terminal:  # where the display below shows nothing
-                console.print(f"Label Studio: starting in {data_dir}", soft_wrap=True, highlight=False)
+        state = _launch_unless_running(data_dir, port)
         progress.update("Label Studio: waiting until it serves (a first start takes about half a minute)")
         url = process.wait_until_it_serves(data_dir)
         if port is not None and url != process.url(port):
@@ -106,6 +102,18 @@ def start(data_dir: Path = DATA_DIR, port: int | None = None) -> Server:
             accounts.sign_in(url, admin, expert)
             _write_state(data_dir, state)
     return Server(url, data_dir, expert, admin)
+
+
+def _launch_unless_running(data_dir: Path, port: int | None) -> dict[str, Any]:
+    """What is remembered of this data folder's server, which runs now or soon."""
+    state = _read_state(data_dir)
+    if not process.is_running(data_dir):
+        state["port"] = process.free_port(port, preferred=state.get("port", process.FIRST_PORT))
+        _write_state(data_dir, state)  # the passwords, before the server learns them
+        process.launch(data_dir, state)
+        if not console.is_terminal:  # where no display says so
+            console.print(f"Label Studio: starting in {data_dir}", soft_wrap=True, highlight=False)
+    return state
 
 
 def status(data_dir: Path = DATA_DIR) -> str | None:
@@ -135,7 +143,27 @@ def _alone(data_dir: Path) -> Iterator[None]:
         yield
 
 
+def _made(data_dir: Path) -> Path:
+    data_dir = data_dir.absolute()
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise AnnotationError(f"cannot use {data_dir} for Label Studio's data: {error.strerror}") from error
+    return data_dir
+
+
 # --- what is remembered ---
+
+
+def _settings() -> dict[str, str | None]:
+    return {**dotenv_values(".env"), **os.environ}
+
+
+def _port(settings: dict[str, str | None]) -> int | None:
+    port = settings.get("LABEL_STUDIO_PORT") or None
+    if port is not None and not port.isdecimal():
+        raise AnnotationError(f"LABEL_STUDIO_PORT is {port!r}, not a port number; correct or unset it")
+    return int(port) if port else None
 
 
 def _read_state(data_dir: Path) -> dict[str, Any]:

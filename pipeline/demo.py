@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from labelstudio import server
 from labelstudio.records import AnnotationError
-from pipeline.config import REPORT, load
+from pipeline.config import REPORT, Config, load, step_dir
 from pipeline.errors import PipelineError
 
 PARAMS = Path("params.yaml")
@@ -29,11 +29,13 @@ def main(expert: str) -> None:
     ours = server.status() is None
     try:
         if expert == "human":
-            url, *_ = server.connect()  # else `annotate` starts it, if there is anything to ask
+            url, *_ = server.connect()
             print(f"\nExperts answer in Label Studio at {url}", flush=True)
             if server.status() == url:
                 subprocess.run([sys.executable, "-m", "labelstudio.server", "login"], check=True)
             print("Interrupt whenever you like: the same command goes on from there.\n", flush=True)
+        elif _asks_anything(config):
+            server.start_early()  # half a minute's work, which goes on while the baseline trains
         done = subprocess.run(["dvc", "--wait-for-lock", "repro"], check=False)
     finally:
         if ours:
@@ -48,6 +50,11 @@ def main(expert: str) -> None:
     print("MLflow:              .venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db")
     print("                     then http://127.0.0.1:5000/#/experiments/1?workflowType=machine_learning")
     print("Label Studio:        .venv/bin/python -m labelstudio.server start   (then `… login`, and `… stop`)")
+
+
+def _asks_anything(config: Config) -> bool:
+    steps = [step_dir(scenario, entry.n) for scenario in config.hitl.scenarios for entry in config.hitl.rounds]
+    return not all((step / "answers.json").exists() for step in steps)
 
 
 def choose_expert(expert: str) -> None:

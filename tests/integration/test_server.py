@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from labelstudio import accounts, server
+from labelstudio import accounts, process, server
 from labelstudio.client import LabelStudio
 from labelstudio.records import AnnotationError
 
@@ -78,8 +78,11 @@ def test_a_killed_starter_and_a_killed_server_are_got_over(folder):
         time.sleep(0.05)
     assert server.status(folder) is None
     assert not server.stop(folder), "there is nothing left to stop"
+    server.start_early(folder)
+    pid = process.pid(folder)
     again = server.start(folder)
     assert again.url == running.url, "links stay valid"
+    assert pid_of(folder) == pid, "an early start is waited for, and not repeated"
     assert LabelStudio(again.url, again.expert_api_key).check() == "expert@localhost.local"
 
 
