@@ -1,17 +1,24 @@
 # make demo [EXPERT=human]   the whole loop on the embedded data set
 # make test                  the test suite          make check   ruff and mypy
-# make experiments           seeds of the demo's scenario; hours
+# make paper [DATASET=isic2017|aptos2019|nci] [BACKBONE=efficientnet-b0|…] [EXPERT=human]   the paper's protocol
+# make experiments           seeds of the demo's scenario: half an hour
+# make bench                 what is fast, and how fast: report/benchmarks.json
 # All of them set up .venv first; PYTHON names another interpreter than python3.
 
 PYTHON ?= python3
 EXPERT ?= simulated
+DATASET ?= all
+BACKBONE ?= efficientnet-b0
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test check experiments
+.PHONY: demo paper test check experiments bench
 
 demo: .venv/installed
 	python -m pipeline.demo --expert $(EXPERT)
+
+paper: .venv/installed
+	python -m pipeline.paper --dataset $(DATASET) --backbone $(BACKBONE) --expert $(EXPERT)
 
 test: check .venv/browser
 	python -m pytest
@@ -23,6 +30,9 @@ check: .venv/installed-dev
 
 experiments: .venv/installed
 	python -m pipeline.experiments
+
+bench: .venv/installed
+	python -m pipeline.bench
 
 .venv/bin/pip:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "error: Python 3.10 or newer is needed; set PYTHON=...")'

@@ -7,6 +7,7 @@ without anybody sitting there.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -22,13 +23,24 @@ class SimulatedExpert:
     """Marks a proposal as "Disregard" when less than ``threshold`` of its pixels is evidence.
 
     ``evidence`` maps an image id to the (height, width) mask of what may matter on it.
-    ``client`` must be connected with the expert's own API key.
+    ``client`` must be connected with the expert's own API key. Of the proposals that are to be
+    marked, ``miss_rate`` are not; of the others, ``false_alarm_rate`` are: which ones follows from
+    the query and the proposal alone, so that asking again gives the same answer.
     """
 
-    def __init__(self, client: LabelStudio, evidence: Callable[[str], regions.Mask], threshold: float = 0.05) -> None:
+    def __init__(
+        self,
+        client: LabelStudio,
+        evidence: Callable[[str], regions.Mask],
+        threshold: float = 0.05,
+        miss_rate: float = 0.0,
+        false_alarm_rate: float = 0.0,
+    ) -> None:
         self.client = client
         self.evidence = evidence
         self.threshold = threshold
+        self.miss_rate = miss_rate
+        self.false_alarm_rate = false_alarm_rate
 
     def answer(self, project: Project, keys: Iterable[str]) -> int:
         """Answer every one of these queries that this expert has not answered; returns how many.
@@ -65,13 +77,17 @@ class SimulatedExpert:
         height, width = evidence.shape
         return [
             regions.relabelled(region, regions.DISREGARD)
-            if self._must_not_matter(regions.area(_fitting(region, width, height), width, height), evidence)
+            if self._marks(
+                f"{task.key} {region['id']}", regions.area(_fitting(region, width, height), width, height), evidence
+            )
             else {**region, "origin": "prediction"}
             for region in task.prediction()["result"]
         ]
 
-    def _must_not_matter(self, region: regions.Mask, evidence: regions.Mask) -> bool:
-        return bool(region.any()) and float(evidence[region].mean()) < self.threshold
+    def _marks(self, proposal: str, region: regions.Mask, evidence: regions.Mask) -> bool:
+        must_not_matter = bool(region.any()) and float(evidence[region].mean()) < self.threshold
+        luck = int(hashlib.sha256(proposal.encode()).hexdigest()[:12], 16) / 16**12  # uniform in [0, 1)
+        return luck >= self.miss_rate if must_not_matter else luck < self.false_alarm_rate
 
     def _unanswered(self, project: Project, keys: set[str], expert: str) -> list[Task]:
         """One task for each query without an answer of this expert's, by key."""

@@ -1,7 +1,4 @@
-"""params.yaml as validated, typed settings, and where every artefact lies.
-
-Nothing else reads params.yaml and nothing else spells out a path.
-"""
+"""params.yaml as validated, typed settings. Nothing else reads params.yaml."""
 
 from __future__ import annotations
 
@@ -24,16 +21,76 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.\-]*$", max_length=30)]
+Name = Annotated[
+    str, Field(pattern=r"^[a-z0-9][a-z0-9.\-]*$", max_length=24)
+]  # so that Label Studio takes the titles made of them
 Share = Annotated[float, Field(gt=0, le=1)]
+Rate = Annotated[float, Field(ge=0, le=1)]
 
 
-class Dataset(Section):
-    """Where a data set comes from. ``root`` is the folder of the official download, if it needs one."""
+class Source(Section):
+    """What every data set has. ``root``: what it is made from; DVC prepares it anew when that changes."""
 
-    source: Literal["decoy-digits", "isic2017"]
+    root: str
     size: Annotated[int, Field(ge=32, le=1024)]  # side of the prepared square images, pixels
-    root: str | None = None
+
+
+class DecoyDigits(Source):
+    """The embedded data set; its digits come with scikit-learn. See pipeline/datasets/decoy_digits.py."""
+
+    source: Literal["decoy-digits"]
+
+
+class Files(Source):
+    """A data set of image files below ``root``."""
+
+    fit: Literal["stretch", "crop"] = "stretch"  # both sides to size, or the shorter one and the middle
+    duplicates: Literal["error", "drop"] = "error"  # the same picture in several official splits
+    split_seed: Annotated[int, Field(ge=0)] = 0  # where the source has no splits of its own
+
+
+class Isic2017(Files):
+    """See pipeline/datasets/isic2017.py."""
+
+    source: Literal["isic2017"]
+    classes: Literal["melanoma", "seborrheic-keratosis", "melanoma-or-seborrheic-keratosis"] = "melanoma"
+
+
+class Aptos2019(Files):
+    """See pipeline/datasets/aptos2019.py."""
+
+    source: Literal["aptos2019"]
+    masks: str | None = None  # a folder of evidence masks, below root
+
+
+class Nci(Files):
+    """See pipeline/datasets/nci.py."""
+
+    source: Literal["nci"]
+    covariates: str  # the table, below root
+    patient: str | None = None  # its column that names the patient
+
+
+class Columns(Section):
+    """What the columns of a table are called; see pipeline/datasets/folder.py."""
+
+    image: str = "image"
+    label: str = "label"
+    split: str = "split"
+    group: str = "group"
+    mask: str = "mask"
+
+
+class Folder(Files):
+    """See pipeline/datasets/folder.py."""
+
+    source: Literal["folder"]
+    table: str | None = None  # below root; without it, folders are named after classes
+    columns: Columns = Columns()
+    held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.2  # val and test together, without splits
+
+
+Dataset = Annotated[DecoyDigits | Isic2017 | Aptos2019 | Nci | Folder, Field(discriminator="source")]
 
 
 class Backbone(Section):
@@ -66,13 +123,14 @@ class Train(Section):
     learning_rate: Annotated[float, Field(gt=0)]
     batch_size: Annotated[int, Field(ge=1)]
     freeze_batchnorm: bool  # after the baseline, in every arm
+    class_balance: Literal["none", "loss", "sampler"] = "none"  # rare classes weigh more, or come more often
     augment: Augment
 
 
 class Penalty(Section):
     """The masked input-gradient penalty; see pipeline/penalty.py for what the words mean."""
 
-    form: Literal["eq2", "share"]
+    form: Literal["eq2", "eq2-mean", "share"]
     output: Literal["logits", "log-probs", "projection"]
     weight: Annotated[float, Field(ge=0)]  # lambda
 
@@ -106,9 +164,10 @@ class Round(Section):
 
 
 class Hitl(Section):
-    """Which scenarios get rounds, and which rounds."""
+    """Which scenarios get rounds, which rounds, and which placebos follow them."""
 
     scenarios: Annotated[list[Name], Field(min_length=1)]
+    placebos: list[Literal["random-mask"]]
     last: str
     rounds: Annotated[list[Round], Field(min_length=1)]
 
@@ -124,24 +183,13 @@ class Hitl(Section):
         return self
 
 
-class Arm(Section):
-    """An arm that needs no new answers, and the file of the run that it replays."""
-
-    name: Literal["automated", "random-mask"]
-    replays: str
-
-
-class Control(Section):
-    """The arms that experts' answers are compared with."""
-
-    arms: list[Arm]
-
-
 class Annotate(Section):
     """Who answers: people, or a simulated expert that knows where the evidence is."""
 
     expert: Literal["human", "simulated"]
     evidence_share: Share  # simulated: a proposal with less evidence than this is marked
+    miss_rate: Rate = 0.0  # simulated: of what is to be marked, this share is not
+    false_alarm_rate: Rate = 0.0  # simulated: of what is not to be marked, this share is
 
 
 class Config(Section):
@@ -154,7 +202,6 @@ class Config(Section):
     scenarios: dict[Name, Scenario]
     annotate: Annotate
     hitl: Hitl
-    control: Control
 
     @model_validator(mode="after")
     def _names_exist_and_sizes_fit(self) -> Config:
@@ -172,10 +219,6 @@ class Config(Section):
                     f"scenarios.{name}.query.proposals: {scenario.query.proposals} of only "
                     f"{(size // cell) ** 2} grid cells; lower it or make the cells smaller"
                 )
-        for arm in self.control.arms:
-            replays = {"automated": "start/history.csv", "random-mask": f"{self.hitl.last}/masks.npz"}[arm.name]
-            if arm.replays != replays:
-                raise ValueError(f"control.arms: {arm.name!r} replays {replays!r}, not {arm.replays!r}")
         for name in self.hitl.scenarios:
             if name not in self.scenarios:
                 raise ValueError(f"hitl.scenarios: no scenario {name!r} under `scenarios`")
@@ -206,7 +249,9 @@ def load(path: Path = Path("params.yaml")) -> Config:
 def _explain(path: Path, error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
-        place = ".".join(str(part) for part in problem["loc"])
+        # Where the source decides which settings there are, pydantic puts its name into the place.
+        parts = [part for i, part in enumerate(problem["loc"]) if i != 2 or problem["loc"][0] != "datasets"]
+        place = ".".join(map(str, parts))
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             message = "unknown setting; remove it or correct its spelling"
@@ -216,44 +261,3 @@ def _explain(path: Path, error: ValidationError) -> str:
             message += f" (it is {problem['input']!r})"
         lines.append(f"{path}: {place}: {message}" if place else f"{path}: {message}")
     return "\n".join(lines)
-
-
-# Where things lie: `data/` holds what is made from the original images, `runs/` what training made.
-
-
-def prepared_dir(dataset: str) -> Path:
-    """The prepared data set: images.npy, evidence.npy, index.csv, manifest.json."""
-    return Path("data/prepared") / dataset
-
-
-def backbone_file(backbone: str) -> Path:
-    """Pretrained weights, whatever they came from."""
-    return Path("data/backbones") / f"{backbone}.pt"
-
-
-def subset_file(scenario: str) -> Path:
-    """The chosen image ids with labels and splits, and the prepared data's digest."""
-    return Path("runs") / scenario / "subset.csv"
-
-
-def step_dir(scenario: str, step: str) -> Path:
-    """What one step of a scenario wrote: ``start``, a round (``00``, …), or an arm's name."""
-    return Path("runs") / scenario / step
-
-
-REPORT = Path("report")
-
-
-def scores_file(scenario: str) -> Path:
-    """What each arm of a scenario came to: arm → metric → value."""
-    return REPORT / "scenarios" / f"{scenario}.json"
-
-
-def curves_file(scenario: str) -> Path:
-    """Every arm's history as a picture; beside it lies the same as CSV."""
-    return REPORT / "curves" / f"{scenario}.png"
-
-
-def explanations_file(scenario: str) -> Path:
-    """What every arm's final network looks at, as a picture."""
-    return REPORT / "explanations" / f"{scenario}.png"

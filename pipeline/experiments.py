@@ -19,8 +19,9 @@ import numpy as np
 from labelstudio import server
 from labelstudio.records import AnnotationError
 from pipeline import tracking
-from pipeline.config import REPORT, ConfigError, load
+from pipeline.config import ConfigError, load
 from pipeline.errors import PipelineError
+from pipeline.paths import REPORT
 
 SEEDS = (0, 1, 2)
 

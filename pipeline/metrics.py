@@ -1,14 +1,63 @@
-"""What a classifier is judged by: pure functions from logits to (name, value)."""
+"""What a classifier is judged by: pure functions from logits to (name, value).
+
+Everywhere, ``logits`` is (N, C) and ``labels`` (N,), class numbers in the order of the columns.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import numpy as np
+from sklearn.metrics import accuracy_score, cohen_kappa_score, recall_score, roc_auc_score
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+BINS = 15  # as in Guo et al. 2017
+GROUP_OF_NOTE = 10  # images; the accuracy of a smaller group is noise
+
 
 def classification(logits: Tensor, labels: Tensor) -> Iterator[tuple[str, float]]:
-    """``logits`` (N, C), ``labels`` (N,): ``loss`` is the mean CE in nats, ``accuracy`` 0..1."""
+    """What every epoch is judged by, on one split.
+
+    ``loss``: mean CE in nats. ``accuracy`` and ``balanced_accuracy`` (the mean recall of the classes that
+    occur), 0..1. ``auc``: area under the ROC curve; with more than two classes, the mean over classes
+    of each against the rest; left out where a class does not occur. ``kappa``: Cohen's, quadratically
+    weighted, for graded classes; only with more than two, of which two occur. ``ece``: expected
+    calibration error of the predicted class's probability, 15 equal bins (Guo et al. 2017,
+    https://arxiv.org/abs/1706.04599).
+    """
+    probabilities = logits.double().softmax(dim=1).numpy()
+    true, read = labels.numpy(), logits.argmax(dim=1).numpy()
+    classes = np.arange(logits.shape[1])
     yield "loss", float(cross_entropy(logits.double(), labels))
-    yield "accuracy", float((logits.argmax(dim=1) == labels).double().mean())
+    yield "accuracy", float(accuracy_score(true, read))
+    yield "balanced_accuracy", float(recall_score(true, read, labels=np.unique(true), average="macro"))
+    if len(np.unique(true)) == len(classes):
+        scores = probabilities[:, 1] if len(classes) == 2 else probabilities
+        yield "auc", float(roc_auc_score(true, scores, multi_class="ovr", labels=classes))
+    if len(classes) > 2 and len(np.union1d(true, read)) > 1:
+        yield "kappa", float(cohen_kappa_score(true, read, labels=classes, weights="quadratic"))
+    yield "ece", _calibration_error(probabilities.max(axis=1), true == read)
+
+
+def by_class(logits: Tensor, labels: Tensor, names: Sequence[str]) -> Iterator[tuple[str, float]]:
+    """``recall_<class>`` of each class that occurs, 0..1."""
+    true, read = labels.numpy(), logits.argmax(dim=1).numpy()
+    occurring = np.unique(true)
+    recalls = recall_score(true, read, labels=occurring, average=None)
+    yield from ((f"recall_{names[c]}", float(recall)) for c, recall in zip(occurring, recalls, strict=True))
+
+
+def worst_group(logits: Tensor, labels: Tensor, groups: Sequence[int | None]) -> Iterator[tuple[str, float]]:
+    """``worst_group_accuracy``, 0..1: the lowest of the groups with at least ten images; else nothing."""
+    right = (logits.argmax(dim=1) == labels).numpy()
+    members = {g: np.array([g == other for other in groups]) for g in set(groups) if g is not None}
+    accuracies = [float(right[some].mean()) for some in members.values() if some.sum() >= GROUP_OF_NOTE]
+    if accuracies:
+        yield "worst_group_accuracy", min(accuracies)
+
+
+def _calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = [abs(float((confidence[bins == b] - right[bins == b]).sum())) for b in np.unique(bins)]
+    return sum(gaps) / len(confidence)

@@ -125,7 +125,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _create(architecture: str, classes: int, pretrained: bool = False) -> Any:
-    if architecture not in timm.list_models(architecture):
+    if not timm.is_model(architecture):
         raise ConfigError(f"timm has no architecture {architecture!r}; see timm.list_models()")
     return timm.create_model(architecture, num_classes=classes, pretrained=pretrained)
 

@@ -11,7 +11,8 @@ evidence hide from them: what raises one logit and lowers another can cancel in 
 step, centred over classes (softmax does not see a shift). Its expected square is the sum of all
 centred logits' squared gradients, at the cost of one (Hoffman, Roberts and Yaida 2019, *Robust
 Learning with Jacobian Regularization*, https://arxiv.org/abs/1908.02729). The code averages
-over channels, pixels and batch, where Eq. 2 has a sum; we sum, as written. Its code builds no
+over channels, pixels and batch, where Eq. 2 has a sum: ``eq2`` is the sum, ``eq2-mean`` the mean over
+an image's channels and pixels. Its code builds no
 graph for the gradient, so that its penalty has no effect on any weight; ours has
 (``create_graph=True``), and ``assert_alive`` holds it to that.
 """
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 from pipeline.convolution import cheap_second_derivatives
 from pipeline.errors import PipelineError
 
-Form = Literal["eq2", "share"]
+Form = Literal["eq2", "eq2-mean", "share"]
 Output = Literal["logits", "log-probs", "projection"]
 
 
@@ -40,7 +41,8 @@ def penalty(model: nn.Module, x: Tensor, w: Tensor, form: Form, output: Output) 
     """The penalty of each image, (B,), differentiable with respect to the model's weights.
 
     ``x`` (B, 3, H, W) normalised, un-augmented images; ``w`` (B, H, W), 1 where the model must
-    not look. ``eq2``: sum W g², in (output / input unit)². ``share``: sum W g² / sum g², the
+    not look. ``eq2``: sum W g², in (output / input unit)². ``eq2-mean``: that over 3 H W, the
+    reference code's mean: its lambda of 1e6 is 6.6 under the sum at 224 pixels. ``share``: sum W g² / sum g², the
     masked share of the gradient's energy, 0..1, which has no scale: Eq. 2's squared gradient
     spans decades between images and epochs. An image's value does not depend on the others in
     its batch (BatchNorm is in eval mode here, and its statistics are left alone).
@@ -54,6 +56,8 @@ def penalty(model: nn.Module, x: Tensor, w: Tensor, form: Form, output: Output) 
         masked = (w * energy).sum(dim=(1, 2))
         if form == "eq2":
             return masked
+        if form == "eq2-mean":
+            return masked / x[0].numel()
         return masked / energy.sum(dim=(1, 2)).clamp(min=torch.finfo(energy.dtype).tiny)
 
 

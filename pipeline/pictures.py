@@ -13,6 +13,7 @@ from PIL import Image
 
 from labelstudio.records import Manifest
 from pipeline import masks
+from pipeline.datasets.prepared import SPLITS
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -68,7 +69,7 @@ def explanations(
 def curves(histories: dict[str, pd.DataFrame], title: str) -> Figure:
     """Accuracy and loss of each arm over the epochs, a panel a split; dotted lines begin a round."""
     columns = next(iter(histories.values())).columns
-    splits = [column.removesuffix("_accuracy") for column in columns if column.endswith("_accuracy")]
+    splits = [split for split in SPLITS if f"{split}_accuracy" in columns]
     figure, axes = plt.subplots(2, len(splits), figsize=(3.4 * len(splits), 5.2), squeeze=False, sharex=True)
     for column, split in enumerate(splits):
         for row, metric in enumerate(("accuracy", "loss")):

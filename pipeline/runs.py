@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.config import Config, ConfigError, step_dir
+from pipeline.config import Config, ConfigError
+from pipeline.datasets.prepared import SPLITS
+from pipeline.paths import step_dir
 
 
-def arms(config: Config) -> list[str]:
-    """All arms, in the order of the tables."""
-    return ["baseline", *(arm.name for arm in config.control.arms), "hitl"]
+def arms(config: Config, scenario: str) -> list[str]:
+    """All arms of a scenario, in the order of the tables."""
+    asked = scenario in config.hitl.scenarios
+    return ["baseline", "automated", *([*config.hitl.placebos, "hitl"] if asked else [])]
 
 
 def final_dir(config: Config, scenario: str, arm: str) -> Path:
@@ -28,19 +31,18 @@ def history(folder: Path) -> pd.DataFrame:
 
 
 def summary(history: pd.DataFrame, arm: str) -> dict[str, float]:
-    """What an arm came to: ``<split>_accuracy`` and ``<split>_loss`` after its last epoch.
+    """What an arm came to: ``<split>_<metric>`` after its last epoch.
 
-    ``min_loss`` is the paper's column: the lowest of the arm's own epochs on the validation
-    split. ``selected_test_*`` are the test split's at the
-    epoch with the lowest validation loss.
+    ``min_loss`` is the paper's column: the lowest of the arm's own epochs on the validation split.
+    ``selected_test_<metric>`` are the test split's at that epoch; ``min_test_loss`` is the lowest of
+    any epoch there, which no one could have chosen.
     """
     own = history[history["step"] == "start"] if arm == "baseline" else history[history["step"] != "start"]
     final, selected = own.iloc[-1], own.loc[own["val_loss"].idxmin()]
-    columns = [c for c in own.columns if c.endswith(("_loss", "_accuracy")) and c != "train_loss"]
+    readings = [c for c in own.columns if c.partition("_")[0] in SPLITS and c != "train_loss"]
     return {
         "min_loss": float(own["val_loss"].min()),
-        "selected_test_accuracy": float(selected["test_accuracy"]),
-        "selected_test_loss": float(selected["test_loss"]),
         "min_test_loss": float(own["test_loss"].min()),
-        **{column: float(final[column]) for column in columns},
+        **{f"selected_{column}": float(selected[column]) for column in readings if column.startswith("test_")},
+        **{column: float(final[column]) for column in readings},
     }

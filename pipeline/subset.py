@@ -14,7 +14,7 @@ import torch
 
 from pipeline.config import ConfigError
 from pipeline.datasets.prepared import Prepared
-from pipeline.training import Images
+from pipeline.training import Images, Rows
 
 HEADER = "# prepared data: "
 
@@ -60,9 +60,9 @@ def read(path: Path, prepared: Prepared) -> pd.DataFrame:
 def images(prepared: Prepared, chosen: pd.DataFrame, split: str) -> Images:
     """The chosen images of one split."""
     ids = chosen.loc[chosen["split"] == split, "id"]
-    rows = prepared.index.reset_index().set_index("id").loc[ids, "index"].to_numpy()
-    labels = [prepared.classes.index(label) for label in prepared.index["label"].iloc[rows]]
-    return Images(ids.tolist(), prepared.images[rows], torch.tensor(labels))
+    found = prepared.index.set_index("id").loc[ids]
+    labels = [prepared.classes.index(label) for label in found["label"]]
+    return Images(ids.tolist(), Rows(prepared.images, found["row"].to_numpy()), torch.tensor(labels))
 
 
 def by_split(prepared: Prepared, chosen: pd.DataFrame) -> dict[str, Images]:

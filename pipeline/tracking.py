@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline import runs
-from pipeline.config import Config, curves_file, explanations_file, prepared_dir, step_dir
+from pipeline.config import Config
+from pipeline.paths import curves_file, explanations_file, prepared_dir, step_dir
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -58,8 +59,8 @@ def publish_all(config: Config, note: str) -> None:
     Raises whatever MLflow raises: this is the stage that has to show the comparison.
     """
     client = _client()
-    for scenario in config.hitl.scenarios:
-        for arm in runs.arms(config):
+    for scenario in config.scenarios:
+        for arm in runs.arms(config, scenario):
             history = runs.history(runs.final_dir(config, scenario, arm))
             run_id = _run_id(client, config, scenario, arm, history)
             if arm == "hitl":

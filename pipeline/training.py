@@ -39,11 +39,25 @@ class DivergedError(PipelineError):
 
 
 @dataclass
+class Rows:
+    """Some rows of a memory-mapped array, in an order of their own, read when asked for: ``rows[some]``."""
+
+    array: NDArray[np.uint8]
+    chosen: NDArray[np.integer]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, some: int | slice | list[int]) -> NDArray[np.uint8]:
+        return np.asarray(self.array[self.chosen[some]])
+
+
+@dataclass
 class Images:
     """Some images of a prepared data set: ``pixels`` (N, S, S, 3) uint8, ``labels`` (N,) class numbers."""
 
     ids: list[str]
-    pixels: NDArray[np.uint8]
+    pixels: Rows | NDArray[np.uint8]
     labels: Tensor
 
 
@@ -104,7 +118,8 @@ def train_epoch(
     A step minimises (1/B) sum_i [CE_i + lambda P_i] over its batch of B images, with P_i = 0 where
     an image has no mask: an image's pull on the weights depends neither on the batch size nor on
     how many images of its batch carry a mask. CE sees the augmented image, P the original one; each
-    has its own backward pass. Returns means over images: ``train_loss`` (CE, nats), ``penalty``
+    has its own backward pass. With ``class_balance: loss``, CE_i is
+    weighted by its class. Returns means over images: ``train_loss`` (unweighted CE, nats), ``penalty``
     (unweighted, over masked images), and ``masked_fraction`` of the images.
     Raises DivergedError, and DeadPenaltyError at the epoch's first masked step.
     """
@@ -113,13 +128,14 @@ def train_epoch(
     ce_sum, penalty_sum, masked_count = 0.0, 0.0, 0
     model.train()
     with _seeded(seed, state.epoch), batchnorm_in_eval(model) if freeze_batchnorm else nullcontext():
-        batches = _batches(len(images.ids), settings.batch_size)
+        in_loss, batches = _balanced(images.labels, settings)
         quiet = not sys.stdout.isatty()  # a log gets a line an epoch, not a bar
         for batch in track(batches, f"epoch {state.epoch + 1}", transient=True, disable=quiet):
             x = as_input(state, _augmented(images.pixels[batch], settings.augment))
-            ce = cross_entropy(model(x), images.labels[batch].to(accelerator.device))
+            labels = images.labels[batch]
+            ce = cross_entropy(model(x), labels.to(accelerator.device), reduction="none")
             optimizer.zero_grad()
-            accelerator.backward(ce)
+            accelerator.backward((ce * in_loss[labels].to(ce)).mean())
             masked = [i for i in batch if images.ids[i] in masks]
             if masked and penalised:
                 w = torch.from_numpy(np.stack([masks[images.ids[i]] for i in masked]))
@@ -131,7 +147,7 @@ def train_epoch(
                 penalty_sum += float(terms.detach().sum())
                 masked_count += len(masked)
             optimizer.step()
-            ce_sum += float(ce.detach()) * len(batch)
+            ce_sum += float(ce.detach().sum())
             if not np.isfinite(ce_sum + penalty_sum):
                 raise DivergedError(
                     f"epoch {state.epoch + 1}: the loss is {ce_sum} and the penalty {penalty_sum}; "
@@ -196,7 +212,7 @@ def settle_batchnorm(state: State, images: Images) -> None:
     update_bn(batches, state.model)
 
 
-def logits(state: State, pixels: NDArray[np.uint8]) -> Tensor:
+def logits(state: State, pixels: Rows | NDArray[np.uint8]) -> Tensor:
     """Logits (N, C) of (N, S, S, 3) un-augmented images in eval mode, on the CPU."""
     state.model.eval()
     with torch.inference_mode():
@@ -217,9 +233,21 @@ def as_input(state: State, images: Tensor) -> Tensor:
     return model.normalise(moved)
 
 
-def _batches(count: int, size: int) -> list[list[int]]:
-    order = torch.randperm(count).tolist()
-    return [order[start : start + size] for start in range(0, count, size)]
+def _balanced(labels: Tensor, settings: Train) -> tuple[Tensor, list[list[int]]]:
+    """The weight of each class in the loss, and an epoch's batches.
+
+    With ``class_balance: loss``, N / (C n_c) as in King and Zeng 2001; with ``sampler``, images are drawn
+    with replacement, each class as often.
+    """
+    counts = torch.bincount(labels)
+    rare = len(labels) / ((counts > 0).sum() * counts.clamp(min=1))
+    in_loss = rare if settings.class_balance == "loss" else torch.ones(len(counts))
+    if settings.class_balance == "sampler":
+        order = torch.multinomial(rare[labels], len(labels), replacement=True).tolist()
+    else:
+        order = torch.randperm(len(labels)).tolist()
+    size = settings.batch_size
+    return in_loss, [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def _augmented(pixels: NDArray[np.uint8], settings: Augment) -> Tensor:

@@ -1,68 +1,64 @@
-"""isic2017: dermoscopic images, melanoma against the rest (ISIC 2017 challenge, part 3; CC0).
+"""isic2017: dermoscopic images of skin lesions, three kinds (ISIC 2017 challenge, part 3).
 
-``root`` holds the challenge's own folders and files:
-``ISIC-2017_{Training,Validation,Test_v2}_Data/ISIC_*.jpg``, ``…_Part3_GroundTruth.csv`` (image_id,
-melanoma, seborrheic_keratosis) and ``…_Part1_GroundTruth/*_segmentation.png``, the lesion masks
-that are the evidence. Official splits. Images are stretched to a square, as the paper does.
+Official page: https://challenge.isic-archive.com/data/#2017; licence CC0. ``root`` holds what it
+offers, unpacked:
+
+    ISIC-2017_{Training,Validation,Test_v2}_Data/ISIC_*.jpg
+    ISIC-2017_{Training,Validation,Test_v2}_Part3_GroundTruth.csv        image_id, melanoma, seborrheic_keratosis
+    ISIC-2017_{Training,Validation,Test_v2}_Part1_GroundTruth/*_segmentation.png    lesion masks: the evidence
+
+The paper reads melanoma or not. Splits are the challenge's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from PIL import Image
 
-from pipeline.config import ConfigError
-from pipeline.datasets.prepared import Item
+from pipeline.config import ConfigError, Isic2017
+from pipeline.datasets import tables
+from pipeline.datasets.originals import Original, Originals
 
-CLASSES = ["benign", "melanoma"]
 PARTS = {"train": "Training", "val": "Validation", "test": "Test_v2"}
+# (the positive class's column, class names: negative first)
+CLASSES = {
+    "melanoma": ("melanoma", ["benign", "melanoma"]),
+    "seborrheic-keratosis": ("seborrheic_keratosis", ["other", "seborrheic-keratosis"]),
+    "melanoma-or-seborrheic-keratosis": ("melanoma", ["seborrheic-keratosis", "melanoma"]),
+}
+REMEDY = (
+    "download the ISIC 2017 challenge's data (part 3 for the labels, part 1 for the lesion masks) from "
+    "https://challenge.isic-archive.com/data/#2017, unpack it, and set `datasets.<name>.root` to its folder"
+)
 
 
-def table(root: Path) -> pd.DataFrame:
-    """id, label and split of every image that has a label; raises ConfigError if files are missing."""
-    parts = []
+def read(settings: Isic2017) -> Originals:
+    """All images that have a label; raises ConfigError on what is missing or contradicts itself."""
+    root = Path(settings.root)
+    positive, classes = CLASSES[settings.classes]
+    rows = []
     for split, part in PARTS.items():
-        csv = root / f"ISIC-2017_{part}_Part3_GroundTruth.csv"
-        folder = root / f"ISIC-2017_{part}_Data"
-        if not csv.is_file() or not folder.is_dir():
-            raise ConfigError(
-                f"isic2017 needs {csv} and {folder}/: download the ISIC 2017 challenge's data (part 3, and "
-                f"part 1 for the lesion masks) and set `datasets.isic2017.root` in params.yaml to its folder"
-            )
-        labels = pd.read_csv(csv)
-        labels["split"] = split
-        labels["label"] = [CLASSES[int(m)] for m in labels["melanoma"]]
-        parts.append(labels.rename(columns={"image_id": "id"})[["id", "label", "split"]])
-    rows = pd.concat(parts, ignore_index=True)
-    there = [_image_file(root, row.id, row.split).is_file() for row in rows.itertuples()]
-    if not all(there):
-        print(f"isic2017: {len(there) - sum(there)} of {len(there)} labelled images are not in {root}; left out")
-    return rows[there].reset_index(drop=True)
+        table = _table(root / f"ISIC-2017_{part}_Part3_GroundTruth.csv", root / f"ISIC-2017_{part}_Data")
+        masks = tables.masks(root / f"ISIC-2017_{part}_Part1_GroundTruth", table["image_id"], suffix="_segmentation")
+        if settings.classes == "melanoma-or-seborrheic-keratosis":
+            table = table[table["kind"] != 0]
+        rows += [
+            Original(row.image_id, row.path, classes[getattr(row, positive)], split, mask=masks.get(row.image_id))
+            for row in table.itertuples()
+        ]
+    return Originals(classes, rows)
 
 
-def items(root: Path, rows: pd.DataFrame, size: int) -> Iterator[Item]:
-    """Each image of ``table`` at ``size`` x ``size`` pixels, with its lesion mask where there is one."""
-    for row in rows.itertuples():
-        image = _open(_image_file(root, row.id, row.split)).convert("RGB").resize((size, size))
-        mask_file = root / f"ISIC-2017_{PARTS[row.split]}_Part1_GroundTruth" / f"{row.id}_segmentation.png"
-        evidence = None
-        if mask_file.is_file():
-            evidence = np.asarray(_open(mask_file).convert("L").resize((size, size))) > 127
-        yield Item(row.id, row.label, row.split, np.asarray(image), evidence)
-
-
-def _image_file(root: Path, image_id: str, split: str) -> Path:
-    return root / f"ISIC-2017_{PARTS[split]}_Data" / f"{image_id}.jpg"
-
-
-def _open(path: Path) -> Image.Image:
-    try:
-        image = Image.open(path)
-        image.load()
-        return image
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read as an image ({error}); download it again") from error
+def _table(csv: Path, images: Path) -> pd.DataFrame:
+    """image_id, melanoma, seborrheic_keratosis and path of one part."""
+    columns = ["melanoma", "seborrheic_keratosis"]
+    table = tables.read(csv, ["image_id", *columns], REMEDY)
+    for column in columns:
+        table[column] = tables.whole_numbers(csv, table["image_id"], table[column], range(2))
+    both = table.loc[(table["melanoma"] == 1) & (table["seborrheic_keratosis"] == 1), "image_id"]
+    if len(both):
+        raise ConfigError(f"{csv}: {len(both)} images are both kinds of lesion at once: {', '.join(both[:10])}")
+    table["kind"] = table["melanoma"] - table["seborrheic_keratosis"]
+    table = tables.unique(csv, table, "image_id", "kind")
+    return tables.with_files(csv, table, "image_id", tables.by_stem(images, REMEDY, pattern="*.jpg"))

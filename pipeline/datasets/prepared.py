@@ -2,19 +2,24 @@
 
     images.npy     (N, S, S, 3) uint8, RGB, memory-mapped when read
     evidence.npy   (E, S, ceil(S / 8)) uint8, bit-packed along the width: 1 where the evidence is
-    index.csv      id, label, split, evidence (a row of evidence.npy, or empty); row i is image i
-    manifest.json  the data set's name, class names, counts per split, SHA-256 of the files above
+    index.csv      id, label, split, group (or empty), row of images.npy, evidence: row of evidence.npy (or empty)
+    manifest.json  the data set's name, class names, counts per split, copies, SHA-256 of the files above
 
-Written row by row: N images need the memory of one.
+Nothing here tells a patient: ids are digests of the pictures, groups are numbers. Which original is
+which stays in a table of its own, on the machine that prepared it. Written picture by picture: N
+images need the memory of one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,18 +32,22 @@ SPLITS = ("train", "val", "val-shifted", "test", "test-shifted")
 
 @dataclass(frozen=True)
 class Item:
-    """One image of a source: ``image`` (S, S, 3) uint8 RGB, ``evidence`` (S, S) bool or None."""
+    """One image of a source: ``image`` (S, S, 3) uint8 RGB, ``evidence`` (S, S) bool or None.
 
-    id: str
+    ``name`` is the source's own; ``split`` None where the source has none.
+    """
+
+    name: str
     label: str
-    split: str
+    split: str | None
     image: NDArray[np.uint8]
     evidence: NDArray[np.bool_] | None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared data set, memory-mapped. ``index`` has one row per image, in image order."""
+    """A prepared data set, memory-mapped. ``index`` has one row per image; its ``row`` counts in ``images``."""
 
     folder: Path
     classes: list[str]
@@ -58,33 +67,66 @@ class Prepared:
         return np.unpackbits(packed, axis=1, count=self.images.shape[2]).astype(bool)
 
 
-def write(folder: Path, name: str, classes: list[str], count: int, size: int, items: Iterable[Item]) -> None:
-    """Write ``count`` items of ``size`` pixels; the manifest comes last, so it vouches for the rest."""
+def write_arrays(folder: Path, count: int, size: int, items: Iterable[Item]) -> pd.DataFrame:
+    """Write images.npy and evidence.npy of ``count`` items of ``size`` pixels.
+
+    Returns what else is known, a row an item: name, label, split, group, row, evidence (a row or
+    None), and digest: the SHA-256 of the picture. Equal evidence is stored once.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(count, size, size, 3))
-    rows: list[dict[str, str]] = []
-    evidence: list[NDArray[np.uint8]] = []
-    for position, item in enumerate(items):
-        images[position] = item.image
-        row = ""
-        if item.evidence is not None:
-            row = str(len(evidence))
-            evidence.append(np.packbits(item.evidence, axis=1))
-        rows.append({"id": item.id, "label": item.label, "split": item.split, "evidence": row})
-    images.flush()
-    packed = np.stack(evidence) if evidence else np.zeros((0, size, (size + 7) // 8), np.uint8)
-    np.save(folder / "evidence.npy", packed)
-    index = pd.DataFrame(rows)
+    packed_width = (size + 7) // 8
+    known: dict[bytes, int] = {}  # digest of evidence → its row
+    rows = []
+    with tempfile.TemporaryFile(dir=folder) as areas:
+        for position, item in enumerate(items):
+            images[position] = item.image
+            evidence = None
+            if item.evidence is not None:
+                packed = np.packbits(item.evidence, axis=1).tobytes()
+                evidence = known.setdefault(hashlib.sha256(packed).digest(), len(known))
+                if evidence * size * packed_width == areas.tell():
+                    areas.write(packed)
+            digest = hashlib.sha256(item.image.tobytes()).hexdigest()
+            rows.append((item.name, item.label, item.split, item.group, position, evidence, digest))
+        images.flush()
+        areas.seek(0)
+        with (folder / "evidence.npy").open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(known), size, packed_width)}
+            np.lib.format.write_array_header_1_0(file, header)
+            shutil.copyfileobj(areas, file)
+    columns = ["name", "label", "split", "group", "row", "evidence", "digest"]
+    return pd.DataFrame(rows, columns=columns).astype({"evidence": "Int64"})
+
+
+def pseudonyms(table: pd.DataFrame) -> pd.Series:
+    """An id for each picture that tells nothing else of it: the start of its digest, numbered if it recurs."""
+    again = table.groupby("digest").cumcount()
+    numbers = again.map(lambda n: f"-{n + 1}" if n else "")
+    return table["digest"].str[:12] + numbers
+
+
+def write_index(folder: Path, name: str, classes: list[str], table: pd.DataFrame) -> dict[str, Any]:
+    """Write index.csv and manifest.json, which comes last and vouches for the rest; returns the manifest.
+
+    ``table`` is what ``write_arrays`` returned, with an id and a split in every row.
+    Raises ConfigError if an id occurs twice, or a class has no image in a split.
+    """
+    _check(name, classes, table)
+    groups, _ = pd.factorize(table["group"])
+    index = table[["id", "label", "split", "row", "evidence"]].copy()
+    index.insert(3, "group", pd.Series(groups, index=table.index).astype("Int64").replace(-1, pd.NA))
     index.to_csv(folder / "index.csv", index=False)
-    _check(name, classes, index)
     counts = index.groupby(["split", "label"]).size().unstack(fill_value=0)
     manifest = {
         "dataset": name,
         "classes": classes,
         "counts": {split: {c: int(counts.loc[split].get(c, 0)) for c in classes} for split in counts.index},
+        "copies": [rows["id"].tolist() for _, rows in table.groupby("digest", sort=False) if len(rows) > 1],
         "sha256": {f: _sha256(folder / f) for f in ("images.npy", "evidence.npy", "index.csv")},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return manifest
 
 
 def read(folder: Path) -> Prepared:
@@ -92,13 +134,15 @@ def read(folder: Path) -> Prepared:
     try:
         text = (folder / "manifest.json").read_text(encoding="utf-8")
         manifest = json.loads(text)
-        index = pd.read_csv(folder / "index.csv", dtype={"id": str, "label": str, "split": str})
+        index = pd.read_csv(
+            folder / "index.csv", dtype={"id": str, "label": str, "split": str, "group": "Int64", "evidence": "Int64"}
+        )
         images = np.load(folder / "images.npy", mmap_mode="r")
         classes = list(manifest["classes"])
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{folder} is not a prepared data set ({error}); run `dvc repro` to prepare it") from error
-    if len(images) != len(index):
-        raise ConfigError(f"{folder}: {len(images)} images but {len(index)} index rows; run `dvc repro --force`")
+    if len(index) and index["row"].max() >= len(images):
+        raise ConfigError(f"{folder}: index.csv names images that are not in images.npy; run `dvc repro --force`")
     return Prepared(folder, classes, index, images, hashlib.sha256(text.encode()).hexdigest())
 
 

@@ -6,6 +6,7 @@ no side effects. Whatever happens on the way, running it again goes on from wher
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,10 @@ from labelstudio.experts import SimulatedExpert
 from labelstudio.projects import Project
 from labelstudio.records import AnnotationError, Answer, Manifest, write_answers
 from labelstudio.waiting import wait
-from pipeline.config import Config, load, prepared_dir, step_dir
+from pipeline.config import Annotate, Config, load
 from pipeline.datasets import prepared
+from pipeline.datasets.prepared import Prepared
+from pipeline.paths import prepared_dir, step_dir
 from pipeline.stages import run
 
 LEDGERS = Path("answers")  # not an output: DVC deletes a stage's outputs before it runs it again
@@ -29,7 +32,8 @@ def main(scenario: str, round: str) -> None:
     config = load()
     folder = step_dir(scenario, round)
     manifest = Manifest.read(folder / "queries.json")
-    title = project_title(scenario, config)
+    data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
+    title = project_title(scenario, config, data.digest)
     archive = LEDGERS / f"{title.replace(', ', '_').replace(' ', '-')}.jsonl"
 
     known = ledger.recall(archive, manifest.keys())
@@ -45,7 +49,7 @@ def main(scenario: str, round: str) -> None:
         )
     client.push(project, unanswered, folder)
     if config.annotate.expert == "simulated":
-        simulate(LabelStudio(url, _expert_key(url, expert_key)), project, unanswered, config)
+        simulate(LabelStudio(url, _expert_key(url, expert_key)), project, unanswered, config.annotate, data)
     wait(client, project, unanswered.keys(), limit_s=_limit())
 
     pulled = client.pull(project, manifest.keys())
@@ -55,10 +59,17 @@ def main(scenario: str, round: str) -> None:
     print(f"{scenario}, round {round}: {len(answers)} answers to {len(manifest.queries)} queries from {project.url}")
 
 
-def project_title(scenario: str, config: Config) -> str:
-    """One project for each scenario, seed and kind of expert: a person never meets a machine's answers."""
-    simulated = ", simulated" if config.annotate.expert == "simulated" else ""
-    return f"{scenario}, seed {config.seed}{simulated}"
+def project_title(scenario: str, config: Config, data: str) -> str:
+    """One project for each scenario, seed and expert; ``data`` is the prepared data set's digest.
+
+    A person never meets a machine's answers, nor a simulated expert those of one who knew or erred
+    otherwise.
+    """
+    title = f"{scenario}, seed {config.seed}"
+    if config.annotate.expert == "human":
+        return title
+    told_apart = hashlib.sha256(f"{config.annotate.model_dump_json()} {data}".encode()).hexdigest()[:4]
+    return f"{title}, simulated {told_apart}"
 
 
 def merge(known: list[Answer], pulled: list[Answer]) -> list[Answer]:
@@ -72,10 +83,12 @@ def merge(known: list[Answer], pulled: list[Answer]) -> list[Answer]:
     return pulled + [answer for answer in known if answer.key not in there]
 
 
-def simulate(client: LabelStudio, project: Project, manifest: Manifest, config: Config) -> None:
+def simulate(client: LabelStudio, project: Project, manifest: Manifest, settings: Annotate, data: Prepared) -> None:
     """Let the simulated expert answer, through the same interface and as a user of its own."""
-    data = prepared.read(prepared_dir(config.scenario(manifest.scenario).dataset))
-    SimulatedExpert(client, data.evidence, config.annotate.evidence_share).answer(project, manifest.keys())
+    expert = SimulatedExpert(
+        client, data.evidence, settings.evidence_share, settings.miss_rate, settings.false_alarm_rate
+    )
+    expert.answer(project, manifest.keys())
 
 
 def _expert_key(url: str, expert_key: str | None) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pipeline import model
-from pipeline.config import ConfigError, backbone_file, load
+from pipeline.config import ConfigError, load
+from pipeline.paths import backbone_file
 from pipeline.stages import run
 
 

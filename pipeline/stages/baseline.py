@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from pipeline import masks, model, subset, tracking, training
-from pipeline.config import load, prepared_dir, step_dir, subset_file
+from pipeline.config import load
 from pipeline.datasets import prepared
+from pipeline.paths import prepared_dir, step_dir, subset_file
 from pipeline.stages import run
 
 

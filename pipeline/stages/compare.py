@@ -6,18 +6,18 @@ import json
 
 from labelstudio.records import read_answers
 from pipeline import report, subset, tracking
-from pipeline.config import REPORT, Config, ConfigError, load, prepared_dir, scores_file, step_dir, subset_file
+from pipeline.config import Config, ConfigError, load
 from pipeline.datasets import prepared
+from pipeline.paths import REPORT, prepared_dir, scores_file, step_dir, subset_file
 from pipeline.stages import run
 
 
 def main() -> None:
     """Write report/metrics.json and report/table.md, and put both and every run into MLflow."""
     config = load()
-    scenarios = config.hitl.scenarios
-    metrics = {scenario: _metrics(scenario) for scenario in scenarios}
-    table = report.table(metrics, {scenario: _size(config, scenario) for scenario in scenarios})
-    words = [report.meaning(name, by_arm, _answers(config, name)) for name, by_arm in metrics.items()]
+    metrics = {scenario: _metrics(scenario) for scenario in config.scenarios}
+    table = report.table(metrics, {scenario: _size(config, scenario) for scenario in config.scenarios})
+    words = [report.meaning(name, metrics[name], _answers(config, name)) for name in config.hitl.scenarios]
     REPORT.mkdir(exist_ok=True)
     (REPORT / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     text = "\n\n".join(words) + "\n\n" + table

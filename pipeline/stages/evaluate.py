@@ -8,10 +8,14 @@ import pandas as pd
 import torch
 
 from pipeline import pictures, runs, subset, training
-from pipeline.config import Config, curves_file, explanations_file, load, prepared_dir, scores_file, subset_file
+from pipeline.config import load
 from pipeline.datasets import prepared
+from pipeline.datasets.prepared import Prepared
 from pipeline.explain import explain
+from pipeline.metrics import by_class, worst_group
+from pipeline.paths import curves_file, explanations_file, prepared_dir, scores_file, subset_file
 from pipeline.stages import run
+from pipeline.training import Images, State
 
 PROBES = 6  # images explained by every arm's final network: always the same ones
 
@@ -19,9 +23,22 @@ PROBES = 6  # images explained by every arm's final network: always the same one
 def main(scenario: str) -> None:
     """Write the scenario's scores, curves and explanations under report/."""
     config = load()
-    histories = {arm: runs.history(runs.final_dir(config, scenario, arm)) for arm in runs.arms(config)}
-    scores = {arm: runs.summary(history, arm) for arm, history in histories.items()}
-    save_explanations(config, scenario)
+    settings = config.scenario(scenario)
+    data = prepared.read(prepared_dir(settings.dataset))
+    splits = subset.by_split(data, subset.read(subset_file(scenario), data))
+    probes = probe_images(splits["test-shifted" if "test-shifted" in splits else "test"], config.seed)
+    histories, scores, saliency = {}, {}, {}
+    for arm in runs.arms(config, scenario):
+        folder = runs.final_dir(config, scenario, arm)
+        histories[arm] = runs.history(folder)
+        state = training.restore(folder / "state.pt", settings.train)
+        scores[arm] = runs.summary(histories[arm], arm) | in_detail(state, data, splits)
+        read_as = training.logits(state, probes.pixels).argmax(dim=1)
+        maps = explain(state, probes.pixels[:], read_as)
+        saliency[arm] = (maps, [data.classes[int(c)] for c in read_as])
+
+    titles = [f"{i}: {data.classes[int(label)]}" for i, label in zip(probes.ids, probes.labels, strict=True)]
+    pictures.save(pictures.explanations(probes.pixels[:], titles, saliency), explanations_file(scenario))
     pictures.save(pictures.curves(histories, scenario), curves_file(scenario))
     long = pd.concat([history.assign(arm=arm) for arm, history in histories.items()])
     long.to_csv(curves_file(scenario).with_suffix(".csv"), index=False)
@@ -29,22 +46,23 @@ def main(scenario: str) -> None:
     scores_file(scenario).write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
 
 
-def save_explanations(config: Config, scenario: str) -> None:
-    """DeepLIFT of every arm's final network on the same few images of the hardest test split."""
-    settings = config.scenario(scenario)
-    data = prepared.read(prepared_dir(settings.dataset))
-    splits = subset.by_split(data, subset.read(subset_file(scenario), data))
-    probes = splits["test-shifted" if "test-shifted" in splits else "test"]
-    some = torch.randperm(len(probes.ids), generator=torch.Generator().manual_seed(config.seed))[:PROBES].tolist()
-    pixels = probes.pixels[some]
-    saliency = {}
-    for arm in runs.arms(config):
-        state = training.restore(runs.final_dir(config, scenario, arm) / "state.pt", settings.train)
-        read_as = training.logits(state, pixels).argmax(dim=1)
-        saliency[arm] = (explain(state, pixels, read_as), [data.classes[int(c)] for c in read_as])
-    titles = [f"{probes.ids[i]}: {data.classes[int(probes.labels[i])]}" for i in some]
-    figure = pictures.explanations(pixels, titles, saliency)
-    pictures.save(figure, explanations_file(scenario))
+def probe_images(images: Images, seed: int) -> Images:
+    """A few images, always the same ones."""
+    some = torch.randperm(len(images.ids), generator=torch.Generator().manual_seed(seed))[:PROBES].tolist()
+    return Images([images.ids[i] for i in some], images.pixels[some], images.labels[some])
+
+
+def in_detail(state: State, data: Prepared, splits: dict[str, Images]) -> dict[str, float]:
+    """Recall of each class, and the worst group's accuracy, of a network on val and on test."""
+    groups = data.index.set_index("id")["group"]
+    found: dict[str, float] = {}
+    for split in ("val", "test"):
+        images = splits[split]
+        z = training.logits(state, images.pixels)
+        members = [None if pd.isna(group) else int(group) for group in groups.loc[images.ids]]
+        readings = [*by_class(z, images.labels, data.classes), *worst_group(z, images.labels, members)]
+        found |= {f"{split}_{name}": value for name, value in readings}
+    return found
 
 
 if __name__ == "__main__":

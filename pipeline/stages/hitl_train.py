@@ -9,8 +9,9 @@ from labelstudio import regions
 from labelstudio.consensus import disregarded
 from labelstudio.records import Answer, Manifest, read_answers
 from pipeline import masks, runs, subset, tracking, training
-from pipeline.config import load, prepared_dir, step_dir, subset_file
+from pipeline.config import load
 from pipeline.datasets import prepared
+from pipeline.paths import prepared_dir, step_dir, subset_file
 from pipeline.stages import run
 
 

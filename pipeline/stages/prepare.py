@@ -3,42 +3,60 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
+import pandas as pd
 from rich.progress import track
 
 from pipeline import tracking
-from pipeline.config import Config, ConfigError, load, prepared_dir
-from pipeline.datasets import decoy_digits, isic2017, prepared
+from pipeline.config import Config, ConfigError, DecoyDigits, load
+from pipeline.datasets import decoy_digits, originals, prepared, sources, splits
+from pipeline.errors import listed
+from pipeline.paths import originals_file, prepared_dir
 from pipeline.stages import run
 
 
 def main(dataset: str) -> None:
-    """Prepare one data set of params.yaml."""
+    """Prepare one data set of params.yaml, and remember which original is which."""
     config = load()
     if dataset not in config.datasets:
         raise ConfigError(f"params.yaml has no data set {dataset!r}; it has {', '.join(config.datasets)}")
-    write(config, dataset)
+    classes, table = write_pictures(config, dataset)
+    manifest = prepared.write_index(prepared_dir(dataset), dataset, classes, table)
+    originals_file(dataset).parent.mkdir(parents=True, exist_ok=True)
+    table[["id", "name", "group"]].to_csv(originals_file(dataset), index=False)
+    for split, counts in manifest["counts"].items():
+        print(f"{dataset}, {split}: " + ", ".join(f"{count} {label}" for label, count in counts.items()))
     tracking.create_database()  # once, here: creating it takes seconds, and two at a time would race
 
 
-def write(config: Config, dataset: str) -> None:
-    """Write the prepared data set."""
-    settings = config.datasets[dataset]
-    folder = prepared_dir(dataset)
-    if settings.source == "decoy-digits":
-        classes, count = decoy_digits.CLASSES, decoy_digits.COUNT
-        items = decoy_digits.items(settings.size)
-    else:
-        if settings.root is None:
-            raise ConfigError(f"datasets.{dataset}.root: missing; set it to the folder of the download")
-        root = Path(settings.root)
-        rows = isic2017.table(root)
-        classes, count = isic2017.CLASSES, len(rows)
-        items = isic2017.items(root, rows, settings.size)
-    shown = track(items, f"preparing {dataset}", total=count, disable=not sys.stdout.isatty())
-    prepared.write(folder, dataset, classes, count, settings.size, shown)
-    print(f"{dataset}: {count} images of {settings.size} x {settings.size} pixels in {folder}")
+def write_pictures(config: Config, dataset: str) -> tuple[list[str], pd.DataFrame]:
+    """Class names, and a row with an id and a split for each picture that is now in the array."""
+    settings, out = config.datasets[dataset], prepared_dir(dataset)
+    quiet = not sys.stdout.isatty()
+    if isinstance(settings, DecoyDigits):
+        digits = track(decoy_digits.items(settings.size), f"drawing {dataset}", decoy_digits.COUNT, disable=quiet)
+        table = prepared.write_arrays(out, decoy_digits.COUNT, settings.size, digits)
+        return decoy_digits.CLASSES, table.assign(id=table["name"])
+    source = sources.read(settings)
+    print(f"{dataset}: decoding {len(source.rows)} images", flush=True)
+    pictures = originals.items(source, settings.size, settings.fit)
+    shown = track(pictures, f"preparing {dataset}", len(source.rows), disable=quiet)
+    table = prepared.write_arrays(out, len(source.rows), settings.size, shown)
+    _warn_of_contradictions(table)
+    table = splits.settle(table, source.held_out, settings.split_seed, settings.duplicates)
+    if left_out := len(source.rows) - len(table):
+        print(f"warning: {left_out} pictures are copies of one in a split that is tested on, left out of theirs")
+    return source.classes, table.assign(id=prepared.pseudonyms(table))
+
+
+def _warn_of_contradictions(table: pd.DataFrame) -> None:
+    found = [
+        ", ".join(f"{row.name} ({row.label})" for row in rows[["name", "label"]].itertuples(index=False))
+        for _, rows in table.groupby("digest", sort=False)
+        if rows["label"].nunique() > 1
+    ]
+    if found:
+        print(f"warning: {len(found)} pictures occur with different labels; correct or remove them:\n{listed(found)}")
 
 
 if __name__ == "__main__":

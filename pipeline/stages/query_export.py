@@ -14,9 +14,10 @@ from PIL import Image
 from labelstudio.records import Manifest, Query
 from labelstudio.tasks import write_tasks
 from pipeline import masks, sampling, subset, training
-from pipeline.config import ConfigError, load, prepared_dir, step_dir, subset_file
+from pipeline.config import ConfigError, load
 from pipeline.datasets import prepared
 from pipeline.explain import explain
+from pipeline.paths import prepared_dir, step_dir, subset_file
 from pipeline.proposals import grid
 from pipeline.stages import run
 from pipeline.training import Images, State
@@ -76,7 +77,8 @@ def choose(
             if 2 * len(regions) < proposals and image_id in asked:
                 continue  # an image comes back when what the network looks at there has changed, not for a cell
             image = f"images/{image_id}.png"
-            png = _png(pool.pixels[position])
+            pixels = pool.pixels[position]
+            png = _png(pixels)
             (folder / image).write_bytes(png)
             probabilities = torch.softmax(logits[position].double(), dim=0)
             classes = state.model.classes
@@ -85,8 +87,8 @@ def choose(
                     image_id=image_id,
                     image=image,
                     digest=hashlib.sha256(png).hexdigest(),
-                    width=pool.pixels.shape[2],
-                    height=pool.pixels.shape[1],
+                    width=pixels.shape[1],
+                    height=pixels.shape[0],
                     label=classes[int(pool.labels[position])],
                     prediction=classes[int(probabilities.argmax())],
                     probabilities={c: round(float(p), 4) for c, p in zip(classes, probabilities, strict=True)},

@@ -3,23 +3,21 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from e2e.project import AUTHOR, copy_of_the_project, environment_for
 
 from labelstudio.client import LabelStudio
 from labelstudio.experts import SimulatedExpert
 
 pytestmark = pytest.mark.labelstudio
-ROOT = Path(__file__).parents[2]
 SCENARIO = "decoy-digits-10pct"
 
 
@@ -34,10 +32,10 @@ def tiny(params):
     rounds = [("00", "start", 1), ("01", "00", 1)]
     params["hitl"] = {
         "scenarios": [SCENARIO],
+        "placebos": ["random-mask"],
         "last": "01",
         "rounds": [{"n": n, "after": after, "queries": 4, "epochs": e} for n, after, e in rounds],
     }
-    params["control"]["arms"][1]["replays"] = "01/masks.npz"
     return params
 
 
@@ -45,18 +43,7 @@ def tiny(params):
 def project(tmp_path_factory):
     """A clone of the project's files in a folder of its own, as a user would have it."""
     folder = tmp_path_factory.mktemp("project")
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout.split()  # fmt: skip
-    for name in listed:
-        if name.split("/")[0] in ("pipeline", "labelstudio", ".dvc") or name in (
-            "dvc.yaml",
-            "params.yaml",
-            ".dvcignore",
-        ):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
+    copy_of_the_project(folder)
     path = folder / "params.yaml"
     path.write_text(yaml.safe_dump(tiny(yaml.safe_load(path.read_text())), sort_keys=False))
     for command in (["git", "init", "-q"], ["git", "add", "."], ["git", *AUTHOR, "commit", "-qm", "start"]):
@@ -64,21 +51,9 @@ def project(tmp_path_factory):
     return folder
 
 
-AUTHOR = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-
-
 @pytest.fixture(scope="module")
 def environment(real_label_studio):
-    settings = {
-        "LABEL_STUDIO_URL": real_label_studio.url,
-        "LABEL_STUDIO_API_KEY": real_label_studio.api_key,
-        "LABEL_STUDIO_EXPERT_API_KEY": real_label_studio.expert_api_key,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        # An installed copy of the project, or the folder that pytest runs in, must not be imported instead.
-        "PYTHONPATH": "",
-    }
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("LABEL_STUDIO", "MLFLOW", "DVC"))}
-    return {**kept, **settings}
+    return environment_for(real_label_studio)
 
 
 def repro(project, environment, *arguments, check=True):
@@ -110,7 +85,13 @@ def tasks_on_server(project, environment):
     client = LabelStudio(environment["LABEL_STUDIO_URL"], environment["LABEL_STUDIO_API_KEY"])
     manifests = [json.loads((project / "runs" / SCENARIO / n / "queries.json").read_text()) for n in ("00", "01")]
     keys = {query["key"] for manifest in manifests for query in manifest["queries"]}
-    return [task.key for task in client.tasks(client.ensure_project(f"{SCENARIO}, seed 0, simulated"), keys)]
+    return [task.key for task in client.tasks(client.ensure_project(simulated_title(project)), keys)]
+
+
+def simulated_title(project):
+    """The project of the simulated expert, whose archive of answers has the same name."""
+    (archive,) = (project / "answers").glob(f"{SCENARIO}_seed-0_simulated-*.jsonl")
+    return archive.stem.replace("_", ", ").replace("seed-", "seed ").replace("simulated-", "simulated ")
 
 
 def test_everything_ran_and_is_compared(project, finished):
@@ -276,7 +257,7 @@ def test_people_are_waited_for_and_asked_once(project, finished, environment, re
 
 def test_a_lost_server_costs_no_answer(project, finished, environment):
     client = LabelStudio(environment["LABEL_STUDIO_URL"], environment["LABEL_STUDIO_API_KEY"])
-    lost = client.ensure_project(f"{SCENARIO}, seed 0, simulated")
+    lost = client.ensure_project(simulated_title(project))
     before = answers(project)[0]
     request = urllib.request.Request(
         f"{client.url}/api/projects/{lost.id}",

@@ -12,10 +12,10 @@ from fakes.label_studio import FakeLabelStudio, jwt
 from fakes.queries import CELL, SIDE, manifest
 
 from labelstudio import client, consensus, ledger, projects, regions, transport, waiting
-from labelstudio.client import LabelStudio
+from labelstudio.client import LabelStudio, Task
 from labelstudio.experts import SimulatedExpert
 from labelstudio.records import AnnotationError, Proposal
-from labelstudio.tasks import write_tasks
+from labelstudio.tasks import MODEL_VERSION, write_tasks
 from labelstudio.transport import Unreachable
 
 ADMIN, EXPERT = "admin@localhost.local", "expert@localhost.local"
@@ -269,6 +269,39 @@ def test_a_simulated_expert_marks_what_is_no_evidence(admin, expert, project, tm
         assert answer.parent_prediction is not None
         assert regions.marked(answer.result) == {"c7r7"}
         np.testing.assert_array_equal(consensus.disregarded([answer], SIDE, SIDE), cell)
+
+
+def test_a_simulated_expert_errs_as_often_as_it_is_told_and_always_alike(tmp_path):
+    asked = manifest(tmp_path, 200)
+    tasks = [
+        Task(
+            n, key, query.image_id, [{"id": 1, "model_version": MODEL_VERSION, "result": regions.to_result(query)}], []
+        )
+        for n, (key, query) in enumerate(asked.keys().items())
+    ]
+
+    def marked(miss_rate, false_alarm_rate):
+        def left_half(image_id):
+            mask = np.zeros((SIDE, SIDE), bool)
+            mask[:, : SIDE // 2] = True
+            return mask
+
+        erring = SimulatedExpert(None, left_half, miss_rate=miss_rate, false_alarm_rate=false_alarm_rate)
+        return [regions.marked(erring.reading(task)) for task in tasks]
+
+    right = marked(0.0, 0.0)
+    everything = [{p.id for p in query.proposals} for query in asked.queries]
+    to_mark = sum(map(len, right))
+    not_to_mark = sum(map(len, everything)) - to_mark
+    assert min(to_mark, not_to_mark) >= 200
+    missing = marked(0.3, 0.0)
+    assert all(some <= all_ for some, all_ in zip(missing, right, strict=True))
+    assert sum(map(len, missing)) / to_mark == pytest.approx(0.7, abs=0.1)
+    alarmed = marked(0.0, 0.3)
+    assert all(some >= all_ for some, all_ in zip(alarmed, right, strict=True))
+    assert (sum(map(len, alarmed)) - to_mark) / not_to_mark == pytest.approx(0.3, abs=0.1)
+    assert marked(1.0, 1.0) == [all_ - some for all_, some in zip(everything, right, strict=True)]
+    assert marked(0.3, 0.3) == marked(0.3, 0.3)
 
 
 def test_a_simulated_expert_asks_for_evidence_of_the_pictures_size(admin, expert, project, tmp_path):

@@ -63,7 +63,14 @@ MISTAKES = {
     "no queries": (lambda p: p["hitl"]["rounds"][0].update(queries=0), r"queries: Input should be greater"),
     "source": (lambda p: p["backbones"]["efficientnet-lite0"].update(weights="web"), r"weights: .*'package'"),
     "file": (lambda p: p["backbones"]["efficientnet-lite0"].update(weights="file"), r"`file` goes with"),
-    "replays": (lambda p: p["control"]["arms"][1].update(replays="00/masks.npz"), r"replays '04/masks\.npz'"),
+    "unknown source": (
+        lambda p: p["datasets"]["decoy-digits"].update(source="isic"),
+        r"datasets\.decoy-digits: .*isic2017",
+    ),
+    "another source's setting": (
+        lambda p: p["datasets"]["decoy-digits"].update(covariates="x.csv"),
+        r"datasets\.decoy-digits\.covariates: unknown setting",
+    ),
 }
 
 

@@ -1,15 +1,16 @@
 """Data sets, their prepared form, the subset of a scenario, and masks on disk."""
 
-import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
 
 from pipeline import masks, subset
 from pipeline.config import ConfigError
-from pipeline.datasets import decoy_digits, isic2017, prepared
+from pipeline.datasets import decoy_digits, prepared
 from pipeline.datasets.prepared import Item
 
 
@@ -22,19 +23,24 @@ def item(number, label, split, size=16, evidence=True):
 def a_data_set(folder, train=20):
     items = [item(n, "ab"[n % 2], "train", evidence=n != 3) for n in range(train)]
     items += [item(100 + n, "ab"[n % 2], ("val", "test")[n // 2]) for n in range(4)]
-    prepared.write(folder, "x", ["a", "b"], len(items), 16, iter(items))
+    write(folder, ["a", "b"], items)
     return items
+
+
+def write(folder, classes, items):
+    table = prepared.write_arrays(folder, len(items), 16, iter(items))
+    return prepared.write_index(folder, "x", classes, table.assign(id=table["name"]))
 
 
 def test_a_prepared_data_set_holds_what_was_put_in(tmp_path):
     items = a_data_set(tmp_path)
     data = prepared.read(tmp_path)
-    assert data.index["id"].tolist() == [i.id for i in items]
+    assert data.index["id"].tolist() == [i.name for i in items]
     assert data.index["label"].tolist() == [i.label for i in items]
     for position, original in enumerate(items):
         assert np.array_equal(data.images[position], original.image)
         if original.evidence is not None:
-            assert np.array_equal(data.evidence(original.id), original.evidence)
+            assert np.array_equal(data.evidence(original.name), original.evidence)
     with pytest.raises(ConfigError, match=r"'i3'.*annotate\.expert: human"):
         data.evidence("i3")
     assert isinstance(data.images, np.memmap)
@@ -54,9 +60,68 @@ def test_what_is_not_whole_is_said_with_its_remedy(tmp_path):
         prepared.read(tmp_path / "data")
     twice = [item(1, "a", "train"), item(1, "a", "train")]
     with pytest.raises(ConfigError, match="occur twice: i1"):
-        prepared.write(tmp_path / "twice", "x", ["a"], 2, 16, iter(twice))
+        write(tmp_path / "twice", ["a"], twice)
     with pytest.raises(ConfigError, match="no val image of class a"):
-        prepared.write(tmp_path / "no-val", "x", ["a"], 1, 16, iter([item(1, "a", "train")]))
+        write(tmp_path / "no-val", ["a"], [item(1, "a", "train")])
+
+
+def test_ids_are_pseudonyms_and_copies_are_numbered():
+    items = [item(n % 3, "a", "train") for n in range(4)]
+    items = [Item(f"PATIENT-{n}", "a", "train", one.image, None, "Jane Doe") for n, one in enumerate(items)]
+    with tempfile.TemporaryDirectory() as folder:
+        table = prepared.write_arrays(Path(folder), 4, 16, items)
+        ids = prepared.pseudonyms(table)
+        assert ids[3] == f"{ids[0]}-2"
+        assert ids.nunique() == 4
+        rest = [
+            Item(f"v{n}", "a", split, item(10 + n, "a", split).image, None) for n, split in enumerate(("val", "test"))
+        ]
+        table = prepared.write_arrays(Path(folder), 6, 16, [*items, *rest])
+        manifest = prepared.write_index(Path(folder), "x", ["a"], table.assign(id=prepared.pseudonyms(table)))
+        assert manifest["copies"] == [[ids[0], ids[3]]]
+        text = (Path(folder) / "index.csv").read_text() + (Path(folder) / "manifest.json").read_text()
+    assert "PATIENT" not in text
+    assert "Jane" not in text
+
+
+def test_equal_evidence_is_stored_once(tmp_path):
+    centre = np.zeros((16, 16), bool)
+    centre[4:12, 4:12] = True
+    items = [item(n, "a", "train") for n in range(50)]
+    items = [Item(i.name, "a", "train", i.image, centre if n % 10 else ~centre) for n, i in enumerate(items)]
+    items += [item(100, "a", "val"), item(101, "a", "test", evidence=False)]
+    write(tmp_path, ["a"], items)
+    assert len(np.load(tmp_path / "evidence.npy")) == 3
+    data = prepared.read(tmp_path)
+    for one in items[:-1]:
+        assert np.array_equal(data.evidence(one.name), one.evidence)
+
+
+def test_many_images_need_the_memory_of_few(tmp_path):
+    """Peak memory of preparing is the same for 20 times as many images; the array lies on disk."""
+    code = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from pipeline.datasets import prepared
+from pipeline.datasets.prepared import Item
+count = int(sys.argv[2])
+rng = np.random.default_rng(0)
+items = (Item(f"i{n}", "a", "train", rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), rng.random((64, 64)) > 0.5)
+         for n in range(count))
+prepared.write_arrays(Path(sys.argv[1]), count, 64, items)
+anonymous = [line for line in open("/proc/self/status") if line.startswith(("RssAnon", "VmHWM"))]
+print(next(int(line.split()[1]) for line in anonymous if line.startswith("RssAnon")))
+"""
+    used = []
+    for count in (500, 10_000):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / str(count)), str(count)], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        used.append(int(done.stdout) * 1024)
+    pictures = 9_500 * (64 * 64 * 3 + 64 * 8)
+    assert used[1] - used[0] < 0.2 * pictures, "pictures are kept in memory"
 
 
 def test_fractions_are_stratified_nested_and_leave_other_splits_alone(tmp_path):
@@ -110,7 +175,7 @@ def test_the_decoy_tells_the_class_until_it_is_shifted():
         assert len(set.union(*colours[split].values())) == 10
     for split in ("val-shifted", "test-shifted"):
         assert all(len(seen) > 3 for seen in colours[split].values())
-    digits = {split: {one.id.split("-")[1] for one in items if one.split == split} for split in prepared.SPLITS}
+    digits = {split: {one.name.split("-")[1] for one in items if one.split == split} for split in prepared.SPLITS}
     assert digits["test"] == digits["test-shifted"]
     assert not digits["train"] & digits["test"]
 
@@ -119,48 +184,6 @@ def _outside_patch(size):
     outside = np.ones((size, size), bool)
     outside[: size // 8, : size // 8] = False
     return outside
-
-
-@pytest.fixture
-def isic_root(tmp_path):
-    """The challenge's layout with a few small pictures; CSV order is not file order."""
-    rng = np.random.default_rng(0)
-    for part, count in (("Training", 4), ("Validation", 2), ("Test_v2", 2)):
-        folder, truth = tmp_path / f"ISIC-2017_{part}_Data", tmp_path / f"ISIC-2017_{part}_Part1_GroundTruth"
-        folder.mkdir()
-        truth.mkdir()
-        rows = []
-        for n in reversed(range(count)):
-            name = f"ISIC_{part[:2]}{n}"
-            Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)).save(folder / f"{name}.jpg")
-            mask = np.zeros((30, 40), np.uint8)
-            mask[:15] = 255
-            if part != "Test_v2":
-                Image.fromarray(mask).save(truth / f"{name}_segmentation.png")
-            rows.append({"image_id": name, "melanoma": float(n % 2), "seborrheic_keratosis": 0.0})
-        pd.DataFrame(rows).to_csv(tmp_path / f"ISIC-2017_{part}_Part3_GroundTruth.csv", index=False)
-    return tmp_path
-
-
-def test_isic_labels_go_by_id_and_lesions_are_the_evidence(isic_root):
-    rows = isic2017.table(isic_root)
-    assert rows["split"].value_counts().to_dict() == {"train": 4, "val": 2, "test": 2}
-    items = list(isic2017.items(isic_root, rows, 16))
-    assert {i.id: i.label for i in items}["ISIC_Tr1"] == "melanoma"
-    assert {i.id: i.label for i in items}["ISIC_Tr2"] == "benign"
-    lesion = items[0].evidence
-    assert lesion[:7].all()
-    assert not lesion[9:].any()
-    assert all(i.evidence is None for i in items if i.split == "test")
-
-
-def test_isic_says_what_is_missing_or_broken(isic_root):
-    (isic_root / "ISIC-2017_Training_Data" / "ISIC_Tr0.jpg").write_bytes(b"not a picture")
-    with pytest.raises(ConfigError, match=r"ISIC_Tr0\.jpg cannot be read"):
-        list(isic2017.items(isic_root, isic2017.table(isic_root), 16))
-    shutil.rmtree(isic_root / "ISIC-2017_Training_Data")
-    with pytest.raises(ConfigError, match=r"datasets\.isic2017\.root"):
-        isic2017.table(isic_root)
 
 
 def entry(n, image_id, rows, size=20):

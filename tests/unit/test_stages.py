@@ -11,7 +11,7 @@ from fakes.queries import SIDE, manifest
 
 from labelstudio.records import Answer
 from labelstudio.regions import DISREGARD, relabelled, to_result
-from pipeline import demo, masks, model, pictures, report, runs, training
+from pipeline import masks, model, params, pictures, report, runs, training
 from pipeline.config import Augment, Backbone, ConfigError, Train, load
 from pipeline.stages import annotate, hitl_train, query_export
 
@@ -105,9 +105,11 @@ def test_people_never_meet_a_machines_answers():
     config = load()
     human = config.model_copy(update={"annotate": config.annotate.model_copy(update={"expert": "human"})})
     scenario = config.hitl.scenarios[0]
-    titles = {annotate.project_title(scenario, c) for c in (config, human, config.model_copy(update={"seed": 1}))}
+    titles = {
+        annotate.project_title(scenario, c, "data") for c in (config, human, config.model_copy(update={"seed": 1}))
+    }
     assert len(titles) == 3
-    assert all(len(annotate.project_title("x" * 30, c)) <= 50 for c in (config, human))
+    assert all(len(annotate.project_title("x" * 24, c, "data")) <= 50 for c in (config, human))
 
 
 def history(shifted, loss=0.1):
@@ -152,8 +154,12 @@ def test_without_a_shifted_split_the_meaning_compares_accuracy_and_loss():
 
 def test_the_table_has_a_row_an_arm():
     arms = {"automated": runs.summary(history(0.5), "automated"), "hitl": runs.summary(history(0.8), "hitl")}
+    for arm in arms.values():
+        arm.update({"test_balanced_accuracy": 0.85, "test_recall_a": 0.9, "test_recall_b": 0.75})
     table = report.table({"digits": arms}, {"digits": "260, 10"})
-    assert "| digits (260, 10) | hitl | 90.0 | 0.10 | 90.0 | 0.40 | 80.0 |" in table
+    assert "| digits (260, 10) | hitl | 90.0 | 0.10 | 90.0 | 0.40 | 90.0 | 0.30 | 80.0 |" in table
+    assert "| Balanced accuracy | Worst class's recall |\n" in table  # nothing is said of what nobody measured
+    assert "| digits (260, 10) | hitl | 85.0 | 75.0 |" in table
 
 
 def test_a_missing_history_says_what_to_do(tmp_path):
@@ -165,11 +171,11 @@ def test_choosing_an_expert_changes_that_line_of_params_only(tmp_path, monkeypat
     shutil.copy("params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     before = (tmp_path / "params.yaml").read_text().splitlines()
-    demo.choose_expert("simulated")
+    params.set_expert("simulated")
     assert (tmp_path / "params.yaml").read_text().splitlines() == before
-    demo.choose_expert("human")
+    params.set_expert("human")
     assert load().annotate.expert == "human"
-    demo.choose_expert("simulated")
+    params.set_expert("simulated")
     after = (tmp_path / "params.yaml").read_text()
     assert load().model_dump() == load(tmp_path / "params.yaml").model_dump()
     assert all(line.split("#")[-1].strip() in after for line in before if "#" in line)  # comments stay

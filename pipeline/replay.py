@@ -1,30 +1,20 @@
-"""control: the arms that need no new answers, trained exactly as long as `hitl`, from the same start."""
+"""An arm that needs no new answers: the epochs of `hitl`, from the same start, with given masks."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from pipeline import masks, runs, subset, tracking, training
-from pipeline.config import load, prepared_dir, step_dir, subset_file
+from pipeline import masks, runs, subset, training
+from pipeline.config import Config
 from pipeline.datasets import prepared
-from pipeline.stages import run
+from pipeline.paths import prepared_dir, step_dir, subset_file
 
 
-def main(scenario: str, arm: str) -> None:
-    """Write the arm's final state and its history.
-
-    ``automated`` trains without feedback. ``random-mask`` replays the rounds of `hitl` with as many
-    cells on the same images, placed at random: what feedback does that says nothing.
-    """
-    config = load()
+def replay(config: Config, scenario: str, arm: str, entries: list[masks.Entry]) -> None:
+    """Write the arm's final state, history and masks; each entry is in force from its round on."""
     settings = config.scenario(scenario)
     data = prepared.read(prepared_dir(settings.dataset))
     images = subset.by_split(data, subset.read(subset_file(scenario), data))
-    entries = []
-    if arm == "random-mask":
-        entries = masks.read(step_dir(scenario, config.hitl.last) / "masks.npz")
-        entries = masks.at_random(entries, settings.query.cell, config.seed)
-
     start, folder = step_dir(scenario, "start"), step_dir(scenario, arm)
     state = training.restore(start / "state.pt", settings.train)
     history = [runs.history(start)]
@@ -38,8 +28,3 @@ def main(scenario: str, arm: str) -> None:
     masks.write(folder / "masks.npz", so_far, data.images.shape[1])
     pd.concat(history).to_csv(folder / "history.csv", index=False)
     training.save(state, folder / "state.pt")
-    tracking.publish(config, scenario, arm)
-
-
-if __name__ == "__main__":
-    run(main, "scenario", "arm")

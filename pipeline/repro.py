@@ -1,0 +1,60 @@
+"""`dvc repro` with everything around it: a Label Studio where one is needed, and what came out of it.
+
+Everything here can be done by hand: `dvc --wait-for-lock repro`, then `python -m labelstudio.server stop`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+from labelstudio import server
+from labelstudio.records import AnnotationError
+from pipeline.config import Config, load
+from pipeline.errors import PipelineError
+from pipeline.paths import REPORT, curves_file, explanations_file, step_dir
+
+
+def repro() -> None:
+    """Run everything that is out of date with params.yaml, and say what it means."""
+    config = load()
+    ours = server.status() is None
+    try:
+        if config.annotate.expert == "human":
+            url, *_ = server.connect()
+            print(f"\nExperts answer in Label Studio at {url}", flush=True)
+            if server.status() == url:
+                subprocess.run([sys.executable, "-m", "labelstudio.server", "login"], check=True)
+            print("Interrupt whenever you like: the same command goes on from there.\n", flush=True)
+        elif _asks_anything(config):
+            server.start_early()  # half a minute's work, which goes on while the baseline trains
+        done = subprocess.run(["dvc", "--wait-for-lock", "repro"], check=False)
+    finally:
+        if ours:
+            server.stop()
+    if done.returncode:
+        sys.exit(done.returncode)
+    print(f"\n{(REPORT / 'table.md').read_text(encoding='utf-8')}")
+    for scenario in config.hitl.scenarios:
+        print(f"What was asked:      {step_dir(scenario, config.hitl.rounds[0].n)}/images/")
+        print(f"What each arm sees:  {explanations_file(scenario)}")
+        print(f"How training went:   {curves_file(scenario)}")
+    print("MLflow:              .venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db")
+    print("                     then http://127.0.0.1:5000/#/experiments/1?workflowType=machine_learning")
+    print("Label Studio:        .venv/bin/python -m labelstudio.server start   (then `… login`, and `… stop`)")
+
+
+def run(main: Callable[..., None], **arguments: str | None) -> None:
+    """Run a command; what a user can put right, or interrupts, ends with a message."""
+    try:
+        main(**arguments)
+    except (AnnotationError, PipelineError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted: nothing is lost; run the same command to go on")
+
+
+def _asks_anything(config: Config) -> bool:
+    steps = [step_dir(scenario, entry.n) for scenario in config.hitl.scenarios for entry in config.hitl.rounds]
+    return not all((step / "answers.json").exists() for step in steps)
