@@ -1,13 +1,14 @@
 # make demo [EXPERT=human]   the whole loop on the embedded data set
 # make test                  the test suite          make check   ruff and mypy
-# make paper [DATASET=isic2017|aptos2019|nci] [BACKBONE=efficientnet-b0|…] [EXPERT=human]   the paper's protocol
+# make paper [ONLY=isic2017] [BACKBONE=efficientnet-b1] [EXPERT=human]   the paper's protocol; ONLY: a data set or
+#                            a scenario of params/paper.yaml
 # make experiments           seeds of the demo's scenario: half an hour
 # make bench                 what is fast, and how fast: report/benchmarks.json
 # All of them set up .venv first; PYTHON names another interpreter than python3.
 
 PYTHON ?= python3
 EXPERT ?= simulated
-DATASET ?= all
+ONLY ?= all
 BACKBONE ?= efficientnet-b0
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -18,7 +19,7 @@ demo: .venv/installed
 	python -m pipeline.demo --expert $(EXPERT)
 
 paper: .venv/installed
-	python -m pipeline.paper --dataset $(DATASET) --backbone $(BACKBONE) --expert $(EXPERT)
+	python -m pipeline.paper --only $(ONLY) --backbone $(BACKBONE) --expert $(EXPERT)
 
 test: check .venv/browser
 	python -m pytest

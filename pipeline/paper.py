@@ -1,4 +1,4 @@
-"""`make paper`: the paper's protocol on one of its data sets, or all: its Table 2, with test splits and a placebo."""
+"""`make paper`: the paper's protocol, whole or in part: its Table 2, with test splits and a placebo."""
 
 from __future__ import annotations
 
@@ -14,34 +14,42 @@ from pipeline.repro import repro, run
 PROTOCOL = Path("params/paper.yaml")
 
 
-def main(dataset: str, backbone: str, expert: str) -> None:
+def main(only: str, backbone: str, expert: str) -> None:
     """Choose what of the protocol is to be run, make sure that its data are there, and run it."""
-    document = chosen(params.read(PROTOCOL), dataset, backbone)
+    document = chosen(params.read(PROTOCOL), only, backbone)
     document["annotate"]["expert"] = expert
     check_sources(list(document["datasets"]))
     params.replace(document)
     repro()
 
 
-def chosen(document: Any, dataset: str, backbone: str) -> Any:
-    """The part of the protocol that one data set ("all": every one) needs, with one backbone."""
-    known = [*document["datasets"], "all"]
-    if dataset not in known:
-        raise ConfigError(f"DATASET is {dataset!r}; choose one of {', '.join(known)}")
+def chosen(document: Any, only: str, backbone: str) -> Any:
+    """The part of the protocol that a data set or a scenario ("all": everything) needs, with one backbone."""
+    scenarios, datasets = document["scenarios"], document["datasets"]
+    if only not in ("all", *datasets, *scenarios):
+        raise ConfigError(f"ONLY is {only!r}; choose one of all, {', '.join([*datasets, *scenarios])}")
     if backbone not in document["backbones"]:
         raise ConfigError(f"BACKBONE is {backbone!r}; choose one of {', '.join(document['backbones'])}")
-    for name in [name for name in document["datasets"] if dataset not in (name, "all")]:
-        del document["datasets"][name]
-    for name in [name for name in document["backbones"] if name != backbone]:
-        del document["backbones"][name]
-    for name, scenario in list(document["scenarios"].items()):
-        if scenario["dataset"] not in document["datasets"]:
-            del document["scenarios"][name]
-            if name in document["hitl"]["scenarios"]:
-                document["hitl"]["scenarios"].remove(name)
-        elif scenario["init"].startswith("data/backbones/"):
+    kept = [name for name, scenario in scenarios.items() if only in ("all", name, scenario["dataset"])]
+    # A scenario that starts from another one's state needs that one, too.
+    kept += [Path(scenarios[name]["init"]).parts[1] for name in kept if scenarios[name]["init"].startswith("runs/")]
+    _keep(scenarios, kept)
+    _keep(datasets, [scenario["dataset"] for scenario in scenarios.values()])
+    _keep(document["backbones"], [backbone])
+    for scenario in scenarios.values():
+        if not scenario["init"].startswith("runs/"):
             scenario["init"] = f"data/backbones/{backbone}.pt"
+    asked = document["hitl"]["scenarios"]
+    for name in [name for name in asked if name not in kept]:
+        asked.remove(name)
+    if not asked:
+        raise ConfigError(f"{only} asks no experts, so there is nothing to compare; choose its data set instead")
     return document
+
+
+def _keep(section: Any, names: list[str]) -> None:
+    for name in [name for name in section if name not in names]:
+        del section[name]
 
 
 def check_sources(names: list[str]) -> None:
@@ -61,7 +69,7 @@ def check_sources(names: list[str]) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", default="all")
+    parser.add_argument("--only", default="all", help="a data set or a scenario")
     parser.add_argument("--backbone", default="efficientnet-b0")
     parser.add_argument("--expert", choices=["simulated", "human"], default="simulated")
     run(main, **vars(parser.parse_args()))

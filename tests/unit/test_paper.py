@@ -43,16 +43,26 @@ def test_the_protocol_is_the_papers():
     assert {data.size for data in protocol.datasets.values()} == {224}
 
 
-@pytest.mark.parametrize("dataset", ["isic2017", "aptos2019", "nci", "all"])
+@pytest.mark.parametrize("only", ["isic2017", "aptos2019", "nci", "all"])
 @pytest.mark.parametrize("backbone", ["efficientnet-b0", "efficientnet-b1", "efficientnet-lite0"])
-def test_what_is_chosen_is_whole_and_valid(checkout, dataset, backbone):
-    params.replace(paper.chosen(params.read(paper.PROTOCOL), dataset, backbone))
+def test_what_is_chosen_is_whole_and_valid(checkout, only, backbone):
+    params.replace(paper.chosen(params.read(paper.PROTOCOL), only, backbone))
     config = load()
     assert list(config.backbones) == [backbone]
-    assert dataset == "all" or list(config.datasets) == [dataset]
+    assert only == "all" or list(config.datasets) == [only]
     assert {scenario.dataset for scenario in config.scenarios.values()} == set(config.datasets)
     inits = {scenario.init for scenario in config.scenarios.values()}
     assert inits <= {f"data/backbones/{backbone}.pt", "runs/nci-0.5pct/09/state.pt"}
+
+
+def test_one_scenario_brings_what_it_starts_from(checkout):
+    assert list(paper.chosen(params.read(paper.PROTOCOL), "isic2017-10pct", "efficientnet-b0")["scenarios"]) == [
+        "isic2017-10pct"
+    ]
+    needed = paper.chosen(params.read(paper.PROTOCOL), "nci-50pct", "efficientnet-b0")
+    assert list(needed["scenarios"]) == needed["hitl"]["scenarios"] == ["nci-0.5pct", "nci-50pct"]
+    with pytest.raises(ConfigError, match="asks no experts"):
+        paper.chosen(params.read(paper.PROTOCOL), "isic2017-100pct", "efficientnet-b0")
 
 
 def test_a_data_set_that_is_not_there_stops_before_anything_changes(checkout):
@@ -66,7 +76,9 @@ def test_a_data_set_that_is_not_there_stops_before_anything_changes(checkout):
 
 
 def test_an_unknown_name_is_said_with_those_there_are(checkout):
-    with pytest.raises(ConfigError, match=r"DATASET is 'isic'; choose one of isic2017, aptos2019, nci, all"):
+    with pytest.raises(
+        ConfigError, match=r"ONLY is 'isic'; choose one of all, isic2017, aptos2019, nci, isic2017-10pct"
+    ):
         paper.main("isic", "efficientnet-b0", "simulated")
     with pytest.raises(ConfigError, match=r"BACKBONE is 'b7'; choose one of efficientnet-b0"):
         paper.main("isic2017", "b7", "simulated")
