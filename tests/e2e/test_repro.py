@@ -94,6 +94,16 @@ def simulated_title(project):
     return archive.stem.replace("_", ", ").replace("seed-", "seed ").replace("simulated-", "simulated ")
 
 
+def delete(client, environment, what):
+    """Delete something on the server, as somebody in its data manager could."""
+    request = urllib.request.Request(
+        f"{client.url}/api/{what}/",
+        method="DELETE",
+        headers={"Authorization": f"Token {environment['LABEL_STUDIO_API_KEY']}"},
+    )
+    urllib.request.urlopen(request).close()
+
+
 def test_everything_ran_and_is_compared(project, finished):
     stages = ran(finished)
     assert len(stages) == len(set(stages)) == 3 + 3 * 2 + 2 + 1 + 1
@@ -103,7 +113,7 @@ def test_everything_ran_and_is_compared(project, finished):
         assert 0 <= arm["test-shifted_accuracy"] <= 1
         assert arm["min_loss"] > 0
     table = (project / "report" / "table.md").read_text()
-    assert table.count(f"| {SCENARIO} (1") == 4  # a tenth of 1,347
+    assert table.count(f"| {SCENARIO} (1") == 2 * 4  # a tenth of 1,347; two tables
     assert "8 answers from experts" in table
     for picture in ("curves", "explanations"):
         assert (project / "report" / picture / f"{SCENARIO}.png").stat().st_size > 10_000
@@ -187,28 +197,54 @@ print(json.dumps({
     }
 
 
-@pytest.mark.parametrize(("stage", "sign"), [("annotate", "answers.json"), ("hitl-train", "state.pt")])
-def test_killed_in_the_middle_it_ends_in_the_same_report(project, finished, environment, stage, sign):
-    report = (project / "report" / "metrics.json").read_bytes()
-    before = [(a["key"], a["annotation_id"], a["result"]) for some in answers(project) for a in some]
-    process = subprocess.Popen(
+def start_over(project, environment, stage):
+    """Run one stage of round 01 again, in a process group of its own."""
+    return subprocess.Popen(
         ["dvc", "--wait-for-lock", "repro", "--force", "--single-item", f"{stage}@{SCENARIO}-round1"],
         cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,
     )  # fmt: skip
-    output = project / "runs" / SCENARIO / "01" / sign
-    while output.exists() and process.poll() is None:
-        time.sleep(0.01)  # DVC removes a stage's outputs right before it runs it
-    time.sleep(1.5)
+
+
+def kill(process, output):
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not output.exists(), "killed too late to show anything"
+
+
+def test_killed_while_asking_it_ends_in_the_same_report(project, finished, environment):
+    report = (project / "report" / "metrics.json").read_bytes()
+    before = [(a["key"], a["result"]) for some in answers(project) for a in some]
+    # As if round 01 had never been asked: neither server nor archive knows of it.
+    client = LabelStudio(environment["LABEL_STUDIO_URL"], environment["LABEL_STUDIO_API_KEY"])
+    keys = {a["key"] for a in answers(project)[1]}
+    there = client.ensure_project(simulated_title(project))
+    for task in client.tasks(there, keys):
+        delete(client, environment, f"tasks/{task.id}")
+    (archive,) = (project / "answers").glob(f"{SCENARIO}_seed-0_simulated-*.jsonl")
+    lines = archive.read_text().splitlines(keepends=True)
+    archive.write_text("".join(line for line in lines if not any(key in line for key in keys)))
+
+    process = start_over(project, environment, "annotate")
+    while not client.tasks(there, keys) and process.poll() is None:
+        time.sleep(0.02)
+    kill(process, project / "runs" / SCENARIO / "01" / "answers.json")
     repro(project, environment)
     assert (project / "report" / "metrics.json").read_bytes() == report
-    after = [(a["key"], a["annotation_id"], a["result"]) for some in answers(project) for a in some]
-    assert after == before
-    keys = tasks_on_server(project, environment)
-    assert len(keys) == len(set(keys)) == 8
+    assert [(a["key"], a["result"]) for some in answers(project) for a in some] == before
+    on_server = tasks_on_server(project, environment)
+    assert len(on_server) == len(set(on_server)) == 8
+
+
+def test_killed_while_training_it_ends_in_the_same_report(project, finished, environment):
+    report = (project / "report" / "metrics.json").read_bytes()
+    before = answers(project)
+    process = start_over(project, environment, "hitl-train")
+    assert any("in force" in line for line in process.stdout), "it never came to training"
+    kill(process, project / "runs" / SCENARIO / "01" / "state.pt")
+    repro(project, environment)
+    assert (project / "report" / "metrics.json").read_bytes() == report
+    assert answers(project) == before
 
 
 def test_changing_one_rounds_queries_reruns_only_what_follows(project, finished, environment):
@@ -259,12 +295,7 @@ def test_a_lost_server_costs_no_answer(project, finished, environment):
     client = LabelStudio(environment["LABEL_STUDIO_URL"], environment["LABEL_STUDIO_API_KEY"])
     lost = client.ensure_project(simulated_title(project))
     before = answers(project)[0]
-    request = urllib.request.Request(
-        f"{client.url}/api/projects/{lost.id}",
-        method="DELETE",
-        headers={"Authorization": f"Token {environment['LABEL_STUDIO_API_KEY']}"},
-    )
-    urllib.request.urlopen(request).close()
+    delete(client, environment, f"projects/{lost.id}")
     output = repro(project, environment, "--force", "--single-item", f"annotate@{SCENARIO}-round0")
     assert "4 of 4 queries have been answered before" in output
     assert answers(project)[0] == before

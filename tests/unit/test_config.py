@@ -1,6 +1,8 @@
 """params.yaml: what is shipped is valid, and each mistake is named with its place."""
 
 import copy
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,20 @@ def test_every_params_file_that_is_shipped_is_valid():
     for path in [ROOT / "params.yaml", *ROOT.glob("params/*.yaml")]:
         loaded = config.load(path)
         assert set(loaded.hitl.scenarios) <= set(loaded.scenarios)
+
+
+def test_the_readmes_example_of_ones_own_data_is_valid(params, tmp_path):
+    readme = (ROOT / "README.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", readme, flags=re.DOTALL)
+    demo = json.dumps(params["protocols"]["demo"])
+    example = yaml.safe_load(f"protocols:\n  demo: &demo {demo}\n{block}")
+    params["datasets"] = example["datasets"]
+    params["scenarios"] = example["scenarios"]
+    params["hitl"] |= example["hitl"]
+    loaded = load(tmp_path, params)
+    (dataset,) = loaded.datasets.values()
+    assert dataset.source == "folder"
+    assert dataset.columns.label == "diagnosis"
 
 
 MISTAKES = {

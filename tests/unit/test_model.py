@@ -1,13 +1,20 @@
 """Networks: weights from exactly one source, a head that starts ignorant, states that survive a kill."""
 
 import math
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 
 from pipeline import model
 from pipeline.config import Backbone, ConfigError
+from pipeline.penalty import assert_alive, penalty
 
 CLASSES = [str(digit) for digit in range(10)]
 
@@ -95,3 +102,76 @@ def test_stored_files_are_the_same_bytes_and_never_half_a_file(tmp_path, lite0):
         model.read(one)
     with pytest.raises(ConfigError, match="nowhere"):
         model.read(tmp_path / "nowhere.pt")
+
+
+@pytest.mark.parametrize("architecture", ["tf_efficientnet_b0.aa_in1k", "tf_efficientnet_b1.aa_in1k"])
+def test_the_papers_backbones_train_under_its_penalty(architecture):
+    torch.manual_seed(0)
+    stored = model.pretrained("b", Backbone(architecture=architecture, weights="random"), seed=0)
+    network = model.build(stored, ["benign", "melanoma"])
+    x = network.normalise(torch.rand(2, 3, 64, 64))
+    w = torch.zeros(2, 64, 64)
+    w[:, :8, :8] = 1
+    term = penalty(network, x, w, "eq2-mean", "logits")
+    assert term.shape == (2,)
+    assert assert_alive(network, term.sum()) > 0
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """A hub of this machine's own that holds one network's weights, as huggingface_hub asks for them."""
+    network = timm.create_model("tf_efficientnet_b0.aa_in1k", num_classes=1000)
+    save_file(network.state_dict(), tmp_path / "model.safetensors")
+    content = (tmp_path / "model.safetensors").read_bytes()
+
+    class Hub(BaseHTTPRequestHandler):
+        def answer(self):
+            found = self.path == "/timm/tf_efficientnet_b0.aa_in1k/resolve/main/model.safetensors"
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Length", str(len(content) if found else 0))
+            self.send_header("ETag", '"weights"')
+            self.send_header("X-Repo-Commit", "0" * 40)
+            self.end_headers()
+            if found and self.command == "GET":
+                self.wfile.write(content)
+
+        do_GET = do_HEAD = answer
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", network.state_dict()["conv_stem.weight"]
+        server.shutdown()
+
+
+def test_the_hub_is_asked_and_what_it_has_not_got_is_an_error(hub, tmp_path):
+    url, stem = hub
+    code = """
+import sys, torch
+from pipeline import model
+from pipeline.config import Backbone, ConfigError
+try:
+    found = model.pretrained("b", Backbone(architecture=sys.argv[1], weights="hub"), seed=0)
+except ConfigError as error:
+    sys.exit(f"error: {error}")
+torch.save(found["weights"]["conv_stem.weight"], sys.argv[2])
+"""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
+        **{"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"},
+        **{"TORCH_HOME": str(tmp_path / "torch"), "HF_HUB_OFFLINE": "0"},
+    }
+
+    def fetch(architecture):
+        command = [sys.executable, "-c", code, architecture, str(tmp_path / "stem.pt")]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+    done = fetch("tf_efficientnet_b0.aa_in1k")
+    assert done.returncode == 0, done.stderr
+    assert torch.equal(torch.load(tmp_path / "stem.pt"), stem)
+    done = fetch("tf_efficientnet_b1.aa_in1k")
+    assert done.returncode == 1
+    assert "backbones.b: cannot get weights for 'tf_efficientnet_b1.aa_in1k' from `hub`" in done.stderr
+    assert "Other sources" in done.stderr
