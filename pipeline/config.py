@@ -87,7 +87,7 @@ class Folder(Files):
     source: Literal["folder"]
     table: str | None = None  # below root; without it, folders are named after classes
     columns: Columns = Columns()
-    held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.2  # val and test together, without splits
+    held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.2  # val and test together, without splits: one in 2, 3, 4, …
 
 
 Dataset = Annotated[DecoyDigits | Isic2017 | Aptos2019 | Nci | Folder, Field(discriminator="source")]

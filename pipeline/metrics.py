@@ -50,11 +50,13 @@ def by_class(logits: Tensor, labels: Tensor, names: Sequence[str]) -> Iterator[t
 
 def worst_group(logits: Tensor, labels: Tensor, groups: Sequence[int | None]) -> Iterator[tuple[str, float]]:
     """``worst_group_accuracy``, 0..1: the lowest of the groups with at least ten images; else nothing."""
-    right = (logits.argmax(dim=1) == labels).numpy()
-    members = {g: np.array([g == other for other in groups]) for g in set(groups) if g is not None}
-    accuracies = [float(right[some].mean()) for some in members.values() if some.sum() >= GROUP_OF_NOTE]
-    if accuracies:
-        yield "worst_group_accuracy", min(accuracies)
+    grouped = np.array([group is not None for group in groups])
+    right = (logits.argmax(dim=1) == labels).numpy()[grouped]
+    _, member = np.unique([group for group in groups if group is not None], return_inverse=True)
+    sizes = np.bincount(member)
+    accuracies = np.bincount(member, weights=right)[sizes >= GROUP_OF_NOTE] / sizes[sizes >= GROUP_OF_NOTE]
+    if len(accuracies):
+        yield "worst_group_accuracy", float(accuracies.min())
 
 
 def _calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:

@@ -212,7 +212,8 @@ def _log_model(client: MlflowClient, run_id: str, config: Config, scenario: str,
 def _params(config: Config, scenario: str, arm: str) -> dict[str, Any]:
     """What tells one run from another, flat: everything that can change an arm's result."""
     settings = config.scenario(scenario).model_dump()
-    kept = {"scenario": scenario, "arm": arm, "seed": config.seed, **settings}
+    data = config.datasets[settings["dataset"]].model_dump(exclude={"root"})  # where it lies changes nothing
+    kept = {"scenario": scenario, "arm": arm, "seed": config.seed, **settings, "data": data}
     if arm in ("baseline", "automated"):
         del kept["penalty"], kept["query"]
     if arm != "baseline":

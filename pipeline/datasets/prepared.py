@@ -106,6 +106,12 @@ def pseudonyms(table: pd.DataFrame) -> pd.Series:
     return table["digest"].str[:12] + numbers
 
 
+def copies(table: pd.DataFrame) -> list[pd.DataFrame]:
+    """The rows of each picture that occurs more than once."""
+    several = table[table["digest"].duplicated(keep=False)]
+    return [rows for _, rows in several.groupby("digest", sort=False)]
+
+
 def write_index(folder: Path, name: str, classes: list[str], table: pd.DataFrame) -> dict[str, Any]:
     """Write index.csv and manifest.json, which comes last and vouches for the rest; returns the manifest.
 
@@ -122,7 +128,7 @@ def write_index(folder: Path, name: str, classes: list[str], table: pd.DataFrame
         "dataset": name,
         "classes": classes,
         "counts": {split: {c: int(counts.loc[split].get(c, 0)) for c in classes} for split in counts.index},
-        "copies": [rows["id"].tolist() for _, rows in table.groupby("digest", sort=False) if len(rows) > 1],
+        "copies": [rows["id"].tolist() for rows in copies(table)],
         "sha256": {f: _sha256(folder / f) for f in ("images.npy", "evidence.npy", "index.csv")},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
 from pipeline.config import ConfigError
+from pipeline.datasets.prepared import copies
 from pipeline.errors import listed
 
 # Of copies in several splits, the one that is tested on stays.
@@ -38,19 +39,17 @@ def settle(table: pd.DataFrame, held_out: float, seed: int, duplicates: Literal[
     if ours.all():
         return table.assign(split=_chosen(table, held_out, seed))
     _no_straddling(table)
-    copies = table[table["digest"].duplicated(keep=False)]
-    straddling = copies.groupby("digest").filter(lambda rows: rows["split"].nunique() > 1)
-    if straddling.empty:
-        return table
-    if duplicates == "error":
-        found = [", ".join(f"{r.name} ({r.split})" for r in _rows(g)) for _, g in straddling.groupby("digest")]
+    straddling = [rows for rows in copies(table) if rows["split"].nunique() > 1]
+    if straddling and duplicates == "error":
+        found = [", ".join(f"{n} ({s})" for n, s in zip(r["name"], r["split"], strict=True)) for r in straddling]
         raise ConfigError(
             f"{len(found)} pictures are in more than one split, which makes a test too easy; take copies out, or "
             f"set `duplicates: drop` to keep only the copy that is tested on:\n{listed(found)}"
         )
-    rank = straddling["split"].map({split: i for i, split in enumerate(KEPT_FIRST)})
-    best = rank.groupby(straddling["digest"]).transform("min")
-    return table.drop(index=straddling.index[rank > best])
+    for rows in straddling:
+        rank = rows["split"].map(KEPT_FIRST.index)
+        table = table.drop(index=rows.index[rank > rank.min()])
+    return table
 
 
 def _chosen(table: pd.DataFrame, held_out: float, seed: int) -> pd.Series:
@@ -92,7 +91,3 @@ def _no_straddling(table: pd.DataFrame) -> None:
         raise ConfigError(
             f"{len(straddling)} groups have images in more than one split; move each into one:\n{listed(straddling)}"
         )
-
-
-def _rows(table: pd.DataFrame) -> list:
-    return list(table[["name", "split"]].itertuples(index=False))

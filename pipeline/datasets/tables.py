@@ -19,9 +19,9 @@ def read(path: Path, columns: list[str], remedy: str) -> pd.DataFrame:
     """
     try:
         if path.suffix.lower() in (".xls", ".xlsx"):
-            table = pd.read_excel(path, dtype=str)
+            table = pd.read_excel(path, dtype=str, keep_default_na=False)  # a class may be called "None" or "NA"
         else:
-            table = pd.read_csv(path, dtype=str, encoding="utf-8-sig", skipinitialspace=True)
+            table = pd.read_csv(path, dtype=str, encoding="utf-8-sig", skipinitialspace=True, keep_default_na=False)
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing; {remedy}") from None
     except (OSError, ValueError, ImportError) as error:
@@ -33,8 +33,8 @@ def read(path: Path, columns: list[str], remedy: str) -> pd.DataFrame:
         )
     if table.empty:
         raise ConfigError(f"{path} has no rows")
-    table = table.apply(lambda values: values.str.strip()).replace("", None)
-    return table.astype(object).where(table.notna(), None)
+    table = table.astype(object).map(lambda cell: str(cell).strip() or None)
+    return table.where(table.notna(), None)
 
 
 def whole_numbers(path: Path, ids: pd.Series, values: pd.Series, allowed: range | None = None) -> pd.Series:

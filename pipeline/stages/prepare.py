@@ -52,7 +52,7 @@ def write_pictures(config: Config, dataset: str) -> tuple[list[str], pd.DataFram
 def _warn_of_contradictions(table: pd.DataFrame) -> None:
     found = [
         ", ".join(f"{row.name} ({row.label})" for row in rows[["name", "label"]].itertuples(index=False))
-        for _, rows in table.groupby("digest", sort=False)
+        for rows in prepared.copies(table)
         if rows["label"].nunique() > 1
     ]
     if found:

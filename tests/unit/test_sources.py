@@ -259,6 +259,12 @@ def read_own(root):
     return read(root, "folder", table="findings.csv", columns=COLUMNS)
 
 
+def test_a_class_may_be_called_none(own):
+    text = (own / "findings.csv").read_text().replace(",a,", ",None,").replace(",b,", ",NA,")
+    (own / "findings.csv").write_text(text)
+    assert read_own(own).classes == ["NA", "None"]
+
+
 def test_any_table_will_do(own):
     found = read_own(own)
     assert found.classes == ["a", "b"]
