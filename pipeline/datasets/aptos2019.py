@@ -1,7 +1,7 @@
 """aptos2019: fundus photographs, five grades of diabetic retinopathy (APTOS 2019 Blindness Detection).
 
-Official page: https://www.kaggle.com/competitions/aptos2019-blindness-detection; its rules allow use
-for the competition and for non-commercial research. ``root`` holds what it offers, unpacked:
+Official page: https://www.kaggle.com/competitions/aptos2019-blindness-detection; the licence is that of
+the competition's rules, to be accepted there. ``root`` holds what it offers, unpacked:
 
     train.csv            id_code, diagnosis (0 to 4)
     train_images/*.png

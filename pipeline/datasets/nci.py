@@ -1,7 +1,7 @@
-"""nci: cervigrams, normal or not (National Cancer Institute, Guanacaste and ALTS studies).
+"""nci: cervigrams, normal or not (United States National Cancer Institute).
 
-Not public: the NCI gives the images and the covariate table to research groups on request
-(https://dceg.cancer.gov/research/who-we-study/cohorts/guanacaste). ``root`` holds both:
+Not public, and without an official page to download from: the NCI gives the images and the covariate
+table to research groups on request, under the terms agreed on. ``root`` holds both:
 
     **/<IMAGE_ID>_C1.jpg     cervigrams, in any folders
     <covariates>             a spreadsheet or CSV: IMAGE_ID, WRST_HIST_AFTER, perhaps a patient's id
