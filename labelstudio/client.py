@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,7 +85,7 @@ class LabelStudio:
         mended: set[str] = set()  # of the regions, that the server has just accepted
         while True:
             present = {task.key: task for task in self.tasks(project, wanted)}
-            missing = {key: query for key, query in wanted.items() if key not in present}
+            missing = _absent(wanted, present)
             # Label Studio creates an import's tasks first and their predictions afterwards; on a busy SQLite
             # the second can fail alone, and experts would see pictures without a box.
             bare = {k: task for k, task in present.items() if not task.predictions and not task.annotations}
@@ -115,17 +115,13 @@ class LabelStudio:
         for key, task in bare.items():
             self._server.post("api/predictions/", json={"task": task.id, **posts[key]["predictions"][0]})
 
-    def _missing(self, project: Project, wanted: dict[str, Query]) -> dict[str, Query]:
-        present = {task.key for task in self.tasks(project, wanted)}
-        return {key: query for key, query in wanted.items() if key not in present}
-
     def _post_missing(self, project: Project, manifest: Manifest, missing: dict[str, Query], folder: Path) -> None:
         """Upload the pictures that are not there yet, then create the tasks."""
         uploads = self._uploads(project)
         if missing.keys() & uploads.keys():
             # A push was cut off after its uploads; its tasks may be about to appear.
             settle()
-            missing = self._missing(project, missing)
+            missing = _absent(missing, {task.key for task in self.tasks(project, missing)})
         new = [(key, query) for key, query in missing.items() if key not in uploads]
         for some in _batches(new):
             files = {key: (key + Path(query.image).suffix, picture(query, folder)) for key, query in some}
@@ -211,6 +207,10 @@ class LabelStudio:
             "unique_id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{expert} {task.id} {task.key}")),
         }
         self._server.post(f"api/tasks/{task.id}/annotations/", is_there=409, json=body)
+
+
+def _absent(wanted: dict[str, Query], present: Container[str]) -> dict[str, Query]:
+    return {key: query for key, query in wanted.items() if key not in present}
 
 
 def _task(row: dict[str, Any]) -> Task:

@@ -110,7 +110,7 @@ def _masks_belong(path: Path, table: pd.DataFrame) -> None:
 
 def _files(root: Path, names: pd.Series) -> dict[str, Path]:
     """The file of each image that has one: a path below root, or the name of one file without extension."""
-    outside = [name for name in names if not (root / name).resolve().is_relative_to(root.resolve())]
+    outside = [name for name in names if not tables.is_inside(root, root / name)]
     if outside:
         raise ConfigError(
             f"{len(outside)} images lie outside of the data folder {root}; move them there:\n{listed(outside)}"

@@ -112,9 +112,14 @@ def masks(folder: Path, ids: pd.Series, suffix: str = "") -> dict[str, Path]:
     return {i: path for i, path in found.items() if i not in strangers}
 
 
+def is_inside(root: Path, path: Path) -> bool:
+    """Whether a path stays below ``root``, links followed."""
+    return path.resolve().is_relative_to(root.resolve())
+
+
 def inside(root: Path, name: str) -> Path:
     """A path below ``root``; raises ConfigError if it leads elsewhere, directly or through a link."""
     path = root / name
-    if not path.resolve().is_relative_to(root.resolve()):
+    if not is_inside(root, path):
         raise ConfigError(f"{name!r} leads out of the data folder {root}; move it there, and name it from there")
     return path
