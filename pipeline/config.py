@@ -130,9 +130,13 @@ class Train(Section):
 class Penalty(Section):
     """The masked input-gradient penalty; see pipeline/penalty.py for what the words mean."""
 
-    form: Literal["eq2", "eq2-mean", "share"]
-    output: Literal["logits", "log-probs", "projection"]
-    weight: Annotated[float, Field(ge=0)]  # lambda
+    form: Literal["eq2", "eq2-mean", "share", "cosine"]
+    output: Literal["logits", "log-probs", "predicted", "ce", "projection"]
+    weight: Annotated[float, Field(ge=0)] | Literal["auto"]  # lambda
+    ratio: Annotated[float, Field(gt=0)] = 1.0  # auto: of the penalty to the cross-entropy, when masks first come
+    every: Annotated[int, Field(ge=1)] = 1  # steps from one penalised step to the next
+    sample: Annotated[int, Field(ge=1)] | None = None  # of a step's masked images, at most so many
+    oversample: Annotated[int, Field(ge=1)] = 1  # how often masked images come in an epoch
 
 
 class QuerySettings(Section):

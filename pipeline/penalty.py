@@ -4,61 +4,117 @@ Serrano e Silva et al. 2023, Eq. 2:  L = CE + lambda * sum_ij W_ij (d y / d x_ij
 Hughes and Doshi-Velez 2017, *Right for the Right Reasons*, https://arxiv.org/abs/1703.03717.
 x is the network's normalised input, the squared gradient is summed over colour channels.
 
-Departures, all stated: the paper does not say which y; its code sums the logits (``logits``,
-``logits`` here); ``log-probs`` is Ross et al.'s sum of log-probabilities. Both let a class's
-evidence hide from them: what raises one logit and lowers another can cancel in the sum.
-``projection`` cannot be fooled so: y = sum_c v_c z_c with v drawn from N(0, 1) anew for each image and
-step, centred over classes (softmax does not see a shift). Its expected square is the sum of all
-centred logits' squared gradients, at the cost of one (Hoffman, Roberts and Yaida 2019, *Robust
-Learning with Jacobian Regularization*, https://arxiv.org/abs/1908.02729). The code averages
-over channels, pixels and batch, where Eq. 2 has a sum: ``eq2`` is the sum, ``eq2-mean`` the mean over
-an image's channels and pixels. Its code builds no
-graph for the gradient, so that its penalty has no effect on any weight; ours has
-(``create_graph=True``), and ``assert_alive`` holds it to that.
+Which y (``Output``), as the paper does not say:
+
+- ``logits``: their sum, as in the paper's code;
+- ``log-probs``: the sum of log-probabilities, Ross et al.'s;
+- ``predicted``: the logit of the class that the network predicts; ``ce``: the cross-entropy with the true
+  class; both as in Dreyer et al. 2023, *Reveal to Revise*, https://arxiv.org/abs/2303.12641;
+- ``projection``: y = sum_c v_c z_c with v drawn from N(0, 1) anew for each image and step, centred over
+  classes (softmax does not see a shift). In a sum, what raises one logit and lowers another cancels, and
+  evidence can hide so; a random direction cannot be fooled. Its expected square is the sum of all centred
+  logits' squared gradients, at the cost of one (Hoffman, Roberts and Yaida 2019, *Robust Learning with
+  Jacobian Regularization*, https://arxiv.org/abs/1908.02729).
+
+What becomes of the gradient g = d y / d x (``Form``):
+
+- ``eq2``: sum W g², as Eq. 2 has it; ``eq2-mean``: that over 3 H W, as the paper's code, whose lambda of 1e6
+  is 6.6 under the sum at 224 pixels;
+- ``share``: sum W g² / sum g², the masked share of the gradient's energy, 0..1. It has no scale, while Eq. 2's
+  squared gradient spans decades between images and epochs;
+- ``cosine``: the cosine between |sum_c g| and W, 0..1, Reveal to Revise's; no scale either.
+
+The paper's code builds no graph for g, so that its penalty has no effect on any weight: ours has, and
+``check`` holds it to that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from pipeline.convolution import cheap_second_derivatives
+from pipeline.double_backward import cheap_second_derivatives
 from pipeline.errors import PipelineError
 
-Form = Literal["eq2", "eq2-mean", "share"]
-Output = Literal["logits", "log-probs", "projection"]
+Form = Literal["eq2", "eq2-mean", "share", "cosine"]
+Output = Literal["logits", "log-probs", "predicted", "ce", "projection"]
+AGREE = 0.01  # the fast route's gradient may differ from the exact one by this share of its norm
 
 
 class DeadPenaltyError(PipelineError):
     """The penalty does not reach the weights; training on would be training without feedback."""
 
 
-def penalty(model: nn.Module, x: Tensor, w: Tensor, form: Form, output: Output) -> Tensor:
+class NumericalError(PipelineError):
+    """Something is no longer a finite number; the message says what."""
+
+
+def penalty(
+    model: nn.Module, x: Tensor, w: Tensor, form: Form, output: Output, labels: Tensor | None = None, fast: bool = True
+) -> Tensor:
     """The penalty of each image, (B,), differentiable with respect to the model's weights.
 
-    ``x`` (B, 3, H, W) normalised, un-augmented images; ``w`` (B, H, W), 1 where the model must
-    not look. ``eq2``: sum W g², in (output / input unit)². ``eq2-mean``: that over 3 H W, the
-    reference code's mean: its lambda of 1e6 is 6.6 under the sum at 224 pixels. ``share``: sum W g² / sum g², the
-    masked share of the gradient's energy, 0..1, which has no scale: Eq. 2's squared gradient
-    spans decades between images and epochs. An image's value does not depend on the others in
-    its batch (BatchNorm is in eval mode here, and its statistics are left alone).
+    ``x`` (B, C, H, W) normalised, un-augmented images; ``w`` (B, H, W), 1 where the model must not look
+    (0..1 where experts disagree); ``labels`` (B,) class numbers, for ``ce``. An image's value depends
+    neither on the others in its batch nor on dropout: the model is in eval mode here, and its modes and
+    statistics are left alone. It is computed in float32 or better, whatever autocast is on around it.
+    ``fast`` replaces PyTorch's formulas of double backward by cheaper ones, see ``check``.
+    Raises NumericalError, naming what is infinite or NaN.
     """
-    with batchnorm_in_eval(model), torch.enable_grad():
+    with in_eval(model), torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
         x = x.detach().requires_grad_()
-        with cheap_second_derivatives():
-            y = _outputs(model(x), output)
-        (gradient,) = torch.autograd.grad(y, x, create_graph=True)
-        energy = gradient.square().sum(dim=1)  # (B, H, W)
-        masked = (w * energy).sum(dim=(1, 2))
-        if form == "eq2":
-            return masked
-        if form == "eq2-mean":
-            return masked / x[0].numel()
-        return masked / energy.sum(dim=(1, 2)).clamp(min=torch.finfo(energy.dtype).tiny)
+        with cheap_second_derivatives() if fast else nullcontext():
+            logits = model(x)
+        (gradient,) = torch.autograd.grad(_output(logits, output, labels), x, create_graph=True)
+        terms = _term(gradient if gradient.dtype == torch.float64 else gradient.float(), w, form)
+    _assert_finite(logits, gradient, terms)
+    return terms
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a run found out at its first masked step: the penalty's gradient over all weights.
+
+    ``norm`` is that of the exact gradient; ``cosine`` is between it and the fast route's; ``fast``
+    says whether the two agree.
+    """
+
+    norm: float
+    cosine: float
+    fast: bool
+
+
+def check(model: nn.Module, x: Tensor, w: Tensor, form: Form, output: Output, labels: Tensor | None = None) -> Check:
+    """Whether the penalty is alive, and which route to it is right for this network.
+
+    The fast route rewrites some of a network's operations. A network to which that does something
+    unforeseen is found here, by comparing with PyTorch's own double backward, and gets that.
+    Raises DeadPenaltyError when the penalty does not reach any weight.
+    """
+
+    def gradient(fast: bool) -> Tensor:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)  # the same projection on both routes
+            terms = penalty(model, x, w, form, output, labels, fast).sum()
+        assert_alive(model, terms)
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        found = torch.autograd.grad(terms, parameters, allow_unused=True)
+        return torch.cat([g.detach().double().flatten() for g in found if g is not None])
+
+    exact = gradient(fast=False)
+    norm = float(exact.norm())
+    try:
+        quick = gradient(fast=True)
+        cosine = float(F.cosine_similarity(quick, exact, dim=0))
+        return Check(norm, cosine, float((quick - exact).norm()) <= AGREE * norm)
+    except (PipelineError, RuntimeError):  # whatever the fast route stumbles over, the exact one does not
+        return Check(norm, float("nan"), fast=False)
 
 
 def assert_alive(model: nn.Module, loss: Tensor) -> float:
@@ -80,25 +136,56 @@ def assert_alive(model: nn.Module, loss: Tensor) -> float:
 
 
 @contextmanager
-def batchnorm_in_eval(model: nn.Module) -> Iterator[None]:
-    """BatchNorm uses its running statistics inside, and keeps them; modes are restored afterwards."""
-    training = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+def in_eval(model: nn.Module, kind: type[nn.Module] = nn.Module) -> Iterator[None]:
+    """Modules of this kind are in eval mode inside; modes are restored afterwards."""
+    training = [module for module in model.modules() if isinstance(module, kind) and module.training]
     for module in training:
-        module.eval()
+        module.training = False
     try:
         yield
     finally:
         for module in training:
-            module.train()
+            module.training = True
 
 
-def _outputs(logits: Tensor, output: Output) -> Tensor:
-    forms: dict[Output, Callable[[Tensor], Tensor]] = {
+def _output(logits: Tensor, output: Output, labels: Tensor | None) -> Tensor:
+    if output == "ce":
+        if labels is None:
+            raise ValueError("the output 'ce' needs labels")
+        return F.cross_entropy(logits, labels, reduction="sum")
+    outputs: dict[Output, Callable[[Tensor], Tensor]] = {
         "logits": lambda z: z.sum(),
         "log-probs": lambda z: torch.log_softmax(z, dim=1).sum(),
+        "predicted": lambda z: z.amax(dim=1).sum(),
         "projection": lambda z: (z * _centred(torch.randn_like(z))).sum(),
     }
-    return forms[output](logits)
+    return outputs[output](logits)
+
+
+def _term(gradient: Tensor, w: Tensor, form: Form) -> Tensor:
+    if form == "cosine":
+        return F.cosine_similarity(gradient.sum(dim=1).abs().flatten(1), w.to(gradient).flatten(1))
+    energy = gradient.square().sum(dim=1)  # (B, H, W)
+    masked = (w * energy).sum(dim=(1, 2))
+    if form == "eq2":
+        return masked
+    if form == "eq2-mean":
+        return masked / gradient[0].numel()
+    return masked / energy.sum(dim=(1, 2)).clamp(min=torch.finfo(energy.dtype).tiny)
+
+
+def _assert_finite(logits: Tensor, gradient: Tensor, terms: Tensor) -> None:
+    if torch.isfinite(terms).all():
+        return
+    precision = str(gradient.dtype).removeprefix("torch.")
+    for name, found in (("logits are", logits), ("input gradient is", gradient), ("squared input gradient is", terms)):
+        bad = ~torch.isfinite(found.detach()).flatten(1).all(dim=1) if found.ndim > 1 else ~torch.isfinite(found)
+        if bad.any():
+            narrow = "; a network in half precision overflows early: keep its weights in float32"
+            raise NumericalError(
+                f"the network's {name} infinite or NaN for {int(bad.sum())} of {len(bad)} masked images, in {precision}"
+                + (narrow if gradient.dtype in (torch.float16, torch.bfloat16) else "; lower the penalty's weight")
+            )
 
 
 def _centred(v: Tensor) -> Tensor:

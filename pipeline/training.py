@@ -21,15 +21,17 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 from torchvision.transforms import v2
 
 from pipeline import model as networks
 from pipeline.config import Augment, Penalty, Scenario, Train
 from pipeline.errors import PipelineError
+from pipeline.feedback import Feedback
 from pipeline.metrics import classification
 from pipeline.model import Classifier
-from pipeline.penalty import assert_alive, batchnorm_in_eval, penalty
+from pipeline.penalty import in_eval
 
 SCORING_BATCH = 64
 
@@ -63,17 +65,22 @@ class Images:
 
 @dataclass
 class State:
-    """A network in training after ``epoch`` epochs, on the accelerator's device."""
+    """A network in training after ``epoch`` epochs, on the accelerator's device.
+
+    ``penalty_weight`` is the lambda that `weight: auto` came to, once it has.
+    """
 
     accelerator: Accelerator
     model: Classifier
     optimizer: torch.optim.Optimizer
     epoch: int = 0
+    penalty_weight: float | None = None
 
 
 def begin(model: Classifier, settings: Train) -> State:
     """A fresh Adam (the paper's optimizer) around a network."""
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads it
     accelerator = Accelerator()
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     return State(accelerator, *accelerator.prepare(model, optimizer))
@@ -89,6 +96,7 @@ def save(state: State, path: Path) -> None:
             "weights": {key: value.cpu() for key, value in model.network.state_dict().items()},
             "optimizer": state.optimizer.state_dict(),
             "epoch": state.epoch,
+            "penalty_weight": state.penalty_weight,
         },
         path,
     )
@@ -99,7 +107,7 @@ def restore(path: Path, settings: Train) -> State:
     stored = networks.read(path)
     state = begin(networks.build(stored, stored["classes"]), settings)
     state.optimizer.load_state_dict(stored["optimizer"])
-    state.epoch = stored["epoch"]
+    state.epoch, state.penalty_weight = stored["epoch"], stored["penalty_weight"]
     return state
 
 
@@ -110,8 +118,7 @@ def train_epoch(
     seed: int,
     *,
     freeze_batchnorm: bool,
-    masks: dict[str, NDArray[np.bool_]] | None = None,
-    penalised: Penalty | None = None,
+    feedback: Feedback | None = None,
 ) -> dict[str, float]:
     """One epoch; the state's network and epoch move on.
 
@@ -120,15 +127,14 @@ def train_epoch(
     how many images of its batch carry a mask. CE sees the augmented image, P the original one; each
     has its own backward pass. With ``class_balance: loss``, CE_i is
     weighted by its class. Returns means over images: ``train_loss`` (unweighted CE, nats), ``penalty``
-    (unweighted, over masked images), and ``masked_fraction`` of the images.
-    Raises DivergedError, and DeadPenaltyError at the epoch's first masked step.
+    (unweighted, over penalised images), ``penalised_fraction`` of the images, and ``penalty_weight``, lambda.
+    Raises DivergedError, and what ``feedback`` raises.
     """
     model, optimizer, accelerator = state.model, state.optimizer, state.accelerator
-    masks = masks if masks and penalised and penalised.weight > 0 else {}
-    ce_sum, penalty_sum, masked_count = 0.0, 0.0, 0
+    ce_sum, penalty_sum, penalised, seen = 0.0, 0.0, 0, 0
     model.train()
-    with _seeded(seed, state.epoch), batchnorm_in_eval(model) if freeze_batchnorm else nullcontext():
-        in_loss, batches = _balanced(images.labels, settings)
+    with _seeded(seed, state.epoch), in_eval(model, _BatchNorm) if freeze_batchnorm else nullcontext():
+        in_loss, batches = _balanced(images.labels, settings, feedback.times() if feedback else None)
         quiet = not sys.stdout.isatty()  # a log gets a line an epoch, not a bar
         for batch in track(batches, f"epoch {state.epoch + 1}", transient=True, disable=quiet):
             x = as_input(state, _augmented(images.pixels[batch], settings.augment))
@@ -136,28 +142,26 @@ def train_epoch(
             ce = cross_entropy(model(x), labels.to(accelerator.device), reduction="none")
             optimizer.zero_grad()
             accelerator.backward((ce * in_loss[labels].to(ce)).mean())
-            masked = [i for i in batch if images.ids[i] in masks]
-            if masked and penalised:
-                w = torch.from_numpy(np.stack([masks[images.ids[i]] for i in masked]))
-                originals = as_input(state, as_tensor(images.pixels[masked]))
-                terms = penalty(model, originals, w.to(originals), penalised.form, penalised.output)
-                if masked_count == 0:
-                    assert_alive(model, terms.sum())
-                accelerator.backward(penalised.weight * terms.sum() / len(batch))
+            if feedback and (found := feedback.terms(model, batch)):
+                terms, weight = found
+                accelerator.backward(weight * terms.sum() / len(batch))
                 penalty_sum += float(terms.detach().sum())
-                masked_count += len(masked)
+                penalised += len(terms)
             optimizer.step()
             ce_sum += float(ce.detach().sum())
+            seen += len(batch)
             if not np.isfinite(ce_sum + penalty_sum):
                 raise DivergedError(
                     f"epoch {state.epoch + 1}: the loss is {ce_sum} and the penalty {penalty_sum}; "
                     "lower `penalty.weight` or `train.learning_rate` in params.yaml"
                 )
     state.epoch += 1
+    state.penalty_weight = feedback.weight if feedback else state.penalty_weight
     return {
-        "train_loss": ce_sum / len(images.ids),
-        "penalty": penalty_sum / max(masked_count, 1),
-        "masked_fraction": masked_count / len(images.ids),
+        "train_loss": ce_sum / seen,
+        "penalty": penalty_sum / max(penalised, 1),
+        "penalised_fraction": penalised / seen,
+        "penalty_weight": (state.penalty_weight or 0.0) if penalised else 0.0,
     }
 
 
@@ -179,13 +183,13 @@ def train(
     ``<split>_<metric>`` for each split.
     """
     freeze_batchnorm = settings.train.freeze_batchnorm and masks is not None
+    feedback = _feedback(state, data["train"], settings.penalty, masks) if masks else None
     rows = []
     for _ in range(epochs):
         row: dict[str, Any] = {"step": step, "epoch": state.epoch + 1}
         row |= train_epoch(
-            state, data["train"], settings.train, seed,
-            freeze_batchnorm=freeze_batchnorm, masks=masks, penalised=settings.penalty,
-        )  # fmt: skip
+            state, data["train"], settings.train, seed, freeze_batchnorm=freeze_batchnorm, feedback=feedback
+        )
         if settings.train.freeze_batchnorm and masks is None:
             settle_batchnorm(state, data["train"])
         for split, images in data.items():
@@ -233,8 +237,19 @@ def as_input(state: State, images: Tensor) -> Tensor:
     return model.normalise(moved)
 
 
-def _balanced(labels: Tensor, settings: Train) -> tuple[Tensor, list[list[int]]]:
-    """The weight of each class in the loss, and an epoch's batches.
+def _feedback(state: State, images: Images, settings: Penalty, masks: dict[str, NDArray[np.bool_]]) -> Feedback | None:
+    if settings.weight == 0:
+        return None
+    weight = state.penalty_weight if settings.weight == "auto" else settings.weight
+
+    def originals(some: list[int]) -> Tensor:
+        return as_input(state, as_tensor(images.pixels[some]))
+
+    return Feedback(masks, settings, weight, images.ids, images.labels, originals)
+
+
+def _balanced(labels: Tensor, settings: Train, times: Tensor | None) -> tuple[Tensor, list[list[int]]]:
+    """The weight of each class in the loss, and an epoch's batches; ``times``: how often each image comes.
 
     With ``class_balance: loss``, N / (C n_c) as in King and Zeng 2001; with ``sampler``, images are drawn
     with replacement, each class as often.
@@ -242,10 +257,12 @@ def _balanced(labels: Tensor, settings: Train) -> tuple[Tensor, list[list[int]]]
     counts = torch.bincount(labels)
     rare = len(labels) / ((counts > 0).sum() * counts.clamp(min=1))
     in_loss = rare if settings.class_balance == "loss" else torch.ones(len(counts))
+    times = torch.ones_like(labels) if times is None else times
     if settings.class_balance == "sampler":
-        order = torch.multinomial(rare[labels], len(labels), replacement=True).tolist()
+        order = torch.multinomial(rare[labels] * times, int(times.sum()), replacement=True).tolist()
     else:
-        order = torch.randperm(len(labels)).tolist()
+        positions = torch.arange(len(labels)).repeat_interleave(times)
+        order = positions[torch.randperm(len(positions))].tolist()
     size = settings.batch_size
     return in_loss, [order[start : start + size] for start in range(0, len(order), size)]
 

@@ -179,7 +179,7 @@ print(json.dumps({
     assert seen["arms"] == ["automated", "baseline", "hitl", "random-mask"]
     assert seen["runs"] == 4
     assert seen["steps"] == [1, 2, 3]
-    assert {"train_loss", "penalty", "masked_fraction", "val_loss", "final/min_loss"} <= set(seen["metrics"])
+    assert {"train_loss", "penalty", "penalised_fraction", "val_loss", "final/min_loss"} <= set(seen["metrics"])
     assert seen["params"]["penalty.form"] == "eq2"
     assert SCENARIO in seen["note"]
     assert re.fullmatch("[0-9a-f]{40}", seen["commit"])

@@ -7,11 +7,13 @@ import timm
 import torch
 from torch import nn
 
-from pipeline.convolution import cheap_second_derivatives
-from pipeline.penalty import DeadPenaltyError, assert_alive, batchnorm_in_eval, penalty
+from pipeline import double_backward
+from pipeline.double_backward import cheap_second_derivatives
+from pipeline.penalty import DeadPenaltyError, NumericalError, assert_alive, check, in_eval, penalty
 
-FORMS = ["eq2", "share"]
-OUTPUTS = ["logits", "log-probs", "projection"]
+FORMS = ["eq2", "eq2-mean", "share", "cosine"]
+OUTPUTS = ["logits", "log-probs", "predicted", "ce", "projection"]
+LABELS = torch.tensor([0, 1, 2, 0])
 
 
 @pytest.fixture
@@ -53,14 +55,22 @@ def test_a_linear_network_has_the_penalty_worked_by_hand():
     energy = weight.sum(dim=0).reshape(3, 4).square().sum(dim=0)
     x = torch.rand(1, 3, 2, 2)
     assert torch.allclose(penalty(network, x, w, "eq2", "logits"), energy[1:2])
+    assert torch.allclose(penalty(network, x, w, "eq2-mean", "logits"), energy[1:2] / 12)
     assert torch.allclose(penalty(network, x, w, "share", "logits"), energy[1:2] / energy.sum())
+    total = weight.sum(dim=0).reshape(3, 4).sum(dim=0).abs()  # over channels
+    assert torch.allclose(penalty(network, x, w, "cosine", "logits"), total[1:2] / total.norm())
+    likelier = weight[int(network(x).argmax())].reshape(3, 4).square().sum(dim=0)
+    assert torch.allclose(penalty(network, x, w, "eq2", "predicted"), likelier[1:2])
+    # d CE / dx for class 0 is p_1 (w_1 - w_0): the softmax's gradient, with two classes.
+    against = (torch.softmax(network(x), 1)[0, 1] * (weight[1] - weight[0])).reshape(3, 4).square().sum(dim=0)
+    assert torch.allclose(penalty(network, x, w, "eq2", "ce", torch.tensor([0])), against[1:2])
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_it_reaches_the_weights_where_w_is_set_and_only_there(network, x, form, output):
-    assert gradient_norm(network, penalty(network, x, corner(4), form, output).sum()) > 0
-    assert gradient_norm(network, penalty(network, x, torch.zeros(4, 8, 8), form, output).sum()) == 0
+    assert gradient_norm(network, penalty(network, x, corner(4), form, output, LABELS).sum()) > 0
+    assert gradient_norm(network, penalty(network, x, torch.zeros(4, 8, 8), form, output, LABELS).sum()) == 0
 
 
 def test_the_penalty_as_published_is_dead_and_found_out(network, x):
@@ -79,11 +89,12 @@ def test_an_empty_mask_is_found_out_and_a_living_penalty_is_measured(network, x)
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("output", ["logits", "log-probs"])
+@pytest.mark.parametrize("output", ["logits", "log-probs", "predicted", "ce"])
 def test_an_image_has_the_same_penalty_alone_and_in_any_batch(network, x, form, output):
     network.train()
-    together = penalty(network, x, corner(4), form, output)
-    alone = torch.cat([penalty(network, x[i : i + 1], corner(1), form, output) for i in range(4)])
+    together = penalty(network, x, corner(4), form, output, LABELS)
+    one = [slice(i, i + 1) for i in range(4)]
+    alone = torch.cat([penalty(network, x[i], corner(1), form, output, LABELS[i]) for i in one])
     assert torch.allclose(together, alone, rtol=1e-4)
 
 
@@ -103,33 +114,105 @@ def test_projection_estimates_the_penalty_of_all_logits(network, x):
     assert float(draws.detach().mean()) == pytest.approx(float(exact), rel=0.1)
 
 
-def test_batchnorm_statistics_and_modes_are_left_alone(network, x):
+def test_the_network_is_left_as_it_was_and_dropout_has_no_say(network, x):
+    network.insert(5, nn.Dropout(0.5))
     network.train()
+    network[0].eval()
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    penalty(network, x, corner(4), "eq2", "logits").sum().backward()
+    values = [penalty(network, x, corner(4), "eq2", "logits") for _ in range(2)]
+    assert torch.equal(*values)
+    values[0].sum().backward()
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
-    assert all(module.training for module in network.modules())
-    with batchnorm_in_eval(network):
-        assert not network[1].training
-        assert network[0].training
-    assert network[1].training
+    assert [module.training for module in network.children()] == [False] + [True] * 6
+    with in_eval(network, nn.BatchNorm2d):
+        assert [module.training for module in network.children()] == [False, False] + [True] * 5
 
 
-@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "efficientnet_b0", "resnet18"])
-def test_cheap_convolutions_change_neither_values_nor_gradients(name, monkeypatch):
+def test_what_is_not_a_number_is_named(network, x):
+    with pytest.raises(NumericalError, match="input gradient is infinite or NaN for 4 of 4 masked images, in float32"):
+        penalty(nn.Sequential(nn.Flatten(), Sqrt(), nn.Linear(192, 2)), x * 0, corner(4), "eq2", "logits")
+    network[-1].weight.data *= 1e25
+    with pytest.raises(NumericalError, match="squared input gradient is infinite or NaN for 4 of 4"):
+        penalty(network, x, corner(4), "eq2", "logits")
+    network[-1].weight.data[0] = float("nan")
+    with pytest.raises(NumericalError, match="logits are infinite or NaN"):
+        penalty(network, x, corner(4), "share", "logits")
+
+
+def test_half_precision_that_overflows_is_named_and_autocast_does_no_harm(network, x):
+    network.eval()
+    expected = penalty(network, x, corner(4), "eq2", "logits")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(penalty(network, x, corner(4), "eq2", "logits"), expected)
+    steep = nn.Sequential(nn.Flatten(), nn.Linear(192, 2, bias=False), nn.Linear(2, 2, bias=False)).half()
+    for layer in (steep[1], steep[2]):
+        layer.weight.data.fill_(500.0)
+    with pytest.raises(NumericalError, match="in float16; a network in half precision overflows early"):
+        penalty(steep, (x / 1e4).half(), corner(4), "eq2", "logits")
+
+
+class Sqrt(nn.Module):
+    def forward(self, z):
+        return z.sqrt()
+
+
+class SiLUInPlace(nn.Module):
+    """Relies on what an in-place operation does to its argument, which the fast route does not do."""
+
+    def forward(self, z):
+        z = z * 1.0
+        nn.functional.silu(z, inplace=True)
+        return z
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_run_checks_that_the_fast_route_is_right_and_else_takes_the_exact_one(network, x, output, monkeypatch):
+    found = check(network, x, corner(4), "eq2", output, LABELS)
+    assert found.fast
+    assert found.cosine == pytest.approx(1.0, abs=1e-6)
+    assert found.norm > 0
+    monkeypatch.setattr(double_backward, "_silu", lambda z, inplace=False: 1.5 * nn.functional.silu(z))
+    assert not check(network, x, corner(4), "eq2", output, LABELS).fast
+    monkeypatch.undo()
+
+    def broken(*_):
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(double_backward, "_conv2d", broken)
+    assert not check(network, x, corner(4), "eq2", output, LABELS).fast
+
+
+def test_a_network_that_the_fast_route_gets_wrong_is_found(network, x):
+    network[2] = SiLUInPlace()
+    found = check(network, x, corner(4), "eq2", "logits")
+    assert not found.fast
+
+
+def test_a_run_stops_where_the_penalty_is_dead(network, x):
+    with pytest.raises(DeadPenaltyError, match="masks are not empty"):
+        check(network, x, torch.zeros(4, 8, 8), "eq2", "logits")
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "efficientnet_b0", "resnet18", "convnext_atto"])
+def test_the_fast_route_changes_neither_values_nor_gradients(name):
     torch.manual_seed(0)
     network = timm.create_model(name, num_classes=4).double().eval()
     x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
 
-    def gradients():
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):  # as after training; a fresh one is the identity
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+            module.bias.data.normal_()
+
+    def gradients(fast):
         network.zero_grad()
-        value = penalty(network, x, torch.ones(2, 32, 32), "eq2", "logits").sum()
+        value = penalty(network, x, torch.ones(2, 32, 32), "eq2", "logits", fast=fast).sum()
         value.backward()
         return value.detach(), torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
 
-    value, cheap = gradients()
-    monkeypatch.setattr("pipeline.penalty.cheap_second_derivatives", nullcontext)
-    expected, native = gradients()
+    value, cheap = gradients(fast=True)
+    expected, native = gradients(fast=False)
     assert float(value) == pytest.approx(float(expected), rel=1e-12)
     assert float((cheap - native).norm() / native.norm()) < 1e-10
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import model, training
+from pipeline import feedback, model, training
 from pipeline.config import Augment, Backbone, Penalty, QuerySettings, Scenario, Train
+from pipeline.penalty import Check, penalty
 from pipeline.training import DivergedError, Images
 
 SIZE, CLASSES = 32, ["left", "right"]
@@ -47,22 +48,23 @@ def fresh() -> training.State:
     return training.begin(model.build(backbone, CLASSES), SETTINGS)
 
 
-def epoch(state, images, **kwargs):
-    return training.train_epoch(state, images, SETTINGS, seed=0, **{"freeze_batchnorm": False, **kwargs})
+def epoch(state, images, masks=None, penalised=PENALTY, freeze_batchnorm=False):
+    feedback = training._feedback(state, images, penalised, masks) if masks else None
+    return training.train_epoch(state, images, SETTINGS, seed=0, freeze_batchnorm=freeze_batchnorm, feedback=feedback)
 
 
 def test_the_same_seed_is_the_same_bytes_and_a_restored_state_goes_on_as_if_nothing_happened(tmp_path, images, masks):
     straight = fresh()
-    rows = [epoch(straight, images, masks=masks, penalised=PENALTY) for _ in range(2)]
+    rows = [epoch(straight, images, masks) for _ in range(2)]
     training.save(straight, tmp_path / "straight.pt")
 
     interrupted = fresh()
-    again = [epoch(interrupted, images, masks=masks, penalised=PENALTY)]
+    again = [epoch(interrupted, images, masks)]
     training.save(interrupted, tmp_path / "half-way.pt")
     torch.manual_seed(99)  # whatever else a process did before
     resumed = training.restore(tmp_path / "half-way.pt", SETTINGS)
     assert resumed.epoch == 1
-    again.append(epoch(resumed, images, masks=masks, penalised=PENALTY))
+    again.append(epoch(resumed, images, masks))
     training.save(resumed, tmp_path / "resumed.pt")
 
     assert rows == again
@@ -72,25 +74,25 @@ def test_the_same_seed_is_the_same_bytes_and_a_restored_state_goes_on_as_if_noth
 def test_masks_change_the_training_and_an_arm_without_penalty_ignores_them(images, masks):
     plain, ignoring, masked = fresh(), fresh(), fresh()
     without = epoch(plain, images)
-    assert epoch(ignoring, images, masks=masks) == without
-    row = epoch(masked, images, masks=masks, penalised=PENALTY)
-    assert row["masked_fraction"] == 0.5
+    assert epoch(ignoring, images, masks, PENALTY.model_copy(update={"weight": 0.0})) == without
+    row = epoch(masked, images, masks)
+    assert row["penalised_fraction"] == 0.5
     assert 0 < row["penalty"] < 1
-    assert without["masked_fraction"] == without["penalty"] == 0
+    assert without["penalised_fraction"] == without["penalty"] == 0
     same, other = plain.model.network.state_dict(), masked.model.network.state_dict()
     assert any(not torch.equal(same[key], other[key]) for key in same)
 
 
 def test_the_network_learns_to_look_away(images, masks):
     shares = {}
-    for name, penalised in (("hitl", PENALTY), ("automated", None)):
+    for name, given in (("hitl", masks), ("automated", None)):
         state = fresh()
         for _ in range(6):
-            epoch(state, images, masks=masks, penalised=penalised, freeze_batchnorm=True)
+            epoch(state, images, given, freeze_batchnorm=True)
         x = training.as_input(state, training.as_tensor(images.pixels[:6]))
         w = torch.from_numpy(np.stack([masks[i] for i in images.ids[:6]]))
         state.model.eval()
-        shares[name] = float(training.penalty(state.model, x, w, "share", "logits").detach().mean())
+        shares[name] = float(penalty(state.model, x, w, "share", "logits").detach().mean())
     assert shares["hitl"] < 0.8 * shares["automated"]
 
 
@@ -118,9 +120,11 @@ def test_statistics_to_be_frozen_are_settled_on_the_training_images(images):
 
 def test_the_network_sees_the_augmented_image_and_the_penalty_the_original(images, masks, monkeypatch):
     seen = []
-    monkeypatch.setattr(training, "penalty", lambda m, x, w, *_: seen.append(x.clone()) or m(x).square().sum(dim=1))
+    alive = Check(norm=1.0, cosine=1.0, fast=True)
+    monkeypatch.setattr(feedback, "check", lambda *_: alive)
+    monkeypatch.setattr(feedback, "penalty", lambda m, x, *_: seen.append(x.clone()) or m(x).square().sum(dim=1))
     state = fresh()
-    epoch(state, images, masks=masks, penalised=PENALTY)
+    epoch(state, images, masks)
     originals = training.as_input(state, training.as_tensor(images.pixels[:6]))
     assert sum(len(batch) for batch in seen) == 6
     for image in torch.cat(seen):
@@ -153,3 +157,55 @@ def test_augmentation_off_is_the_image_itself_and_on_is_drawn_anew(images):
     one, two = training._augmented(images.pixels, everything), training._augmented(images.pixels, everything)
     assert one.shape == original.shape
     assert not torch.equal(one, two)
+
+
+def test_lambda_that_sets_itself_balances_both_terms_once_and_is_kept(tmp_path, images, masks):
+    auto = PENALTY.model_copy(update={"weight": "auto", "ratio": 0.5})
+    state = fresh()
+    state.model.eval()
+    some = [i for i, image_id in enumerate(images.ids) if image_id in masks]
+    x = training.as_input(state, training.as_tensor(images.pixels[some]))
+    w = torch.from_numpy(np.stack([masks[images.ids[i]] for i in some]))
+    ce = torch.nn.functional.cross_entropy(state.model(x), images.labels[some])
+    expected = 0.5 * float(ce.detach()) / float(penalty(state.model, x, w, "share", "logits").detach().mean())
+
+    row = epoch(state, images, masks, auto, freeze_batchnorm=True)
+    assert row["penalty_weight"] == state.penalty_weight
+    assert row["penalty_weight"] == pytest.approx(expected, rel=1e-4)
+    training.save(state, tmp_path / "state.pt")
+    resumed = training.restore(tmp_path / "state.pt", SETTINGS)
+    assert epoch(resumed, images, masks, auto)["penalty_weight"] == row["penalty_weight"]
+
+
+def spent(images, masks, **how):
+    """What a feedback weighs in each step of one epoch, by image, and in how many steps."""
+    settings = PENALTY.model_copy(update=how)
+    given = training._feedback(fresh(), images, settings, masks)
+    given.checked = Check(norm=1.0, cosine=1.0, fast=True)
+    given._penalty = lambda model, some, fast: torch.tensor([float(i) for i in some])
+    found = [given.terms(None, batch) for batch in ([0, 6, 1, 2], [7, 8, 9], [3, 10, 4, 5], [0, 1, 2, 3])]
+    return [None if one is None else (one[0].tolist(), one[1]) for one in found]
+
+
+def test_spending_less_leaves_out_steps_or_images_and_makes_up_for_it_by_weight(images, masks):
+    everything = [([0, 1, 2], 10.0), None, ([3, 4, 5], 10.0), ([0, 1, 2, 3], 10.0)]
+    assert spent(images, masks) == everything
+    assert spent(images, masks, every=2) == [([0, 1, 2], 20.0), None, ([3, 4, 5], 20.0), None]
+    sampled = spent(images, masks, sample=1)
+    assert [len(one[0]) for one in sampled if one] == [1, 1, 1]
+    assert [one[1] for one in sampled if one] == [30.0, 30.0, 40.0]
+    assert spent(images, masks, sample=4) == everything
+
+
+def test_masked_images_come_more_often_when_told_to(images, masks):
+    given = training._feedback(fresh(), images, PENALTY.model_copy(update={"oversample": 3}), masks)
+    _, batches = training._balanced(images.labels, SETTINGS, given.times())
+    order = [i for batch in batches for i in batch]
+    assert [order.count(i) for i in range(12)] == [3] * 6 + [1] * 6
+
+
+def test_the_check_of_a_run_changes_nothing_that_follows(images, masks, monkeypatch):
+    plain, unchecked = fresh(), fresh()
+    row = epoch(plain, images, masks)
+    monkeypatch.setattr(feedback, "check", lambda *_: Check(norm=1.0, cosine=1.0, fast=True))
+    assert epoch(unchecked, images, masks) == row

@@ -1,0 +1,233 @@
+"""Networks that are cheap to differentiate twice, for gradients of input gradients.
+
+PyTorch differentiates a gradient by generic formulas: a grouped convolution becomes one small convolution a
+group, BatchNorm and SiLU a dozen passes over memory each; most of the time of a double backward pass goes
+there. Inside ``cheap_second_derivatives`` a forward pass is recorded with these rules instead:
+
+- a convolution is linear in its input and in its weight, so that both of its derivatives, and theirs, are
+  convolutions of the same kind, which have fast kernels; one over single pixels is a matrix product;
+- BatchNorm in eval mode is linear, and is folded into the weights of the convolution before it (Jacob et al.
+  2018, https://arxiv.org/abs/1712.05877, section 3.2): no derivative passes over its activations at all;
+- SiLU's second derivative is written out, and computed where the numbers are in a core's cache.
+
+Values and gradients are the same but for rounding. What has no rule here is left to PyTorch. What remains is
+close to the least there is: a plain step passes through each convolution three times (forward, gradient of
+its input, gradient of its weight), and this penalty's exact gradient six times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+aten = torch.ops.aten
+CACHED = 2**16  # elements
+
+
+class cheap_second_derivatives(TorchFunctionMode):  # a context manager, and named as one
+    """Context in which a network's forward pass may be differentiated twice with respect to its input.
+
+    The first derivative must be taken with respect to the input alone and with ``create_graph=True``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rules: dict[Any, Callable[..., Tensor | None]] = {
+            F.conv2d: _conv2d,
+            F.batch_norm: _batch_norm,
+            F.silu: _silu,
+            Tensor.mean: _mean,
+        }
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Replace what has a rule, let everything else through."""
+        rule = self._rules.get(function)
+        y = rule(*args, **(kwargs or {})) if rule else None
+        return function(*args, **(kwargs or {})) if y is None else y
+
+
+def _conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor | None:
+    if isinstance(padding, str) or x.ndim != 4:
+        return None
+    how = (_pair(stride), _pair(padding), _pair(dilation), groups)
+    y: Tensor = _Convolution.apply(x, weight, bias, how, None)
+    y.made_by = (x, weight, bias, how, y._version)  # type: ignore[attr-defined]  # for a BatchNorm that may follow
+    return y
+
+
+def _batch_norm(
+    x: Tensor,
+    mean: Tensor | None,
+    variance: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor | None:
+    source, kernel, offset, how, version = getattr(x, "made_by", [None] * 5)
+    if training or mean is None or variance is None or version != x._version:
+        return None
+    scale = torch.rsqrt(variance + eps) * (1 if weight is None else weight)
+    shift = -mean * scale if offset is None else (offset - mean) * scale
+    folded = kernel * scale.view(-1, 1, 1, 1)
+    if bias is not None:
+        shift = shift + bias
+    # The convolution is done; scaling what it gave is cheaper than doing it again with the folded weights.
+    unscaled = x.detach() if offset is None else x.detach() - offset.view(1, -1, 1, 1)
+    y: Tensor = _Convolution.apply(source, folded, shift, how, (unscaled, scale))
+    return y
+
+
+def _silu(x: Tensor, inplace: bool = False) -> Tensor:
+    y: Tensor = _SiLU.apply(x)
+    return y
+
+
+def _mean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor | None:
+    if dim is None or dtype is not None:
+        return None
+    total = x.sum(dim, keepdim=keepdim)  # its derivative, unlike the mean's, takes no memory of its own
+    return total * (total.numel() / x.numel())
+
+
+class _Convolution(torch.autograd.Function):
+    """y = weight * x + bias; ``known`` is a tensor and a factor a channel, whose product is weight * x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, how: Any, known: Any) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.how, ctx.bias = how, bias is not None
+        if known is None or bias is None:
+            return _forward(x, weight, bias, how)
+        product, factor = known
+        return torch.addcmul(bias.view(1, -1, 1, 1), product, factor.view(1, -1, 1, 1))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the first derivative, which is with respect to the input alone
+            return _InputGradient.apply(gradients[0], weight, x, ctx.how), None, None, None, None
+        needed = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], ctx.bias and ctx.needs_input_grad[2]]
+        return *_gradients(gradients[0], x, weight, ctx.how, needed), None, None
+
+
+class _InputGradient(torch.autograd.Function):
+    """The derivative of a convolution with respect to its input: linear in ``g`` and in ``weight``."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, weight: Tensor, x: Tensor, how: Any) -> Tensor:
+        ctx.save_for_backward(g, weight)
+        ctx.how = how
+        found = _gradients(g, x, weight, how, [True, False, False])[0]
+        assert found is not None
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        g, weight = ctx.saved_tensors
+        to_g = _forward(gradients[0], weight, None, ctx.how)
+        to_weight = _gradients(g, gradients[0], weight, ctx.how, [False, ctx.needs_input_grad[1], False])[1]
+        return to_g, to_weight, None, None
+
+
+class _SiLU(torch.autograd.Function):
+    """y = z sigmoid(z)."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor) -> Tensor:
+        ctx.save_for_backward(z)
+        return F.silu(z)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (z,) = ctx.saved_tensors
+        to_z: Tensor = _SiLUGradient.apply(gradients[0], z)
+        return to_z
+
+
+class _SiLUGradient(torch.autograd.Function):
+    """g s'(z)."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, z: Tensor) -> Tensor:
+        ctx.save_for_backward(g, z)
+        return aten.silu_backward(g, z)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        g, z = ctx.saved_tensors
+        to_g, to_z = torch.empty_like(z), torch.empty_like(z)
+        for u_, g_, z_, to_g_, to_z_ in _in_cache(gradients[0], g, z, to_g, to_z):
+            torch.sigmoid(z_, out=to_g_)
+            # s''(z) = s (1 - s) (2 + z (1 - 2 s)) for s = sigmoid(z)
+            slope = (1 - 2 * to_g_).mul_(z_).add_(2).mul_(u_).mul_(g_)
+            torch.mul(slope, to_g_, out=to_z_).addcmul_(to_z_, to_g_, value=-1)
+            to_g_.copy_(aten.silu_backward(u_, z_))
+        return to_g, to_z
+
+
+def _in_cache(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The same few elements of all tensors at a time, so that what is done to them happens in a core's cache."""
+    like = tensors[-1]
+    if like.ndim == 4 and like.is_contiguous(memory_format=torch.channels_last):
+        flat = [tensor.permute(0, 2, 3, 1).reshape(-1) for tensor in tensors]
+    else:
+        flat = [tensor.reshape(-1) for tensor in tensors]
+    yield from zip(*(tensor.split(CACHED) for tensor in flat), strict=True)
+
+
+def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, how: Any) -> Tensor:
+    if not _pointwise(x, weight, how):
+        return F.conv2d(x, weight, bias, *how)
+    shape = (len(x), len(weight), *x.shape[2:])
+    y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    rows, matrix = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]), weight.flatten(1).t()
+    out = y.permute(0, 2, 3, 1).view(-1, len(weight))
+    torch.mm(rows, matrix, out=out) if bias is None else torch.addmm(bias, rows, matrix, out=out)
+    return y
+
+
+def _gradients(
+    g: Tensor, x: Tensor, weight: Tensor, how: Any, needed: list[bool]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """The gradients, as far as they are needed, with respect to x, weight and bias."""
+    # PyTorch's convolution takes ten times as long when only one of both is in the channels-last layout.
+    if x.is_contiguous(memory_format=torch.channels_last):
+        g = g.contiguous(memory_format=torch.channels_last)
+    if not _pointwise(x, weight, how):
+        stride, padding, dilation, groups = how
+        found: tuple[Tensor | None, Tensor | None, Tensor | None] = aten.convolution_backward(
+            g, x, weight, [len(weight)], stride, padding, dilation, False, [0, 0], groups, needed
+        )
+        return found
+    rows, matrix = g.permute(0, 2, 3, 1), weight.flatten(1)
+    to_x = (rows @ matrix).permute(0, 3, 1, 2) if needed[0] else None
+    flat = rows.reshape(-1, len(weight))
+    to_weight = (flat.t() @ x.permute(0, 2, 3, 1).reshape(-1, matrix.shape[1])).view_as(weight) if needed[1] else None
+    return to_x, to_weight, flat.sum(dim=0) if needed[2] else None
+
+
+def _pointwise(x: Tensor, weight: Tensor, how: Any) -> bool:
+    """Whether it is a matrix product over the channels of each pixel, with these side by side in memory."""
+    plain = weight.shape[2:] == (1, 1) and how == ([1, 1], [0, 0], [1, 1], 1)
+    return plain and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _pair(value: int | tuple[int, ...]) -> list[int]:
+    return [value, value] if isinstance(value, int) else list(value)

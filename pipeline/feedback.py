@@ -1,0 +1,90 @@
+"""What the masks in force do to a step of training: which images are penalised, how, and how strongly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from pipeline.config import Penalty
+from pipeline.penalty import Check, check, in_eval, penalty
+
+WEIGHED = 32  # masked images by which `weight: auto` sets lambda
+
+
+@dataclass
+class Feedback:
+    """The masks of one run of epochs, and how the penalty is spent on them.
+
+    ``masks`` has W (S, S) by image id; ``originals`` gives the normalised, un-augmented images (B, 3, S, S)
+    at some positions of ``ids``; ``labels`` (N,) are the class numbers. ``weight`` is lambda, or None while
+    `weight: auto` has yet to set it. ``every`` and ``sample`` spend less time: what is left out is made up for by
+    weight, so that the expected gradient stays the same.
+    """
+
+    masks: dict[str, NDArray[np.bool_]]
+    settings: Penalty
+    weight: float | None
+    ids: list[str]
+    labels: Tensor
+    originals: Callable[[list[int]], Tensor]
+    steps: int = 0
+    checked: Check | None = None
+
+    def times(self) -> Tensor:
+        """How often each image comes in an epoch, (N,)."""
+        return torch.tensor([self.settings.oversample if i in self.masks else 1 for i in self.ids])
+
+    def terms(self, model: nn.Module, batch: list[int]) -> tuple[Tensor, float] | None:
+        """This step's penalties (n,) of n of the batch's images, and what each weighs in the sum over the batch.
+
+        None where there is nothing to penalise. At the first masked step, makes sure that the penalty is alive,
+        chooses the route to it, and sets lambda if that is `auto`.
+        """
+        self.steps += 1
+        masked = [i for i in batch if self.ids[i] in self.masks]
+        if not masked or (self.steps - 1) % self.settings.every:
+            return None
+        chosen = masked
+        if self.settings.sample and self.settings.sample < len(masked):
+            order = torch.randperm(len(masked))[: self.settings.sample]
+            chosen = [masked[i] for i in order.sort().values.tolist()]
+        if self.checked is None:
+            self._begin(model, masked)
+        assert self.checked is not None
+        assert self.weight is not None
+        terms = self._penalty(model, chosen, self.checked.fast)
+        return terms, self.weight * self.settings.every * len(masked) / len(chosen)
+
+    def _begin(self, model: nn.Module, masked: list[int]) -> None:
+        x, w = self.originals(masked), self._w(masked)
+        labels = self.labels[masked].to(x.device)
+        self.checked = check(model, x, w, self.settings.form, self.settings.output, labels)
+        route = "fast" if self.checked.fast else "exact: the fast one does not agree with it on this network"
+        if self.weight is None:
+            self.weight = self._balancing(model)
+        print(
+            f"penalty: {len(self.masks)} images masked, gradient norm {self.checked.norm:.3g}, "
+            f"lambda {self.weight:.3g}, route {route} (cosine {self.checked.cosine:.6f})",
+            flush=True,
+        )
+
+    def _balancing(self, model: nn.Module) -> float:
+        """The lambda for which, now, the masked images' penalty is ``ratio`` times their cross-entropy."""
+        some = [i for i, image_id in enumerate(self.ids) if image_id in self.masks][:WEIGHED]
+        with in_eval(model), torch.no_grad():
+            ce = cross_entropy(model(self.originals(some)).float().cpu(), self.labels[some])
+        return self.settings.ratio * float(ce) / float(self._penalty(model, some, fast=True).detach().mean())
+
+    def _penalty(self, model: nn.Module, some: list[int], fast: bool) -> Tensor:
+        x = self.originals(some)
+        labels = self.labels[some].to(x.device)
+        return penalty(model, x, self._w(some).to(x), self.settings.form, self.settings.output, labels, fast)
+
+    def _w(self, some: list[int]) -> Tensor:
+        return torch.from_numpy(np.stack([self.masks[self.ids[i]] for i in some]))
