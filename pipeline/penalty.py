@@ -44,7 +44,7 @@ from pipeline.errors import PipelineError
 
 Form = Literal["eq2", "eq2-mean", "share", "cosine"]
 Output = Literal["logits", "log-probs", "predicted", "ce", "projection"]
-AGREE = 0.01  # the fast route's gradient may differ from the exact one by this share of its norm
+AGREE = 0.04  # share of its norm by which the fast gradient may differ: rounding moves units across kinks
 
 
 class DeadPenaltyError(PipelineError):

@@ -1,16 +1,8 @@
-"""`make bench`: how fast what matters is, as ratios whose two sides are measured in one run.
-
-Writes report/benchmarks.json. Absolute times depend on the machine and on what else it does; ratios much
-less. Each is the median of several runs, with the lowest and the highest beside it.
-"""
+"""Reading images: from the prepared array against from the originals."""
 
 from __future__ import annotations
 
-import json
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,23 +10,12 @@ from PIL import Image
 from rich.progress import track
 
 from pipeline import training
+from pipeline.bench.measure import Figure, ratio
 from pipeline.datasets import originals, prepared
 from pipeline.datasets.originals import Original, Originals
-from pipeline.paths import REPORT
-
-RUNS = 5
 
 
-def main() -> None:
-    """Measure everything, print it, and write report/benchmarks.json."""
-    results = {"prepared_vs_decode_ratio": prepared_vs_decode_ratio()}
-    REPORT.mkdir(exist_ok=True)
-    (REPORT / "benchmarks.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    for name, found in results.items():
-        print(f"{name}: {found['median']:.1f} ({found['min']:.1f} to {found['max']:.1f}, {found['runs']} runs)")
-
-
-def prepared_vs_decode_ratio(count: int = 32, size: int = 224, batch: int = 4) -> dict[str, float]:
+def prepared_vs_decode_ratio(count: int = 32, size: int = 224, batch: int = 4) -> Figure:
     """Time to read an epoch of 6-megapixel JPEGs over the time to read it from the prepared array.
 
     Both end in the same uint8 batches (what follows is the same for both, and not counted). The JPEGs
@@ -63,7 +44,7 @@ def prepared_vs_decode_ratio(count: int = 32, size: int = 224, batch: int = 4) -
             for some in batches:
                 pixels[some]
 
-        return _ratio(decoded, from_array)
+        return ratio(decoded, from_array)
 
 
 def _photograph(rng: np.random.Generator) -> Image.Image:
@@ -71,21 +52,3 @@ def _photograph(rng: np.random.Generator) -> Image.Image:
     broad = Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)).resize((3000, 2000))
     grain = rng.integers(-12, 13, (2000, 3000, 1))
     return Image.fromarray((np.asarray(broad) + grain).clip(0, 255).astype(np.uint8))
-
-
-def _ratio(slow: Callable[[], None], fast: Callable[[], None]) -> dict[str, float]:
-    """How many times as long ``slow`` takes as ``fast``; each run measures both, one after the other."""
-    slow()  # once unmeasured: files come into the page cache, libraries get loaded
-    fast()
-    ratios = [_seconds(slow) / _seconds(fast) for _ in range(RUNS)]
-    return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios), "runs": RUNS}
-
-
-def _seconds(function: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,1 @@
+"""`make bench`: how fast what matters is, and how exact."""

@@ -1,0 +1,42 @@
+"""Measure everything, print it, and write report/benchmarks.json: a flat object of medians, lows and highs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import torch
+
+from pipeline.bench import data, method, spending
+from pipeline.bench.measure import Figure
+from pipeline.paths import REPORT
+
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "prepared_vs_decode_ratio": data.prepared_vs_decode_ratio,
+    "penalty_step_ratio": method.penalty_step_ratio,
+    "penalty_step_ratio_exact": method.penalty_step_ratio_exact,
+    "penalty_cosine": method.penalty_cosine,
+    "hitl_epoch_ratio_7pct": lambda: method.hitl_epoch_ratio(0.07),
+    "hitl_epoch_ratio_70pct": lambda: method.hitl_epoch_ratio(0.7),
+    "deeplift_completeness_worst": method.deeplift_completeness_worst,
+    "deeplift_batch_speedup": method.deeplift_batch_speedup,
+    "query_export_ratio": method.query_export_ratio,
+    **spending.FIGURES,
+}
+
+
+def main() -> None:
+    """Measure and write what is there so far after each figure, since all of them take a quarter of an hour."""
+    torch.use_deterministic_algorithms(True)  # as in training, on both sides of every ratio
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    REPORT.mkdir(exist_ok=True)
+    results: dict[str, float] = {}
+    for name, measure in FIGURES.items():
+        figure = measure()
+        results |= {name: figure.median, f"{name}_min": figure.low, f"{name}_max": figure.high}
+        (REPORT / "benchmarks.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        print(f"{name}: {figure.median:.4g} ({figure.low:.4g} to {figure.high:.4g})", flush=True)
+
+
+if __name__ == "__main__":
+    main()
