@@ -21,7 +21,6 @@ from torchvision.transforms.v2 import functional as vision
 from pipeline.rescale import rescale_rules
 
 Method = Literal["deeplift", "integrated-gradients", "input-x-gradient", "grad-cam"]
-Reference = Literal["blur", "white", "black", "mean"]
 INCOMPLETE = 0.01  # share of the output's difference that DeepLIFT's attributions may miss
 FLOOR = 0.1  # logits; a smaller difference is taken to be this large when its share is missed
 DOUBLES = ("cpu", "cuda", "xpu")  # devices that know double precision

@@ -74,7 +74,7 @@ class rescale_rules(TorchFunctionMode):  # a context manager, and named as one
 
 
 def _elementwise(mode: rescale_rules, function: Callable[..., Tensor], z: Any, *rest: Any, **options: Any) -> Any:
-    if not mode.depends(z) or any(mode.depends(operand) for operand in rest):
+    if not mode.depends(z) or any(map(mode.depends, (*rest, *options.values()))):
         return NotImplemented
     return _Rescale.apply(z, lambda values: function(values, *rest, **options))
 
@@ -105,6 +105,7 @@ def _layer_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
+    cudnn_enable: bool = True,
 ) -> Tensor:
     dims = tuple(range(-len(tuple(shape)), 0))
     with mode:

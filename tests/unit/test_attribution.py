@@ -162,6 +162,7 @@ FORWARDS = {
     "powers": lambda x: x**2 + 2**x + x.abs().pow(1.5) + 1 / (x * x + 1),
     "gated": lambda x: x * functional.adaptive_avg_pool2d(functional.hardswish(x), 1).expand_as(x),
     "overlapping max pool": lambda x: functional.max_pool2d(functional.gelu(x, approximate="tanh"), 3, 1, 1) + x,
+    "torch's own norm": lambda x: torch.layer_norm(x, (62, 62), None, None, 1e-5, True),
     "channels last norm": lambda x: functional.layer_norm(x.permute(0, 2, 3, 1), (8,)).permute(0, 3, 1, 2),
 }
 
