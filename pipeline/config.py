@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import PipelineError
 
@@ -139,10 +139,22 @@ class Penalty(Section):
     oversample: Annotated[int, Field(ge=1)] = 1  # how often masked images come in an epoch
 
 
+class Explain(Section):
+    """How images are explained, to ask about them and in the report; see pipeline/attribution.py."""
+
+    method: Literal["deeplift", "integrated-gradients", "input-x-gradient", "grad-cam"] = "deeplift"
+    reference: Literal["blur", "white", "black", "mean"] = "blur"  # mean: the network's own, its zero input
+    blur_sigma: Annotated[float, Field(ge=0.01, le=0.3)] = 0.1  # share of the side
+    blur_reach: Annotated[float, Field(ge=1, le=3)] = 2.0  # sigmas from the kernel's middle to its end
+    # predicted | true | a class's name; YAML reads `true` as a boolean
+    target: Annotated[str, BeforeValidator(lambda given: "true" if given is True else given)] = "predicted"
+
+
 class QuerySettings(Section):
     """Which images are asked about, and which regions of them."""
 
-    strategy: Literal["entropy"]
+    strategy: Literal["entropy", "margin", "least-confident", "confident-mistakes", "random"]
+    explain: Explain = Explain()
     cell: Annotated[int, Field(ge=4)]  # side of a grid cell, pixels
     proposals: Annotated[int, Field(ge=1)]
 

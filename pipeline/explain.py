@@ -1,4 +1,4 @@
-"""What a network in training looks at: DeepLIFT of un-augmented images against their blurred copies."""
+"""What a network in training looks at: its un-augmented images explained as the settings say."""
 
 from __future__ import annotations
 
@@ -7,26 +7,37 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline import training
-from pipeline.attribution import blurred, deeplift
-from pipeline.config import ConfigError
-
-INCOMPLETE = 0.01  # share of the output's difference that the attributions may miss
+from pipeline.attribution import attribute, blurred, plain
+from pipeline.config import ConfigError, Explain
 
 
-def explain(state: training.State, pixels: NDArray[np.uint8], target: Tensor) -> NDArray[np.float32]:
-    """Signed saliency (B, S, S) of (B, S, S, 3) images for the classes ``target`` (B,).
-
-    Raises ConfigError when the attributions do not add up, since they would then explain another
-    network than this one.
-    """
+def explain(state: training.State, pixels: NDArray[np.uint8], target: Tensor, settings: Explain) -> NDArray[np.float32]:
+    """Signed saliency (B, S, S) of (B, S, S, 3) images for the classes ``target`` (B,)."""
     images = training.as_tensor(pixels)
-    x, reference = training.as_input(state, images), training.as_input(state, blurred(images))
-    saliency, error = deeplift(state.model, x, reference, target.to(x.device))
-    if float(error.max()) > INCOMPLETE:
-        raise ConfigError(
-            f"DeepLIFT misses {float(error.max()):.1%} of the output's difference on "
-            f"{state.model.architecture!r}: it has an operation without a rule (pipeline/attribution.py); "
-            "choose an EfficientNet under `backbones`"
-        )
+    model = state.accelerator.unwrap_model(state.model)
+    if settings.reference == "blur":
+        reference = blurred(images, settings.blur_sigma, settings.blur_reach)
+    else:
+        colours = {"white": 1.0, "black": 0.0, "mean": model.mean.to(images)}
+        reference = plain(images, colours[settings.reference])
+    x, x0 = training.as_input(state, images), training.as_input(state, reference)
+    saliency = attribute(state.model, x, x0, target.to(x.device), settings.method)
     result: NDArray[np.float32] = saliency.cpu().numpy()
     return result
+
+
+def targets(settings: Explain, classes: list[str], logits: Tensor, labels: Tensor) -> Tensor:
+    """The class numbers (N,) to explain images for, given their (N, C) logits and (N,) labels.
+
+    Raises ConfigError on a class that is not among ``classes``.
+    """
+    if settings.target == "predicted":
+        return logits.argmax(dim=1)
+    if settings.target == "true":
+        return labels
+    if settings.target not in classes:
+        raise ConfigError(
+            f"query.explain.target: no class {settings.target!r}; choose predicted, true, "
+            f"or one of {', '.join(classes)}"
+        )
+    return labels.new_full(labels.shape, classes.index(settings.target))

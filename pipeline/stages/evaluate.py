@@ -11,7 +11,7 @@ from pipeline import pictures, runs, subset, training
 from pipeline.config import load
 from pipeline.datasets import prepared
 from pipeline.datasets.prepared import Prepared
-from pipeline.explain import explain
+from pipeline.explain import explain, targets
 from pipeline.metrics import by_class, worst_group
 from pipeline.paths import curves_file, explanations_file, prepared_dir, scores_file, subset_file
 from pipeline.stages import run
@@ -33,9 +33,10 @@ def main(scenario: str) -> None:
         histories[arm] = runs.history(folder)
         state = training.restore(folder / "state.pt", settings.train)
         scores[arm] = runs.summary(histories[arm], arm) | in_detail(state, data, splits)
-        read_as = training.logits(state, probes.pixels).argmax(dim=1)
-        maps = explain(state, probes.pixels[:], read_as)
-        saliency[arm] = (maps, [data.classes[int(c)] for c in read_as])
+        z = training.logits(state, probes.pixels)
+        target = targets(settings.query.explain, data.classes, z, probes.labels)
+        maps = explain(state, probes.pixels[:], target, settings.query.explain)
+        saliency[arm] = (maps, [data.classes[int(c)] for c in z.argmax(dim=1)])
 
     titles = [f"{i}: {data.classes[int(label)]}" for i, label in zip(probes.ids, probes.labels, strict=True)]
     pictures.save(pictures.explanations(probes.pixels[:], titles, saliency), explanations_file(scenario))

@@ -1,4 +1,4 @@
-"""query-export: which images the model is least sure of, and what it looked at on them."""
+"""query-export: which images the strategy picks, and what the network looked at on them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from PIL import Image
 from labelstudio.records import Manifest, Query
 from labelstudio.tasks import write_tasks
 from pipeline import masks, sampling, subset, training
-from pipeline.config import ConfigError, load
+from pipeline.config import ConfigError, QuerySettings, load
 from pipeline.datasets import prepared
-from pipeline.explain import explain
+from pipeline.explain import explain, targets
 from pipeline.paths import prepared_dir, step_dir, subset_file
 from pipeline.proposals import grid
 from pipeline.stages import run
@@ -41,7 +41,8 @@ def main(scenario: str, round: str, after: str, queries: str) -> None:
 
     folder = step_dir(scenario, round)
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    found = choose(state, pool, asked, int(queries), settings.query.cell, settings.query.proposals, folder)
+    seed = 100 * config.seed + int(round)  # another one in every round
+    found = choose(state, pool, asked, int(queries), settings.query, seed, folder)
     manifest = Manifest(scenario, round, tuple(found))
     manifest.write(folder / "queries.json")
     write_tasks(manifest, folder, folder / "tasks.json")
@@ -55,26 +56,27 @@ def choose(
     pool: Images,
     asked: dict[str, NDArray[np.bool_]],
     count: int,
-    cell: int,
-    proposals: int,
+    settings: QuerySettings,
+    seed: int,
     folder: Path,
 ) -> list[Query]:
-    """Up to ``count`` queries, most uncertain first, none with a cell that experts have judged before.
+    """Up to ``count`` queries, in the strategy's order, none with a cell that experts have judged before.
 
     An image that was asked about comes back only if at least half of its proposals are new, and
     then with these alone: experts' time goes to images on which there is something new to say.
     """
     logits = training.logits(state, pool.pixels)
     uncertainty = sampling.entropy(logits)
-    order = sampling.top(uncertainty, len(pool.ids))
+    order = sampling.top(sampling.scores(settings.strategy, logits, pool.labels, seed), len(pool.ids))
+    target = targets(settings.explain, state.model.classes, logits, pool.labels)
     found: list[Query] = []
     for start in range(0, len(order), EXPLAINED_AT_ONCE):
         some = order[start : start + EXPLAINED_AT_ONCE]
-        saliency = explain(state, pool.pixels[some], logits[some].argmax(dim=1))
+        saliency = explain(state, pool.pixels[some], target[some], settings.explain)
         for position, heat in zip(some, saliency, strict=True):
             image_id = pool.ids[position]
-            regions = grid(heat, cell, proposals, asked.get(image_id))
-            if 2 * len(regions) < proposals and image_id in asked:
+            regions = grid(heat, settings.cell, settings.proposals, asked.get(image_id))
+            if 2 * len(regions) < settings.proposals and image_id in asked:
                 continue  # an image comes back when what the network looks at there has changed, not for a cell
             image = f"images/{image_id}.png"
             pixels = pool.pixels[position]

@@ -78,6 +78,11 @@ MISTAKES = {
     "chain": (lambda p: p["hitl"]["rounds"][1].update(after="start"), r"must come after '00'"),
     "no queries": (lambda p: p["hitl"]["rounds"][0].update(queries=0), r"queries: Input should be greater"),
     "source": (lambda p: p["backbones"]["efficientnet-lite0"].update(weights="web"), r"weights: .*'package'"),
+    "strategy": (lambda p: scenario(p)["query"].update(strategy="least"), r"strategy: .*'least-confident'"),
+    "explainer": (
+        lambda p: scenario(p)["query"].update(explain={"method": "lime"}),
+        r"query\.explain\.method: .*'grad-cam'",
+    ),
     "file": (lambda p: p["backbones"]["efficientnet-lite0"].update(weights="file"), r"`file` goes with"),
     "unknown source": (
         lambda p: p["datasets"]["decoy-digits"].update(source="isic"),
@@ -97,6 +102,15 @@ def test_a_mistake_is_named_with_its_place(tmp_path, params, mistake):
     make(params)
     with pytest.raises(ConfigError, match=says):
         load(tmp_path, params)
+
+
+def test_how_images_are_explained_has_defaults_and_true_may_be_written_as_yaml_reads_it(tmp_path, params):
+    (loaded,) = load(tmp_path, params).scenarios.values()
+    explain = loaded.query.explain
+    assert (explain.method, explain.reference, explain.target) == ("deeplift", "blur", "predicted")
+    scenario(params)["query"]["explain"] = {"target": True}
+    (loaded,) = load(tmp_path, params).scenarios.values()
+    assert loaded.query.explain.target == "true"
 
 
 def test_every_mistake_is_named_at_once(tmp_path, params):

@@ -12,7 +12,7 @@ from fakes.queries import SIDE, manifest
 from labelstudio.records import Answer
 from labelstudio.regions import DISREGARD, relabelled, to_result
 from pipeline import masks, model, params, pictures, report, runs, training
-from pipeline.config import Augment, Backbone, ConfigError, Train, load
+from pipeline.config import Augment, Backbone, ConfigError, Explain, QuerySettings, Train, load
 from pipeline.stages import annotate, hitl_train, query_export
 
 SETTINGS = Train(
@@ -22,6 +22,7 @@ SETTINGS = Train(
     freeze_batchnorm=False,
     augment=Augment(flip=False, rotate_degrees=0.0, crop=0.0, brightness=0.0),
 )
+QUERY = QuerySettings(strategy="entropy", cell=8, proposals=5)
 
 
 def answer(key, marked, query, expert="a@example.org", number=1, **changes):
@@ -46,7 +47,7 @@ def state():
 
 def test_queries_are_the_least_certain_images_with_their_most_salient_cells(tmp_path, state, pool):
     (tmp_path / "images").mkdir()
-    found = query_export.choose(state, pool, {}, 4, cell=8, proposals=5, folder=tmp_path)
+    found = query_export.choose(state, pool, {}, 4, QUERY, seed=0, folder=tmp_path)
     uncertainty = training.logits(state, pool.pixels).softmax(1).max(1).values  # two classes: same order
     expected = [pool.ids[int(i)] for i in uncertainty.argsort()[:4]]
     assert [query.image_id for query in found] == expected
@@ -57,25 +58,57 @@ def test_queries_are_the_least_certain_images_with_their_most_salient_cells(tmp_
         assert sum(query.probabilities.values()) == pytest.approx(1, abs=1e-3)
 
 
+def test_the_strategy_and_the_explained_class_can_be_set(tmp_path, state, pool):
+    (tmp_path / "images").mkdir()
+
+    def asked(seed=0, **settings):
+        return query_export.choose(state, pool, {}, 6, QUERY.model_copy(update=settings), seed, tmp_path)
+
+    assert [q.image_id for q in asked(1, strategy="random")] != [q.image_id for q in asked(2, strategy="random")]
+    assert asked(1, strategy="random") == asked(1, strategy="random")
+    mistakes = [q.label != q.prediction for q in asked(strategy="confident-mistakes")]
+    assert mistakes == sorted(mistakes, reverse=True)
+    true = {q.image_id: q.proposals for q in asked(explain=Explain(target="true"))}
+    for name in state.model.classes:
+        for q in asked(explain=Explain(target=name)):
+            assert (q.proposals == true[q.image_id]) == (q.label == name)
+    with pytest.raises(ConfigError, match="no class 'maybe'; choose predicted, true, or one of no, yes"):
+        asked(explain=Explain(target="maybe"))
+
+
+WAYS = {
+    "method": [{}, *({"method": m} for m in ("integrated-gradients", "input-x-gradient", "grad-cam"))],
+    "reference": [{}, {"blur_sigma": 0.05, "blur_reach": 3.0}, *({"reference": r} for r in ("white", "black", "mean"))],
+}
+
+
+@pytest.mark.parametrize("varied", WAYS)
+def test_every_way_to_explain_proposes_something_else(tmp_path, state, pool, varied):
+    (tmp_path / "images").mkdir()
+    settings = [QUERY.model_copy(update={"explain": Explain(**way)}) for way in WAYS[varied]]
+    found = [query_export.choose(state, pool, {}, 1, one, seed=0, folder=tmp_path)[0].proposals for one in settings]
+    assert len(set(found)) == len(settings)
+
+
 def test_an_answered_image_comes_back_only_with_new_cells(tmp_path, state, pool):
     (tmp_path / "images").mkdir()
-    first = query_export.choose(state, pool, {}, 2, cell=8, proposals=5, folder=tmp_path)
+    first = query_export.choose(state, pool, {}, 2, QUERY, seed=0, folder=tmp_path)
     asked = {}
     for position, query in enumerate(first):
         shown = np.zeros((32, 32), bool)
         for p in query.proposals[3 * position :]:  # all cells of the first image; two of the second
             shown[p.y : p.y + p.height, p.x : p.x + p.width] = True
         asked[query.image_id] = shown
-    second = query_export.choose(state, pool, asked, 2, cell=8, proposals=5, folder=tmp_path)
+    second = query_export.choose(state, pool, asked, 2, QUERY, seed=0, folder=tmp_path)
     assert first[0].image_id not in [query.image_id for query in second]
     assert second[0].image_id == first[1].image_id
     assert second[0].proposals == first[1].proposals[:3]
     p = first[1].proposals[2]
     asked[first[1].image_id][p.y : p.y + p.height, p.x : p.x + p.width] = True  # less than half is new now
-    third = query_export.choose(state, pool, asked, 2, cell=8, proposals=5, folder=tmp_path)
+    third = query_export.choose(state, pool, asked, 2, QUERY, seed=0, folder=tmp_path)
     assert not {query.image_id for query in third} & set(asked)
     everything = {image_id: np.ones((32, 32), bool) for image_id in pool.ids}
-    assert query_export.choose(state, pool, everything, 2, cell=8, proposals=5, folder=tmp_path) == []
+    assert query_export.choose(state, pool, everything, 2, QUERY, seed=0, folder=tmp_path) == []
 
 
 def test_answers_become_masks_and_remember_what_was_shown(tmp_path):
