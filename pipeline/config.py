@@ -139,7 +139,9 @@ class QuerySettings(Section):
     """Which images are asked about, and which regions of them."""
 
     strategy: Literal["entropy"]
-    cell: Annotated[int, Field(ge=4)]  # side of a grid cell, pixels
+    regions: Literal["grid", "blobs", "superpixels"] = "grid"  # see pipeline/proposals.py
+    rank: Literal["absolute", "signed"] = "absolute"  # signed: only what speaks for the explained class
+    cell: Annotated[int, Field(ge=4)]  # side of a grid cell, or of a typical region, pixels
     proposals: Annotated[int, Field(ge=1)]
 
 
@@ -209,7 +211,7 @@ class Config(Section):
             if scenario.dataset not in self.datasets:
                 raise ValueError(f"scenarios.{name}.dataset: no data set {scenario.dataset!r} under `datasets`")
             size, cell = self.datasets[scenario.dataset].size, scenario.query.cell
-            if size % cell:
+            if scenario.query.regions == "grid" and size % cell:
                 raise ValueError(
                     f"scenarios.{name}.query.cell: {cell} does not divide the images of "
                     f"{scenario.dataset!r} ({size} x {size} pixels); choose a divisor of {size}"
@@ -217,7 +219,7 @@ class Config(Section):
             if scenario.query.proposals > (size // cell) ** 2:
                 raise ValueError(
                     f"scenarios.{name}.query.proposals: {scenario.query.proposals} of only "
-                    f"{(size // cell) ** 2} grid cells; lower it or make the cells smaller"
+                    f"{(size // cell) ** 2} regions of {cell} x {cell} pixels; lower it or `cell`"
                 )
         for name in self.hitl.scenarios:
             if name not in self.scenarios:

@@ -14,11 +14,11 @@ from PIL import Image
 from labelstudio.records import Manifest, Query
 from labelstudio.tasks import write_tasks
 from pipeline import masks, sampling, subset, training
-from pipeline.config import ConfigError, load
+from pipeline.config import ConfigError, QuerySettings, load
 from pipeline.datasets import prepared
 from pipeline.explain import explain
 from pipeline.paths import prepared_dir, step_dir, subset_file
-from pipeline.proposals import grid
+from pipeline.proposals import propose
 from pipeline.stages import run
 from pipeline.training import Images, State
 
@@ -41,13 +41,13 @@ def main(scenario: str, round: str, after: str, queries: str) -> None:
 
     folder = step_dir(scenario, round)
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    found = choose(state, pool, asked, int(queries), settings.query.cell, settings.query.proposals, folder)
+    found = choose(state, pool, asked, int(queries), settings.query, folder)
     manifest = Manifest(scenario, round, tuple(found))
     manifest.write(folder / "queries.json")
     write_tasks(manifest, folder, folder / "tasks.json")
     print(f"{scenario}, round {round}: {len(found)} of {len(pool.ids)} images to ask about, in {folder}")
     if len(found) < int(queries):
-        print(f"{int(queries) - len(found)} fewer than wanted: on all others, experts have seen most such cells")
+        print(f"{int(queries) - len(found)} fewer than wanted: on all others, experts have seen most such regions")
 
 
 def choose(
@@ -55,11 +55,10 @@ def choose(
     pool: Images,
     asked: dict[str, NDArray[np.bool_]],
     count: int,
-    cell: int,
-    proposals: int,
+    settings: QuerySettings,
     folder: Path,
 ) -> list[Query]:
-    """Up to ``count`` queries, most uncertain first, none with a cell that experts have judged before.
+    """Up to ``count`` queries, most uncertain first, none with a region that experts have judged before.
 
     An image that was asked about comes back only if at least half of its proposals are new, and
     then with these alone: experts' time goes to images on which there is something new to say.
@@ -73,11 +72,12 @@ def choose(
         saliency = explain(state, pool.pixels[some], logits[some].argmax(dim=1))
         for position, heat in zip(some, saliency, strict=True):
             image_id = pool.ids[position]
-            regions = grid(heat, cell, proposals, asked.get(image_id))
-            if 2 * len(regions) < proposals and image_id in asked:
-                continue  # an image comes back when what the network looks at there has changed, not for a cell
-            image = f"images/{image_id}.png"
             pixels = pool.pixels[position]
+            wanted = (heat, pixels, settings.regions, settings.rank, settings.cell, settings.proposals)
+            regions = propose(*wanted, asked.get(image_id))
+            if image_id in asked and 2 * len(regions) < max(len(propose(*wanted)), 1):
+                continue  # an image comes back when what the network looks at there has changed, not for a region
+            image = f"images/{image_id}.png"
             png = _png(pixels)
             (folder / image).write_bytes(png)
             probabilities = torch.softmax(logits[position].double(), dim=0)

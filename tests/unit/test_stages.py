@@ -9,10 +9,10 @@ import pytest
 import torch
 from fakes.queries import SIDE, manifest
 
-from labelstudio.records import Answer
-from labelstudio.regions import DISREGARD, relabelled, to_result
+from labelstudio.records import Answer, Manifest
+from labelstudio.regions import DISREGARD, pixels, relabelled, to_result
 from pipeline import masks, model, params, pictures, report, runs, training
-from pipeline.config import Augment, Backbone, ConfigError, Train, load
+from pipeline.config import Augment, Backbone, ConfigError, QuerySettings, Train, load
 from pipeline.stages import annotate, hitl_train, query_export
 
 SETTINGS = Train(
@@ -22,10 +22,11 @@ SETTINGS = Train(
     freeze_batchnorm=False,
     augment=Augment(flip=False, rotate_degrees=0.0, crop=0.0, brightness=0.0),
 )
+QUERY = QuerySettings(strategy="entropy", cell=8, proposals=5)
 
 
 def answer(key, marked, query, expert="a@example.org", number=1, **changes):
-    result = [relabelled(r, DISREGARD) if r["id"] in marked else r for r in to_result(query)]
+    result = relabelled(to_result(query), marked, DISREGARD)
     given = Answer(key, query.image_id, expert, number, "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", 5.0, False, 1)
     return dataclasses.replace(given, result=result, **changes)
 
@@ -46,7 +47,7 @@ def state():
 
 def test_queries_are_the_least_certain_images_with_their_most_salient_cells(tmp_path, state, pool):
     (tmp_path / "images").mkdir()
-    found = query_export.choose(state, pool, {}, 4, cell=8, proposals=5, folder=tmp_path)
+    found = query_export.choose(state, pool, {}, 4, QUERY, tmp_path)
     uncertainty = training.logits(state, pool.pixels).softmax(1).max(1).values  # two classes: same order
     expected = [pool.ids[int(i)] for i in uncertainty.argsort()[:4]]
     assert [query.image_id for query in found] == expected
@@ -59,23 +60,44 @@ def test_queries_are_the_least_certain_images_with_their_most_salient_cells(tmp_
 
 def test_an_answered_image_comes_back_only_with_new_cells(tmp_path, state, pool):
     (tmp_path / "images").mkdir()
-    first = query_export.choose(state, pool, {}, 2, cell=8, proposals=5, folder=tmp_path)
+    first = query_export.choose(state, pool, {}, 2, QUERY, tmp_path)
     asked = {}
     for position, query in enumerate(first):
         shown = np.zeros((32, 32), bool)
         for p in query.proposals[3 * position :]:  # all cells of the first image; two of the second
             shown[p.y : p.y + p.height, p.x : p.x + p.width] = True
         asked[query.image_id] = shown
-    second = query_export.choose(state, pool, asked, 2, cell=8, proposals=5, folder=tmp_path)
+    second = query_export.choose(state, pool, asked, 2, QUERY, tmp_path)
     assert first[0].image_id not in [query.image_id for query in second]
     assert second[0].image_id == first[1].image_id
     assert second[0].proposals == first[1].proposals[:3]
     p = first[1].proposals[2]
     asked[first[1].image_id][p.y : p.y + p.height, p.x : p.x + p.width] = True  # less than half is new now
-    third = query_export.choose(state, pool, asked, 2, cell=8, proposals=5, folder=tmp_path)
+    third = query_export.choose(state, pool, asked, 2, QUERY, tmp_path)
     assert not {query.image_id for query in third} & set(asked)
     everything = {image_id: np.ones((32, 32), bool) for image_id in pool.ids}
-    assert query_export.choose(state, pool, everything, 2, cell=8, proposals=5, folder=tmp_path) == []
+    assert query_export.choose(state, pool, everything, 2, QUERY, tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["blobs", "superpixels"])
+def test_polygons_are_asked_about_once_and_come_back_as_masks(tmp_path, state, pool, kind):
+    (tmp_path / "images").mkdir()
+    settings = QUERY.model_copy(update={"regions": kind})
+    found = query_export.choose(state, pool, {}, 2, settings, tmp_path)
+    assert found == query_export.choose(state, pool, {}, 2, settings, tmp_path)
+    asked = Manifest("digits", "00", tuple(found))
+    answers = [answer(key, {query.proposals[0].id}, query) for key, query in asked.keys().items()]
+    entries = hitl_train.to_entries(asked, answers)
+    for query, entry in zip(found, entries, strict=True):
+        assert all(p.points for p in query.proposals)
+        np.testing.assert_array_equal(entry.mask, pixels(query.proposals[0], 32, 32))
+        np.testing.assert_array_equal(entry.asked, sum(pixels(p, 32, 32) for p in query.proposals) > 0)
+    seen = {entry.image_id: entry.asked for entry in entries}
+    again = query_export.choose(state, pool, seen, 6, settings, tmp_path)
+    assert not {(q.image_id, p.id) for q in found for p in q.proposals} & {
+        (q.image_id, p.id) for q in again for p in q.proposals
+    }
+    pictures.save(pictures.queries(asked, tmp_path, entries), tmp_path / "round.png")
 
 
 def test_answers_become_masks_and_remember_what_was_shown(tmp_path):
