@@ -75,14 +75,15 @@ class SimulatedExpert:
         """The pre-filled regions, with those relabelled that this expert says must not matter."""
         evidence = self.evidence(task.image_id)
         height, width = evidence.shape
-        return [
-            regions.relabelled(region, regions.DISREGARD)
+        result = task.prediction()["result"]
+        marked = {
+            region["id"]
+            for region in regions.joined(result)
             if self._marks(
                 f"{task.key} {region['id']}", regions.area(_fitting(region, width, height), width, height), evidence
             )
-            else {**region, "origin": "prediction"}
-            for region in task.prediction()["result"]
-        ]
+        }
+        return regions.relabelled(result, marked, regions.DISREGARD)
 
     def _marks(self, proposal: str, region: regions.Mask, evidence: regions.Mask) -> bool:
         must_not_matter = bool(region.any()) and float(evidence[region].mean()) < self.threshold

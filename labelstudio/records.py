@@ -21,10 +21,10 @@ class AnnotationError(Exception):
 
 @dataclass(frozen=True)
 class Proposal:
-    """One region shown on a query: a rectangle of grid cells, in pixels.
+    """One region shown on a query, in pixels: a rectangle, or the polygon of ``points``, (x, y) each.
 
-    ``id`` is unique on its image and derived from the geometry alone; ``score`` is the
-    region's share of the image's absolute saliency (0 to 1).
+    A polygon lies in the rectangle x, y, width, height. ``id`` is unique on its query and derived
+    from the geometry alone; ``score`` is the region's share of the image's saliency (0 to 1).
     """
 
     id: str
@@ -33,6 +33,12 @@ class Proposal:
     width: int
     height: int
     score: float
+    points: tuple[tuple[float, float], ...] = ()
+
+    def corners(self) -> tuple[tuple[float, float], ...]:
+        """Its outline's corners, (x, y) each, in order."""
+        right, bottom = self.x + self.width, self.y + self.height
+        return self.points or ((self.x, self.y), (right, self.y), (right, bottom), (self.x, bottom))
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class Query:
         The round, the weights and the scores are left out on purpose: an expert is never
         asked about the same regions of the same picture twice.
         """
-        regions = sorted((p.x, p.y, p.width, p.height) for p in self.proposals)
+        regions = sorted((p.x, p.y, p.width, p.height, *p.points) for p in self.proposals)
         text = json.dumps([scenario, self.digest, regions], separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -83,6 +89,9 @@ class Manifest:
         document = asdict(self)
         for entry, key in zip(document["queries"], self.keys(), strict=True):
             entry["key"] = key
+            for proposal in entry["proposals"]:
+                if not proposal["points"]:
+                    del proposal["points"]
         path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
@@ -93,13 +102,18 @@ class Manifest:
             queries = []
             for entry in document["queries"]:
                 entry.pop("key")
-                proposals = tuple(Proposal(**p) for p in entry.pop("proposals"))
+                proposals = tuple(_proposal(p) for p in entry.pop("proposals"))
                 queries.append(Query(**entry, proposals=proposals))
             return cls(document["scenario"], document["round"], tuple(queries))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise AnnotationError(
                 f"{path} is not a manifest of queries ({error}); run `dvc repro` to write it again"
             ) from error
+
+
+def _proposal(entry: dict[str, Any]) -> Proposal:
+    points = tuple((float(x), float(y)) for x, y in entry.pop("points", ()))
+    return Proposal(**entry, points=points)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Label Studio's regions ↔ boolean masks: pure geometry.
+"""Label Studio's regions ↔ boolean masks: pure geometry, for shapes and brush strokes alike.
 
 Label Studio measures in percent of the image's width and height, with x to the right and y
 down from the top left corner, and rotates clockwise in degrees: rectangles about their top
@@ -10,59 +10,111 @@ the image's edge is cut off.
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from labelstudio.records import Query
+from labelstudio.records import Proposal, Query
 
 LOOKS = "Model looks here"
 DISREGARD = "Disregard"
-CONTROL = "regions"  # these two are the tags' names in config.xml
+LABELS = "regions"  # this, the names of the shapes and IMAGE are the tags' names in config.xml
+SHAPES = ("rectangle", "ellipse", "polygon", "brush")
 IMAGE = "image"
-LABELLED = ("rectanglelabels", "ellipselabels", "polygonlabels")
+TIE = (1e-5, 1.618e-5)  # pixels; see _polygon
 
 Mask = npt.NDArray[np.bool_]
 Region = dict[str, Any]
 
 
 def to_result(query: Query) -> list[Region]:
-    """The query's proposals as Label Studio's regions, all labelled "Model looks here"."""
-    return [
-        {
-            "id": proposal.id,
-            "type": "rectanglelabels",
-            "from_name": CONTROL,
-            "to_name": IMAGE,
-            "original_width": query.width,
-            "original_height": query.height,
-            "image_rotation": 0,
-            "score": proposal.score,
-            "value": {
-                "x": 100 * proposal.x / query.width,
-                "y": 100 * proposal.y / query.height,
-                "width": 100 * proposal.width / query.width,
-                "height": 100 * proposal.height / query.height,
-                "rotation": 0,
-                "rectanglelabels": [LOOKS],
-            },
+    """The query's proposals as Label Studio's regions, all labelled "Model looks here".
+
+    Each is two entries of the same id, its shape and its label, as the labelling page submits them.
+    """
+    return [entry for proposal in query.proposals for entry in _entries(proposal, query.width, query.height)]
+
+
+def _entries(proposal: Proposal, width: int, height: int) -> list[Region]:
+    if proposal.points:
+        shape = "polygon"
+        points = [[100 * x / width, 100 * y / height] for x, y in proposal.points]
+        value: dict[str, Any] = {"points": points, "closed": True}
+    else:
+        shape = "rectangle"
+        value = {
+            "x": 100 * proposal.x / width,
+            "y": 100 * proposal.y / height,
+            "width": 100 * proposal.width / width,
+            "height": 100 * proposal.height / height,
+            "rotation": 0,
         }
-        for proposal in query.proposals
+    both = {
+        "id": proposal.id,
+        "to_name": IMAGE,
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "score": proposal.score,
+    }
+    return [
+        {**both, "type": shape, "from_name": shape, "value": value},
+        {**both, "type": "labels", "from_name": LABELS, "value": {**value, "labels": [LOOKS]}},
     ]
 
 
-def relabelled(region: Region, label: str) -> Region:
-    """The region as Label Studio stores it once an expert has given it another label."""
-    kind = region["type"]
-    return {**region, "origin": "prediction-changed", "value": {**region["value"], kind: [label]}}
+def pixels(proposal: Proposal, width: int, height: int) -> Mask:
+    """The proposal's pixels on a (height, width) picture: the same that an answer about it would mark."""
+    return area(_entries(proposal, width, height)[0], width, height)
+
+
+def owners(query: Query) -> npt.NDArray[np.int_]:
+    """(height, width): the position of the proposal that each pixel belongs to, -1 where there is none.
+
+    Proposals do not overlap. So a pixel of a mask is traced to ``query.proposals[owners[y, x]]``,
+    and one without an owner was drawn by an expert.
+    """
+    owner = np.full((query.height, query.width), -1)
+    for position, proposal in enumerate(query.proposals):
+        owner[pixels(proposal, query.width, query.height)] = position
+    return owner
+
+
+def relabelled(result: list[Region], ids: Container[str], label: str) -> list[Region]:
+    """What Label Studio stores once an expert has given these regions of a prediction another label."""
+    return [_relabelled(entry, label) if entry["id"] in ids else {**entry, "origin": "prediction"} for entry in result]
+
+
+def _relabelled(entry: Region, label: str) -> Region:
+    value = {**entry["value"], "labels": [label]} if entry["type"] == "labels" else entry["value"]
+    return {**entry, "origin": "prediction-changed", "value": value}
+
+
+def joined(result: list[Region]) -> list[Region]:
+    """Each shape with its labels in one entry, as from Label Studio's tags of a shape and labels in one.
+
+    That is how answers came before there was a choice of shapes, and such entries stay as they are.
+    """
+    labels = {str(entry["id"]): _labels(entry) for entry in result if _kind(entry) == "labels" and "id" in entry}
+    shapes = {str(entry["id"]) for entry in result if _kind(entry) in SHAPES and "id" in entry}
+    regions = []
+    for entry in result:
+        kind = _kind(entry)
+        if kind in SHAPES and isinstance(entry.get("value"), dict):
+            value = {**entry["value"], f"{kind}labels": labels.get(str(entry.get("id")), [])}
+            regions.append({**entry, "type": f"{kind}labels", "value": value})
+        elif kind != "labels" or str(entry.get("id")) not in shapes:
+            regions.append(entry)
+    return regions
 
 
 def marked(result: list[Region]) -> set[str]:
     """Ids of the proposals that an expert marked; regions the expert drew are left out."""
     return {
         str(region.get("id"))
-        for region in result
+        for region in joined(result)
         if isinstance(region, dict) and DISREGARD in _labels(region) and region.get("origin") != "manual"
     }
 
@@ -75,7 +127,7 @@ def mask(result: list[Region], width: int, height: int, label: str = DISREGARD) 
     """
     total = np.zeros((height, width), dtype=bool)
     unused: list[str] = []
-    for region in result:
+    for region in joined(result):
         try:
             if label in _known_labels(region):
                 total |= area(region, width, height)
@@ -106,11 +158,22 @@ def area(region: Region, width: int, height: int) -> Mask:
     if kind == "polygon":
         points = [(_number(px) * width / 100, _number(py) * height / 100) for px, py in value["points"]]
         return _polygon(points, x, y)
+    if kind == "brush":
+        drawn = _brush(value["rle"], int(_number(region["original_width"])), int(_number(region["original_height"])))
+        rows, columns = (
+            ((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip((height, width), drawn.shape, strict=True)
+        )
+        return drawn[np.ix_(rows, columns)]
     raise ValueError(f"type {region['type']!r} is not supported")
 
 
-def _polygon(points: list[tuple[float, float]], x: Mask, y: Mask) -> Mask:
-    """Even-odd rule: inside when a ray to the left crosses the outline an odd number of times."""
+def _polygon(points: list[tuple[float, float]], x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Mask:
+    """Even-odd rule: inside when a ray to the left crosses the outline an odd number of times.
+
+    A proposal's corners lie on half pixels, so its sides pass exactly through pixel centres. Which side
+    those are on must not hang on the last bit of a percentage: they are looked at a tiny step aside.
+    """
+    x, y = x + TIE[0], y + TIE[1]
     inside = np.zeros((y.shape[0], x.shape[1]), dtype=bool)
     for (x0, y0), (x1, y1) in zip(points, points[1:] + points[:1], strict=True):
         if y0 == y1:  # a ray along y never crosses it
@@ -118,6 +181,19 @@ def _polygon(points: list[tuple[float, float]], x: Mask, y: Mask) -> Mask:
         crosses = (y >= min(y0, y1)) & (y < max(y0, y1))
         inside ^= crosses & (x >= x0 + (y - y0) * (x1 - x0) / (y1 - y0))
     return inside
+
+
+def _brush(rle: list[int], width: int, height: int) -> Mask:
+    """Label Studio's run lengths of a (height, width) picture in RGBA; whatever is not transparent was painted."""
+    from label_studio_sdk.converter.brush import decode_rle  # takes seconds: only where somebody used the brush
+
+    packed = bytes(list(rle))
+    if min(width, height) <= 0 or int.from_bytes(packed[:4], "big") != 4 * width * height:
+        raise ValueError(f"its brush strokes are not on a picture of {width}×{height} pixels")
+    try:
+        return decode_rle(packed).reshape(height, width, 4)[..., 3] > 0
+    except (IndexError, ValueError) as error:
+        raise ValueError("its brush strokes are cut off") from error
 
 
 def _turned(dx: Any, dy: Any, value: dict[str, Any]) -> tuple[Any, Any]:
@@ -128,6 +204,11 @@ def _turned(dx: Any, dy: Any, value: dict[str, Any]) -> tuple[Any, Any]:
     return dx * math.cos(angle) + dy * math.sin(angle), dy * math.cos(angle) - dx * math.sin(angle)
 
 
+def _kind(entry: Any) -> str | None:
+    kind = entry.get("type") if isinstance(entry, dict) else None
+    return kind if isinstance(kind, str) else None
+
+
 def _labels(region: Region) -> list[Any]:
     value = region.get("value")
     labels = value.get(str(region.get("type"))) if isinstance(value, dict) else None
@@ -135,7 +216,9 @@ def _labels(region: Region) -> list[Any]:
 
 
 def _known_labels(region: Region) -> list[Any]:
-    if region["type"] not in LABELLED:
+    if region["type"] == "labels":
+        raise ValueError("a label without a shape")
+    if str(region["type"]).removesuffix("labels") not in SHAPES:
         raise ValueError(f"type {region['type']!r} is not supported")
     labels = _labels(region)
     unknown = [label for label in labels if label not in (LOOKS, DISREGARD)]

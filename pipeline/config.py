@@ -122,7 +122,7 @@ class Train(Section):
     baseline_epochs: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0)]
     batch_size: Annotated[int, Field(ge=1)]
-    freeze_batchnorm: bool  # after the baseline, in every arm
+    batchnorm: Literal["moving", "settled", "frozen"]  # its statistics; see pipeline/training.py
     class_balance: Literal["none", "loss", "sampler"] = "none"  # rare classes weigh more, or come more often
     augment: Augment
 
@@ -155,7 +155,9 @@ class QuerySettings(Section):
 
     strategy: Literal["entropy", "margin", "least-confident", "confident-mistakes", "random"]
     explain: Explain = Explain()
-    cell: Annotated[int, Field(ge=4)]  # side of a grid cell, pixels
+    regions: Literal["grid", "blobs", "superpixels"] = "grid"  # see pipeline/proposals.py
+    rank: Literal["absolute", "signed"] = "absolute"  # signed: only what speaks for the explained class
+    cell: Annotated[int, Field(ge=4)]  # side of a grid cell, or of a typical region, pixels
     proposals: Annotated[int, Field(ge=1)]
 
 
@@ -225,7 +227,7 @@ class Config(Section):
             if scenario.dataset not in self.datasets:
                 raise ValueError(f"scenarios.{name}.dataset: no data set {scenario.dataset!r} under `datasets`")
             size, cell = self.datasets[scenario.dataset].size, scenario.query.cell
-            if size % cell:
+            if scenario.query.regions == "grid" and size % cell:
                 raise ValueError(
                     f"scenarios.{name}.query.cell: {cell} does not divide the images of "
                     f"{scenario.dataset!r} ({size} x {size} pixels); choose a divisor of {size}"
@@ -233,7 +235,7 @@ class Config(Section):
             if scenario.query.proposals > (size // cell) ** 2:
                 raise ValueError(
                     f"scenarios.{name}.query.proposals: {scenario.query.proposals} of only "
-                    f"{(size // cell) ** 2} grid cells; lower it or make the cells smaller"
+                    f"{(size // cell) ** 2} regions of {cell} x {cell} pixels; lower it or `cell`"
                 )
         for name in self.hitl.scenarios:
             if name not in self.scenarios:

@@ -75,7 +75,8 @@ def at_random(entries: list[Entry], cell: int, seed: int) -> list[Entry]:
         side = entry.mask.shape[0] // cell
         chosen = np.zeros(side * side, bool)
         chosen[rng.permutation(side * side)[: round(entry.mask.sum() / cell**2)]] = True
-        mask = np.kron(chosen.reshape(side, side), np.ones((cell, cell), bool)).astype(bool)
+        mask = np.zeros_like(entry.mask)  # cells that do not divide it leave a margin
+        mask[: side * cell, : side * cell] = np.kron(chosen.reshape(side, side), np.ones((cell, cell), bool))
         placed.append(Entry(entry.round, entry.image_id, mask, entry.asked))
     return placed
 

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from labelstudio import regions
 from labelstudio.records import Manifest
 from pipeline import masks
 from pipeline.datasets.prepared import SPLITS
@@ -18,7 +19,7 @@ from pipeline.datasets.prepared import SPLITS
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Polygon
 
 SHOWN, MARKED = "#f5a623", "#d0021b"
 COLUMNS = 5
@@ -36,10 +37,10 @@ def queries(manifest: Manifest, folder: Path, entries: list[masks.Entry]) -> Fig
         axis.set_title(f"{query.label}, read as {query.prediction}\nentropy {query.entropy:.2f}", fontsize=8)
         mask = marked.get(query.image_id)
         for p in query.proposals:
-            away = mask is not None and bool(mask[p.y : p.y + p.height, p.x : p.x + p.width].all())
-            box = Rectangle((p.x - 0.5, p.y - 0.5), p.width, p.height, fill=False, lw=1.2)
-            box.set(edgecolor=MARKED if away else SHOWN, hatch="xx" if away else "")
-            axis.add_patch(box)
+            away = mask is not None and bool(mask[regions.pixels(p, query.width, query.height)].all())
+            outline = Polygon([(x - 0.5, y - 0.5) for x, y in p.corners()], fill=False, lw=1.2)
+            outline.set(edgecolor=MARKED if away else SHOWN, hatch="xx" if away else "")
+            axis.add_patch(outline)
     figure.suptitle(
         f"{manifest.scenario}, round {manifest.round}: shown (orange), to be disregarded (red)", fontsize=10
     )

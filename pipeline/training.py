@@ -177,20 +177,22 @@ def train(
 ) -> pd.DataFrame:
     """Some epochs on ``data["train"]``, each followed by a reading of every other split.
 
-    ``masks`` are those in force, and None in the baseline, after which BatchNorm may be frozen: then its
-    statistics are settled after each epoch. Returns the history, one row an epoch: ``step`` (what the
-    epoch belongs to: ``start``, a round, an arm), ``epoch``, what ``train_epoch`` returns, and
-    ``<split>_<metric>`` for each split.
+    ``masks`` are those in force, and None in the baseline. The penalty sees BatchNorm with its running
+    statistics, which lag behind weights that it moves fast, so that an epoch may look worse than its weights
+    are. ``batchnorm: moving`` leaves it at that, as the paper does; ``settled`` averages the statistics anew
+    after each epoch; ``frozen`` does so in the baseline and keeps them from then on.
+
+    Returns the history, one row an epoch: ``step`` (what the epoch belongs to: ``start``, a round, an arm),
+    ``epoch``, what ``train_epoch`` returns, and ``<split>_<metric>`` for each split.
     """
-    freeze_batchnorm = settings.train.freeze_batchnorm and masks is not None
+    batchnorm = settings.train.batchnorm
+    frozen = batchnorm == "frozen" and masks is not None
     feedback = _feedback(state, data["train"], settings.penalty, masks) if masks else None
     rows = []
     for _ in range(epochs):
         row: dict[str, Any] = {"step": step, "epoch": state.epoch + 1}
-        row |= train_epoch(
-            state, data["train"], settings.train, seed, freeze_batchnorm=freeze_batchnorm, feedback=feedback
-        )
-        if settings.train.freeze_batchnorm and masks is None:
+        row |= train_epoch(state, data["train"], settings.train, seed, freeze_batchnorm=frozen, feedback=feedback)
+        if batchnorm != "moving" and not frozen:
             settle_batchnorm(state, data["train"])
         for split, images in data.items():
             if split != "train":
@@ -206,11 +208,7 @@ def train(
 
 
 def settle_batchnorm(state: State, images: Images) -> None:
-    """Set BatchNorm's statistics to plain averages over the un-augmented images.
-
-    Running averages lag behind weights that move fast. Frozen as they are after a few epochs,
-    they cost the network most of what it has learnt.
-    """
+    """Set BatchNorm's statistics to plain averages over the un-augmented images."""
     starts = range(0, len(images.ids), SCORING_BATCH)
     batches = (as_input(state, as_tensor(images.pixels[start : start + SCORING_BATCH])) for start in starts)
     update_bn(batches, state.model)

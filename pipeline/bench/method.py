@@ -37,7 +37,7 @@ PAPER = Train(
     baseline_epochs=10,
     learning_rate=1e-4,
     batch_size=4,
-    freeze_batchnorm=False,
+    batchnorm="moving",
     augment=Augment(flip=True, rotate_degrees=180.0, crop=0.1, brightness=0.1),
 )
 EQ2 = Penalty(form="eq2-mean", output="logits", weight=1e6)
@@ -108,7 +108,7 @@ def query_export_ratio(pool: int = 200, queries: int = 20) -> Figure:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "images").mkdir()
         return ratio(
-            lambda: choose(state, images, {}, queries, settings.cell, settings.proposals, Path(folder)),
+            lambda: choose(state, images, {}, queries, settings, 0, Path(folder)),
             lambda: training.logits(state, images.pixels),
             runs=3,
         )

@@ -32,7 +32,7 @@ TRAIN = Train(
     baseline_epochs=2,
     learning_rate=3e-4,
     batch_size=16,
-    freeze_batchnorm=True,
+    batchnorm="settled",
     augment=Augment(flip=False, rotate_degrees=0.0, crop=0.0, brightness=0.0),
 )
 PENALTY = Penalty(form="eq2", output="projection", weight=0.001)  # the demo's

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from labelstudio import regions
@@ -43,9 +42,7 @@ def to_entries(manifest: Manifest, answers: list[Answer]) -> list[masks.Entry]:
     for key, query in manifest.keys().items():
         given = [answer for answer in answers if answer.key == key and not answer.skipped]
         if given:
-            shown = np.zeros((query.height, query.width), bool)
-            for p in query.proposals:
-                shown[p.y : p.y + p.height, p.x : p.x + p.width] = True
+            shown = regions.owners(query) >= 0
             for answer in given:
                 for unused in regions.mask(answer.result, query.width, query.height)[1]:
                     print(f"{answer.expert} on {query.image_id}: not used: {unused}")

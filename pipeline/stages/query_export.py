@@ -18,7 +18,7 @@ from pipeline.config import ConfigError, QuerySettings, load
 from pipeline.datasets import prepared
 from pipeline.explain import explain, targets
 from pipeline.paths import prepared_dir, step_dir, subset_file
-from pipeline.proposals import grid
+from pipeline.proposals import propose
 from pipeline.stages import run
 from pipeline.training import Images, State
 
@@ -48,7 +48,7 @@ def main(scenario: str, round: str, after: str, queries: str) -> None:
     write_tasks(manifest, folder, folder / "tasks.json")
     print(f"{scenario}, round {round}: {len(found)} of {len(pool.ids)} images to ask about, in {folder}")
     if len(found) < int(queries):
-        print(f"{int(queries) - len(found)} fewer than wanted: on all others, experts have seen most such cells")
+        print(f"{int(queries) - len(found)} fewer than wanted: on all others, experts have seen most such regions")
 
 
 def choose(
@@ -60,7 +60,7 @@ def choose(
     seed: int,
     folder: Path,
 ) -> list[Query]:
-    """Up to ``count`` queries, in the strategy's order, none with a cell that experts have judged before.
+    """Up to ``count`` queries, in the strategy's order, none with a region that experts have judged before.
 
     An image that was asked about comes back only if at least half of its proposals are new, and
     then with these alone: experts' time goes to images on which there is something new to say.
@@ -70,16 +70,19 @@ def choose(
     order = sampling.top(sampling.scores(settings.strategy, logits, pool.labels, seed), len(pool.ids))
     target = targets(settings.explain, state.model.classes, logits, pool.labels)
     found: list[Query] = []
-    for start in range(0, len(order), EXPLAINED_AT_ONCE):
-        some = order[start : start + EXPLAINED_AT_ONCE]
+    while order:
+        # No more than are missing, but a few, since some may turn out to have been asked about.
+        at_once = min(EXPLAINED_AT_ONCE, max(count - len(found), 4))
+        some, order = order[:at_once], order[at_once:]
         saliency = explain(state, pool.pixels[some], target[some], settings.explain)
         for position, heat in zip(some, saliency, strict=True):
             image_id = pool.ids[position]
-            regions = grid(heat, settings.cell, settings.proposals, asked.get(image_id))
-            if 2 * len(regions) < settings.proposals and image_id in asked:
-                continue  # an image comes back when what the network looks at there has changed, not for a cell
-            image = f"images/{image_id}.png"
             pixels = pool.pixels[position]
+            wanted = (heat, pixels, settings.regions, settings.rank, settings.cell, settings.proposals)
+            regions = propose(*wanted, asked.get(image_id))
+            if image_id in asked and 2 * len(regions) < max(len(propose(*wanted)), 1):
+                continue  # an image comes back when what the network looks at there has changed, not for a region
+            image = f"images/{image_id}.png"
             png = _png(pixels)
             (folder / image).write_bytes(png)
             probabilities = torch.softmax(logits[position].double(), dim=0)

@@ -14,16 +14,22 @@ from labelstudio.records import Manifest, Proposal, Query
 SIDE, CELL = 96, 12  # pixels
 
 
-def manifest(folder: Path, count: int, round: str = "00", first: int = 0) -> Manifest:
-    """``count`` different pictures, written to ``folder``; proposals in cells (0,0), (3,4) and (7,7)."""
-    return Manifest("digits", round, tuple(_query(folder, first + n) for n in range(count)))
+# With corners at thirds of a per cent, which no float holds, and a side through centres of pixels.
+POLYGON = Proposal(
+    "blob-36-60", 60, 36, 17, 28, 0.1, ((60.0, 36.5), (76.5, 36.5), (72.0, 50.0), (76.0, 64.0), (64.0, 60.0))
+)
+
+
+def manifest(folder: Path, count: int, round: str = "00", first: int = 0, more: tuple[Proposal, ...] = ()) -> Manifest:
+    """``count`` different pictures, written to ``folder``; proposals in cells (0,0), (3,4) and (7,7), and ``more``."""
+    return Manifest("digits", round, tuple(_query(folder, first + n, more) for n in range(count)))
 
 
 def proposal(column: int, row: int) -> Proposal:
     return Proposal(f"c{column}r{row}", column * CELL, row * CELL, CELL, CELL, 0.2)
 
 
-def _query(folder: Path, number: int) -> Query:
+def _query(folder: Path, number: int, more: tuple[Proposal, ...]) -> Query:
     pixels = np.random.default_rng(number).integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
@@ -38,5 +44,5 @@ def _query(folder: Path, number: int) -> Query:
         prediction="3",
         probabilities={"1": 0.2, "3": 0.5, "8": 0.3},
         entropy=max(0.9 - number / 100, 0.0),
-        proposals=(proposal(0, 0), proposal(3, 4), proposal(7, 7)),
+        proposals=(proposal(0, 0), proposal(3, 4), proposal(7, 7), *more),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes.queries import CELL, SIDE, manifest
+from fakes.queries import CELL, POLYGON, SIDE, manifest
 
 from labelstudio import consensus, regions
 from labelstudio.client import LabelStudio
@@ -69,10 +69,39 @@ def image_on(page) -> dict[str, float]:
     return box
 
 
-def click_cell(page, column: int, row: int) -> None:
+def on_screen(page, x: float, y: float) -> tuple[float, float]:
+    """Where on the screen this place of the picture (in its pixels) is."""
     box = image_on(page)
-    scale = box["width"] / SIDE
-    page.mouse.click(box["x"] + (column + 0.5) * CELL * scale, box["y"] + (row + 0.5) * CELL * scale)
+    return box["x"] + x * box["width"] / SIDE, box["y"] + y * box["height"] / SIDE
+
+
+def click(page, x: float, y: float) -> None:
+    page.mouse.click(*on_screen(page, x, y))
+
+
+def click_cell(page, column: int, row: int) -> None:
+    click(page, (column + 0.5) * CELL, (row + 0.5) * CELL)
+
+
+def drag(page, *places: tuple[float, float]) -> None:
+    """Draw a line through these places of the picture, in its pixels."""
+    first, *others = [on_screen(page, *place) for place in places]
+    page.mouse.move(*first)
+    page.mouse.down()
+    for place in others:
+        page.mouse.move(*place, steps=10)
+    page.mouse.up()
+
+
+def press(page, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+        page.wait_for_timeout(300)  # the page takes its time to change tools
+
+
+def regions_listed(page, count: int) -> None:
+    """Wait until the page's list has so many regions."""
+    page.wait_for_function("count => window.Htx.annotationStore.selected.regions.length === count", arg=count)
 
 
 def submit(page, button: str = "Submit") -> None:
@@ -113,12 +142,9 @@ def test_an_expert_marks_unmarks_draws_and_skips(page, real_label_studio, admin,
 
     # Own regions can be drawn.
     page.wait_for_selector("text=Image image-001, round 00")
-    box = image_on(page)
+    image_on(page)
     page.keyboard.press("2")
-    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.125)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + box["height"] * 0.25, steps=5)
-    page.mouse.up()
+    drag(page, (SIDE * 0.5, SIDE * 0.125), (SIDE * 0.75, SIDE * 0.25))
     submit(page)
 
     page.wait_for_selector("text=Image image-002, round 00")
@@ -140,3 +166,84 @@ def test_an_expert_marks_unmarks_draws_and_skips(page, real_label_studio, admin,
     assert not masks["image-002"].any()
     assert not masks["image-003"].any()
     assert admin.progress(project, asked.keys()).answered == 3
+
+
+def test_an_expert_marks_proposals_of_any_shape_and_draws_any_shape(page, real_label_studio, admin, tmp_path):
+    asked = manifest(tmp_path, 2, more=(POLYGON,))
+    project = admin.ensure_project("shapes")
+    admin.push(project, asked, tmp_path)
+    open_as_expert(page, real_label_studio, project)
+
+    page.wait_for_selector("text=Image image-000, round 00")
+    click(page, POLYGON.x + 8, POLYGON.y + 14)
+    press(page, "2", "Escape")
+    click_cell(page, 3, 4)
+    press(page, "2", "Escape")
+    press(page, "o", "2")
+    drag(page, (72, 12), (84, 18))  # from its centre to the corner of its box
+    regions_listed(page, 5)
+    press(page, "Escape", "p", "2")
+    for place in [(6, 60), (30, 60), (30, 84), (6, 60)]:
+        click(page, *place)
+        page.wait_for_timeout(300)
+    regions_listed(page, 6)
+    press(page, "Escape", "b", "2")
+    drag(page, (40, 84.5), (70, 84.5))
+    regions_listed(page, 7)
+    press(page, "Escape", "r", "2")
+    drag(page, (24, 12), (48, 24))
+    regions_listed(page, 8)
+    press(page, "Escape")
+    drag(page, (4, 30), (16, 42))  # without a label: it says nothing
+    regions_listed(page, 9)
+    # After all that, the arrow takes a mark back, or sets one.
+    press(page, "Escape", "v")
+    click_cell(page, 0, 0)
+    press(page, "2", "Escape")
+    click_cell(page, 3, 4)
+    press(page, "1", "Escape")
+    submit(page)
+
+    # The arrow stays in the hand for the next picture.
+    page.wait_for_selector("text=Image image-001, round 00")
+    click_cell(page, 7, 7)
+    press(page, "2", "Escape")
+    submit(page)
+
+    answers = {answer.image_id: answer for answer in admin.pull(project, asked.keys())}
+    result = answers["image-000"].result
+    drawn = {
+        e["type"]: e
+        for e in result
+        if e["origin"] == "manual" and e["type"] != "labels" and e["id"] in labelled(result)
+    }
+    assert set(drawn) == {"rectangle", "ellipse", "polygon", "brush"}
+    assert regions.marked(result) == {"c0r0", POLYGON.id}
+    areas = {kind: regions.area(entry, SIDE, SIDE) for kind, entry in drawn.items()}
+    y, x = np.mgrid[0.5:SIDE, 0.5:SIDE]
+    expected = {
+        "rectangle": (x >= 24) & (x < 48) & (y >= 12) & (y < 24),
+        "ellipse": ((x - 72) / 12) ** 2 + ((y - 12) / 6) ** 2 <= 1,
+        "polygon": (x <= 30) & (y >= 60) & (y - 60 <= x - 6),
+        "brush": (x >= 39) & (x < 71) & (abs(y - 84.5) <= 1.3),
+    }
+    for kind, area in areas.items():
+        assert (area & expected[kind]).sum() / (area | expected[kind]).sum() > 0.85, kind
+
+    mask, (unused,) = regions.mask(result, SIDE, SIDE)
+    assert unused.endswith("no label")
+    together = regions.pixels(POLYGON, SIDE, SIDE) | cells((0, 0))
+    for area in areas.values():
+        together |= area
+    np.testing.assert_array_equal(mask, together)
+    np.testing.assert_array_equal(consensus.disregarded([answers["image-000"]], SIDE, SIDE), mask)
+    np.testing.assert_array_equal(regions.mask(answers["image-001"].result, SIDE, SIDE)[0], cells((7, 7)))
+
+    # What a simulated expert submits is what the page does.
+    query = asked.queries[1]
+    as_simulated = regions.relabelled(regions.to_result(query), {"c7r7"}, regions.DISREGARD)
+    assert answers["image-001"].result == as_simulated
+
+
+def labelled(result: list[dict]) -> set[str]:
+    return {entry["id"] for entry in result if entry["type"] == "labels"}

@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 from fakes.label_studio import FakeLabelStudio, jwt
-from fakes.queries import CELL, SIDE, manifest
+from fakes.queries import CELL, POLYGON, SIDE, manifest
 
 from labelstudio import client, consensus, ledger, projects, regions, transport, waiting
 from labelstudio.client import LabelStudio, Task
@@ -191,7 +191,7 @@ def test_pull_brings_every_experts_every_answer(label_studio, admin, project, tm
     admin.push(project, asked, tmp_path)
     tasks = admin.tasks(project, asked.keys())
     by_admin, by_expert = rest(label_studio), rest(label_studio, key=label_studio.expert_api_key)
-    region = regions.relabelled(tasks[0].prediction()["result"][0], regions.DISREGARD)
+    region, _ = regions.relabelled(tasks[0].prediction()["result"][:2], {"c0r0"}, regions.DISREGARD)
     for http, task, body in [
         (by_admin, tasks[0], {"result": [region], "lead_time": 3.25}),
         (by_expert, tasks[0], {"result": [], "lead_time": 1.5}),  # empty: nothing to disregard
@@ -256,19 +256,19 @@ def test_an_expert_is_known_by_number_or_by_account(fake, tmp_path, form):
 
 
 def test_a_simulated_expert_marks_what_is_no_evidence(admin, expert, project, tmp_path):
-    asked = manifest(tmp_path, 5)
+    asked = manifest(tmp_path, 5, more=(POLYGON,))
     admin.push(project, asked, tmp_path)
     simulated = SimulatedExpert(expert, left_half)
     assert simulated.answer(project, asked.keys()) == 5
     assert simulated.answer(project, asked.keys()) == 0
     answers = admin.pull(project, asked.keys())
     assert [answer.expert for answer in answers] == [EXPERT] * 5
-    cell = np.zeros((SIDE, SIDE), dtype=bool)
-    cell[7 * CELL :, 7 * CELL :] = True
+    right = regions.pixels(POLYGON, SIDE, SIDE)
+    right[7 * CELL :, 7 * CELL :] = True
     for answer in answers:
         assert answer.parent_prediction is not None
-        assert regions.marked(answer.result) == {"c7r7"}
-        np.testing.assert_array_equal(consensus.disregarded([answer], SIDE, SIDE), cell)
+        assert regions.marked(answer.result) == {"c7r7", POLYGON.id}
+        np.testing.assert_array_equal(consensus.disregarded([answer], SIDE, SIDE), right)
 
 
 def test_a_simulated_expert_errs_as_often_as_it_is_told_and_always_alike(tmp_path):

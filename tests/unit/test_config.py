@@ -67,7 +67,7 @@ MISTAKES = {
     "grid": (lambda p: scenario(p)["query"].update(cell=13), r"query\.cell: 13 does not divide .* pixels"),
     "cells": (
         lambda p: scenario(p)["query"].update(proposals=65),
-        r"query\.proposals: 65 of only 64 grid cells",
+        r"query\.proposals: 65 of only 64 regions of 8 x 8 pixels",
     ),
     "data set": (lambda p: scenario(p).update(dataset="digits"), r"no data set 'digits'"),
     "scenario": (
@@ -133,3 +133,12 @@ def test_a_file_that_is_not_there_or_not_yaml(tmp_path):
 def test_a_scenario_that_is_not_there(tmp_path, params):
     with pytest.raises(ConfigError, match="no scenario 'x'; it has decoy-digits"):
         load(tmp_path, params).scenario("x")
+
+
+def test_only_a_grid_has_to_divide_the_images(params, tmp_path):
+    query = scenario(params)["query"]
+    query.update(cell=10, regions="superpixels")
+    load(tmp_path, params)
+    query["regions"] = "grid"
+    with pytest.raises(ConfigError, match=r"query\.cell: 10 does not divide"):
+        load(tmp_path, params)

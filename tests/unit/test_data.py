@@ -220,3 +220,6 @@ def test_the_placebo_has_as_many_cells_on_the_same_images_elsewhere():
     assert not np.array_equal(placed[0].mask, entries[0].mask)
     again = masks.at_random(entries, cell=4, seed=0)
     assert all(np.array_equal(a.mask, b.mask) for a, b in zip(placed, again, strict=True))
+    (uneven,) = masks.at_random(entries[:1], cell=6, seed=0)  # regions other than a grid's need not divide the image
+    assert uneven.mask.shape == (20, 20)
+    assert uneven.mask.sum() == 6 * 6 * round(entries[0].mask.sum() / 6**2)

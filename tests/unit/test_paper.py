@@ -30,7 +30,7 @@ def test_the_protocol_is_the_papers():
     for scenario in protocol.scenarios.values():
         train = scenario.train
         assert (train.baseline_epochs, train.batch_size, train.learning_rate) == (10, 4, 1e-4)
-        assert (train.class_balance, train.freeze_batchnorm) == ("none", False)
+        assert (train.class_balance, train.batchnorm) == ("none", "moving")
         augment = train.augment
         assert (augment.flip, augment.rotate_degrees, augment.crop, augment.brightness) == (True, 180, 0.1, 0.1)
         assert scenario.penalty.weight / (3 * 224 * 224) == pytest.approx(6.64, abs=0.01)

@@ -5,8 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
 
-from pipeline.proposals import grid
+from labelstudio import regions
+from labelstudio.records import Manifest, Proposal, Query
+from pipeline.proposals import _outline, propose
 from pipeline.sampling import STRATEGIES, entropy, scores, top
 
 
@@ -98,6 +103,19 @@ def test_more_queries_than_images_is_an_error():
         top(torch.zeros(2), 3)
 
 
+# --- proposals ---
+
+KINDS = ["grid", "blobs", "superpixels"]
+
+
+def grid(saliency, cell, count, asked=None, rank="absolute"):
+    return propose(saliency, np.zeros((*saliency.shape, 3), np.uint8), "grid", rank, cell, count, asked)
+
+
+def query(size, proposals):
+    return Query("i", "i.png", "d", size, size, "8", "3", {"8": 1.0}, 0.5, proposals)
+
+
 def test_grid_proposes_the_most_salient_cells_in_order():
     rng = np.random.default_rng(0)
     saliency = rng.normal(size=(48, 48))
@@ -135,3 +153,143 @@ def test_cells_without_saliency_are_not_proposed():
     saliency[0, 0] = -3.0
     assert [p.id for p in grid(saliency, 8, 4)] == ["cell-0-0"]
     assert grid(np.zeros((16, 16)), 8, 4) == ()
+
+
+def test_signed_saliency_ranks_by_what_speaks_for_the_class():
+    saliency = np.zeros((16, 16))
+    saliency[0, 0], saliency[9, 9], saliency[9, 0] = -5.0, 3.0, 1.0
+    assert [(p.id, p.score) for p in grid(saliency, 8, 4)] == [
+        ("cell-0-0", 0.5556),
+        ("cell-1-1", 0.3333),
+        ("cell-1-0", 0.1111),
+    ]
+    assert [(p.id, p.score) for p in grid(saliency, 8, 4, rank="signed")] == [("cell-1-1", 0.75), ("cell-1-0", 0.25)]
+
+
+def test_a_blob_is_where_the_saliency_is():
+    saliency = np.zeros((64, 64))
+    saliency[10:20, 30:42] = 1.0
+    saliency[50:55, 5:10] = -1.0
+    saliency[:, 63] = 0.001
+    first, second = propose(saliency, np.zeros((64, 64, 3), np.uint8), "blobs", "absolute", 8, 2)
+    for blob, rows, columns in [(first, slice(10, 20), slice(30, 42)), (second, slice(50, 55), slice(5, 10))]:
+        area = regions.pixels(blob, 64, 64)
+        assert area[rows, columns].mean() > 0.5
+        assert np.abs(saliency[area]).sum() / area.sum() > 0.7
+
+
+def test_a_superpixel_keeps_to_the_pictures_edges():
+    picture = np.zeros((64, 64, 3), np.uint8)
+    picture[:, 27:] = 255
+    saliency = np.zeros((64, 64))
+    saliency[20:30, 20:30] = 1.0
+    for proposal in propose(saliency, picture, "superpixels", "absolute", 16, 4):
+        bright = picture[regions.pixels(proposal, 64, 64), 0].mean() / 255
+        assert not 0.1 < bright < 0.9
+
+
+@st.composite
+def explained(draw):
+    """Something to propose from: the arguments of ``propose``."""
+    cell = draw(st.sampled_from([4, 6, 8, 12]))
+    size = cell * draw(st.integers(2, 48 // cell))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    smooth = draw(st.sampled_from([0, 1, 3]))
+    saliency = ndimage.gaussian_filter(rng.normal(size=(size, size)), smooth).astype(np.float32)
+    saliency[rng.random((size, size)) < draw(st.sampled_from([0, 0.9, 1]))] = 0
+    noise = rng.normal(size=(size, size, 3))
+    picture = np.clip(128 + 300 * ndimage.gaussian_filter(noise, (3, 3, 0)), 0, 255).astype(np.uint8)
+    asked = draw(st.sampled_from([None, 0.0, 0.5]))
+    if asked is not None:
+        asked = ndimage.gaussian_filter(rng.random((size, size)), 2) < asked
+    rank = draw(st.sampled_from(["absolute", "signed"]))
+    return saliency, picture, rank, cell, draw(st.integers(1, 12)), asked
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=60, deadline=None)
+@given(explained())
+def test_proposals_are_ranked_apart_and_the_same_again(kind, arguments):
+    saliency, picture, rank, cell, count, asked = arguments
+    size = len(saliency)
+    proposals = propose(saliency, picture, kind, rank, cell, count, asked)
+    assert propose(saliency.copy(), picture.copy(), kind, rank, cell, count, asked) == proposals
+    assert len(proposals) <= count
+    assert len({p.id for p in proposals}) == len(proposals)
+    scores = [p.score for p in proposals]
+    assert scores == sorted(scores, reverse=True)
+
+    areas = [regions.pixels(p, size, size) for p in proposals]
+    assert sum(areas, np.zeros((size, size), int)).max() <= 1, "no two of them overlap"
+    weight = np.abs(saliency) if rank == "absolute" else np.maximum(saliency, 0)
+    for p, area in zip(proposals, areas, strict=True):
+        assert p.score == pytest.approx(weight[area].sum() / weight.sum(), abs=6e-5)
+        assert all(type(number) is int for number in (p.x, p.y, p.width, p.height)), "JSON would not take others"
+        across, down = zip(*p.corners(), strict=True)
+        assert 0 <= p.x <= min(across) <= max(across) <= p.x + p.width <= size
+        assert 0 <= p.y <= min(down) <= max(down) <= p.y + p.height <= size
+        assert area.any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=30, deadline=None)
+@given(explained(), st.data())
+def test_every_pixel_of_an_answers_mask_has_one_owner(kind, arguments, data):
+    saliency, picture, rank, cell, count, asked = arguments
+    proposals = propose(saliency, picture, kind, rank, cell, count, asked)
+    size = len(saliency)
+    question = query(size, proposals)
+    marked = {p.id for p in proposals if data.draw(st.booleans())}
+    answer = regions.relabelled(regions.to_result(question), marked, regions.DISREGARD)
+    mask, unused = regions.mask(answer, size, size)
+    assert unused == []
+    owners = regions.owners(question)
+    assert {proposals[owner].id for owner in np.unique(owners[mask])} == marked
+    assert (owners[mask] >= 0).all()
+    for position, p in enumerate(proposals):
+        np.testing.assert_array_equal(owners == position, regions.pixels(p, size, size))
+        assert mask[owners == position].all() == (p.id in marked)
+
+
+def test_no_region_that_experts_judged_is_proposed_again():
+    rng = np.random.default_rng(3)
+    saliency = ndimage.gaussian_filter(rng.normal(size=(64, 64)), 3)
+    picture = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for kind in KINDS:
+        asked = np.zeros((64, 64), bool)
+        first = propose(saliency, picture, kind, "absolute", 16, 6)
+        for p in first:
+            asked |= regions.pixels(p, 64, 64)
+        for p in propose(saliency, picture, kind, "absolute", 16, 6, asked):
+            assert asked[regions.pixels(p, 64, 64)].mean() < 0.5, kind
+
+
+@st.composite
+def masks(draw):
+    size = draw(st.integers(1, 24))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return ndimage.gaussian_filter(rng.random((size, size)), draw(st.sampled_from([0, 0.7, 2]))) > 0.5
+
+
+@given(masks(), st.sampled_from([0.0, 1.0, 3.0]))
+def test_an_outline_gives_back_its_pixels_and_a_coarse_one_stays_near(mask, tolerance):
+    points = _outline(mask, tolerance)
+    if len(points) < 3:
+        assert tolerance > 0 or not mask.any()
+        return
+    parts, _ = ndimage.label(mask)
+    largest = parts == 1 + np.bincount(parts.ravel())[1:].argmax()
+    whole = ndimage.binary_fill_holes(largest, np.ones((3, 3)))
+    drawn = regions.pixels(Proposal("p", 0, 0, *mask.shape, 0.1, points), *mask.shape)
+    if tolerance == 0:
+        np.testing.assert_array_equal(drawn, whole)
+    else:
+        assert (ndimage.distance_transform_edt(~whole)[drawn] <= tolerance + 0.5).all()
+
+
+def test_polygons_survive_the_disk(tmp_path):
+    saliency = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(64, 64)), 3)
+    proposals = propose(saliency, np.zeros((64, 64, 3), np.uint8), "blobs", "absolute", 16, 6)
+    asked = Manifest("digits", "00", (query(64, proposals),))
+    asked.write(tmp_path / "queries.json")
+    assert Manifest.read(tmp_path / "queries.json") == asked

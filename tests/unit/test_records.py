@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from fakes.queries import manifest, proposal
+from fakes.queries import POLYGON, manifest, proposal
 
-from labelstudio.records import AnnotationError, Answer, Manifest, read_answers, write_answers
+from labelstudio.records import AnnotationError, Answer, Manifest, Proposal, Query, read_answers, write_answers
 from labelstudio.tasks import picture, tasks, write_tasks
 
 
@@ -19,7 +19,9 @@ def asked(tmp_path):
     return manifest(tmp_path, 3)
 
 
-def test_a_manifest_survives_the_disk_byte_for_byte(asked, tmp_path):
+@pytest.mark.parametrize("more", [(), (POLYGON,)])
+def test_a_manifest_survives_the_disk_byte_for_byte(more, tmp_path):
+    asked = manifest(tmp_path, 3, more=more)
     path = tmp_path / "queries.json"
     asked.write(path)
     assert Manifest.read(path) == asked
@@ -50,6 +52,21 @@ def test_the_key_is_the_question_and_not_how_sure_the_model_was(asked):
     assert query.key("another scenario") != query.key("digits")
     assert dataclasses.replace(query, digest="another picture").key("digits") != query.key("digits")
     assert dataclasses.replace(query, proposals=(proposal(1, 1),)).key("digits") != query.key("digits")
+
+
+def test_the_keys_of_questions_that_were_asked_before_there_were_polygons_are_the_same():
+    cells = (Proposal("cell-3-0", 0, 24, 8, 8, 0.3), Proposal("cell-0-1", 8, 0, 8, 8, 0.2))
+    query = Query("a", "a.png", "digest", 32, 32, "8", "3", {"8": 1.0}, 0.5, cells)
+    assert query.key("digits") == "4dd8282ba2103538"
+
+
+def test_another_outline_is_another_question(asked):
+    def key(proposal):
+        return dataclasses.replace(asked.queries[0], proposals=(proposal,)).key("digits")
+
+    other = dataclasses.replace(POLYGON, points=(*POLYGON.points[:-1], (64.5, 60.0)))
+    assert len({key(POLYGON), key(other), key(dataclasses.replace(POLYGON, points=()))}) == 3
+    assert key(dataclasses.replace(POLYGON, id="x", score=0.5)) == key(POLYGON)
 
 
 def answer(expert: str, id: int) -> Answer:

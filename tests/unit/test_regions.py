@@ -45,13 +45,15 @@ def boxes(draw):
 @given(boxes())
 def test_a_proposal_comes_back_as_exactly_its_pixels(numbers):
     width, height, *rectangle = numbers
-    (shown,) = regions.to_result(query(width, height, Proposal("p", *rectangle, 0.3)))
-    marked = regions.relabelled(shown, regions.DISREGARD)
-    mask, unused = regions.mask([marked], width, height)
+    proposal = Proposal("p", *rectangle, 0.3)
+    shown = regions.to_result(query(width, height, proposal))
+    marked = regions.relabelled(shown, {"p"}, regions.DISREGARD)
+    mask, unused = regions.mask(marked, width, height)
     np.testing.assert_array_equal(mask, box(*numbers))
+    np.testing.assert_array_equal(regions.pixels(proposal, width, height), mask)
     assert unused == []
-    assert not regions.mask([shown], width, height)[0].any(), "what is not marked is not in the mask"
-    np.testing.assert_array_equal(regions.mask([shown], width, height, regions.LOOKS)[0], mask)
+    assert not regions.mask(shown, width, height)[0].any(), "what is not marked is not in the mask"
+    np.testing.assert_array_equal(regions.mask(shown, width, height, regions.LOOKS)[0], mask)
 
 
 @given(boxes(), st.floats(-1e-9, 1e-9))
@@ -60,6 +62,35 @@ def test_rounding_in_the_browser_does_not_move_a_pixel(numbers, error):
     percent = [100 * x / width, 100 * y / height, 100 * across / width, 100 * down / height]
     mask, _ = regions.mask([rectangle(*(value + error for value in percent))], width, height)
     np.testing.assert_array_equal(mask, box(*numbers))
+
+
+@st.composite
+def polygons(draw):
+    """An image's size and corners on half pixels in it."""
+    width, height = draw(st.integers(1, 60)), draw(st.integers(1, 60))
+    corner = st.tuples(st.integers(0, 2 * width), st.integers(0, 2 * height))
+    return width, height, [(x / 2, y / 2) for x, y in draw(st.lists(corner, min_size=3, max_size=8))]
+
+
+@given(polygons(), st.integers(0, 2**32 - 1))
+def test_rounding_in_the_browser_does_not_move_a_pixel_of_a_polygon(numbers, seed):
+    width, height, corners = numbers
+    proposal = Proposal("p", 0, 0, width, height, 0.1, tuple(corners))
+    errors = np.random.default_rng(seed).uniform(-1e-9, 1e-9, (len(corners), 2))
+    points = [[100 * x / width + dx, 100 * y / height + dy] for (x, y), (dx, dy) in zip(corners, errors, strict=True)]
+    mask, _ = regions.mask([region("polygon", {"points": points})], width, height)
+    np.testing.assert_array_equal(mask, regions.pixels(proposal, width, height))
+
+
+def test_owners_tell_which_proposal_a_pixel_is_of():
+    triangle = Proposal("t", 4, 0, 4, 4, 0.1, ((4.0, 0.0), (8.0, 0.0), (4.0, 4.0)))
+    owners = regions.owners(query(8, 4, Proposal("r", 0, 0, 2, 4, 0.2), triangle))
+    assert owners.tolist() == [
+        [0, 0, -1, -1, 1, 1, 1, -1],
+        [0, 0, -1, -1, 1, 1, -1, -1],
+        [0, 0, -1, -1, 1, -1, -1, -1],
+        [0, 0, -1, -1, -1, -1, -1, -1],
+    ]
 
 
 @given(boxes(), st.sampled_from([0, 90, 180, 270, 360, -90]))
@@ -122,10 +153,121 @@ def test_what_hangs_over_the_edge_is_cut_off():
     assert unused == []
 
 
+# --- brush strokes ---
+
+
+def brush(painted: np.ndarray, **more) -> dict:
+    """What the page submits for these painted pixels (height, width)."""
+    from label_studio_sdk.converter.brush import encode_rle
+
+    rgba = np.where(painted[..., None], np.array([229, 0, 125, 255]), 0).astype(np.uint8)
+    value = {"format": "rle", "rle": encode_rle(rgba.ravel())}
+    height, width = painted.shape
+    return region("brush", value, original_width=width, original_height=height, **more)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 7), (40, 64)])
+def test_a_brush_stroke_is_the_pixels_it_painted(shape):
+    painted = np.random.default_rng(0).random(shape) < 0.3
+    mask, unused = regions.mask([brush(painted)], *shape[::-1])
+    np.testing.assert_array_equal(mask, painted)
+    assert unused == []
+
+
+def test_a_brush_stroke_on_a_picture_of_another_size_is_scaled():
+    painted = np.zeros((4, 6), bool)
+    painted[1, 2:4] = True
+    mask, _ = regions.mask([brush(painted)], 12, 8)
+    np.testing.assert_array_equal(mask, box(12, 8, 4, 2, 4, 2))
+    np.testing.assert_array_equal(regions.mask([brush(mask)], 6, 4)[0], painted)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda r: r["value"].update(rle=r["value"]["rle"][:20]), "cut off"),
+        (lambda r: r["value"].update(rle=[]), "5×4 pixels"),
+        (lambda r: r["value"].update(rle=7), "int"),
+        (lambda r: r["value"].update(rle=["a"]), "str"),
+        (lambda r: r["value"].update(rle=[256]), "256"),
+        (lambda r: r.update(original_width=0), "0×4"),
+        (lambda r: r.update(original_height=5), "5×5"),
+        (lambda r: r.pop("original_height"), "'original_height' is missing"),
+    ],
+)
+def test_a_damaged_brush_stroke_is_named_and_the_rest_is_used(change, reason):
+    painted = np.random.default_rng(0).random((4, 5)) < 0.5
+    damaged = brush(painted)
+    damaged["id"] = "damaged"
+    change(damaged)
+    mask, (unused,) = regions.mask([damaged, rectangle(0, 0, 100, 100)], 5, 4)
+    assert mask.all()
+    assert re.match(f"region damaged: .*{reason}", unused), unused
+
+
+# --- the page's two entries of a region ---
+
+
+def submitted(shape: str, value: dict, *labels: str, id: str = "r") -> list[dict]:
+    both = {"id": id, "to_name": "image", "original_width": 10, "original_height": 10, "origin": "manual"}
+    entries = [{**both, "type": shape, "from_name": shape, "value": value}]
+    if labels:
+        entries.append({**both, "type": "labels", "from_name": "regions", "value": {**value, "labels": [*labels]}})
+    return entries
+
+
+SHAPES = [
+    ("rectangle", {"x": 0, "y": 10, "width": 50, "height": 30, "rotation": 0}),
+    ("ellipse", {"x": 50, "y": 50, "radiusX": 20, "radiusY": 30, "rotation": 45}),
+    ("polygon", {"points": [[0, 0], [70, 10], [30, 90]], "closed": True}),
+]
+
+
+@pytest.mark.parametrize(("shape", "value"), SHAPES)
+def test_old_answers_of_one_entry_and_new_ones_of_two_are_the_same_mask(shape, value):
+    old = region(shape, value)
+    mask, unused = regions.mask([old], 10, 10)
+    assert mask.any()
+    assert unused == []
+    new = submitted(shape, value, regions.DISREGARD)
+    for entries in (new, new[::-1]):
+        assert regions.mask(entries, 10, 10)[1] == []
+        np.testing.assert_array_equal(regions.mask(entries, 10, 10)[0], mask)
+    assert not regions.mask(submitted(shape, value, regions.LOOKS), 10, 10)[0].any()
+
+
+def test_a_shape_without_a_label_and_a_label_without_a_shape_are_named():
+    shape, value = SHAPES[0]
+    unlabelled = submitted(shape, value, id="a")
+    shapeless = submitted(shape, value, regions.DISREGARD, id="b")[1:]
+    mask, unused = regions.mask(unlabelled + shapeless, 10, 10)
+    assert not mask.any()
+    assert unused == ["region a: no label", "region b: a label without a shape"]
+
+
+def test_a_relabelled_prediction_is_what_the_page_submits():
+    shown = regions.to_result(query(10, 10, Proposal("p", 0, 0, 5, 5, 0.1), Proposal("q", 5, 5, 5, 5, 0.1)))
+    answer = regions.relabelled(shown, {"q"}, regions.DISREGARD)
+    assert [(e["id"], e["type"], e["origin"], e["value"].get("labels")) for e in answer] == [
+        ("p", "rectangle", "prediction", None),
+        ("p", "labels", "prediction", [regions.LOOKS]),
+        ("q", "rectangle", "prediction-changed", None),
+        ("q", "labels", "prediction-changed", [regions.DISREGARD]),
+    ]
+    assert [{**e, "origin": None} for e in answer[:2]] == [{**e, "origin": None} for e in shown[:2]]
+
+
 def test_what_cannot_be_used_is_named_with_its_reason_and_the_rest_is_used():
     usable = rectangle(0, 0, 50, 100)
     result = [
-        {**usable, "id": "a", "type": "brushlabels", "value": {"brushlabels": ["Disregard"], "rle": [1]}},
+        {
+            **usable,
+            "id": "a",
+            "type": "brushlabels",
+            "value": {"brushlabels": ["Disregard"], "rle": [1]},
+            "original_width": 4,
+            "original_height": 2,
+        },
         region("rectangle", {"x": 0}, label="Suspicious", id="b"),
         {"id": "c", "type": "choices", "value": {"choices": ["Cannot judge"]}},
         {**rectangle(0, 0, float("nan"), 1), "id": "d"},
@@ -151,12 +293,15 @@ BROKEN = st.fixed_dictionaries(
     {},
     optional={
         "id": ANYTHING,
-        "type": st.sampled_from(["rectanglelabels", "ellipselabels", "polygonlabels", "brushlabels"]) | ANYTHING,
+        "type": st.sampled_from(["labels", *regions.SHAPES, *(f"{shape}labels" for shape in regions.SHAPES)])
+        | ANYTHING,
+        "original_width": st.sampled_from([5, 0]) | ANYTHING,
+        "original_height": st.sampled_from([7, 0]) | ANYTHING,
         "value": st.dictionaries(
-            st.sampled_from(["x", "y", "width", "height", "radiusX", "radiusY", "rotation", "points"]),
+            st.sampled_from(["x", "y", "width", "height", "radiusX", "radiusY", "rotation", "points", "rle"]),
             ANYTHING,
         ).flatmap(
-            lambda value: st.sampled_from(["rectanglelabels", "ellipselabels", "polygonlabels"]).map(
+            lambda value: st.sampled_from(["labels", *(f"{shape}labels" for shape in regions.SHAPES)]).map(
                 lambda kind: {**value, kind: ["Disregard"]}
             )
         )
@@ -176,16 +321,22 @@ def test_no_answer_is_too_broken_to_be_read(result):
 
 def test_marked_names_proposals_only():
     shown = regions.to_result(query(10, 10, Proposal("p", 0, 0, 5, 5, 0.1), Proposal("q", 5, 5, 5, 5, 0.1)))
-    own = {**rectangle(0, 0, 1, 1), "id": "own", "origin": "manual"}
-    assert regions.marked([shown[0], regions.relabelled(shown[1], regions.DISREGARD), own]) == {"q"}
+    own = submitted("rectangle", SHAPES[0][1], regions.DISREGARD, id="own")
+    assert regions.marked(regions.relabelled(shown, {"q"}, regions.DISREGARD) + own) == {"q"}
+    old = [{**rectangle(0, 0, 1, 1), "id": "p", "origin": "prediction-changed"}, {**own[0], "type": "rectanglelabels"}]
+    assert regions.marked(old) == {"p"}
 
 
 def test_the_regions_fit_the_labelling_interface():
     from labelstudio.projects import INTERFACE
 
     interface = pytest.importorskip("label_studio_sdk.label_interface").LabelInterface(INTERFACE)
-    result = regions.to_result(query(97, 31, Proposal("p", 0, 0, 97, 31, 1.0), Proposal("q", 3, 7, 11, 13, 0.1)))
+    triangle = Proposal("t", 0, 0, 97, 31, 0.3, ((0.0, 0.0), (97.0, 0.5), (3.5, 31.0)))
+    result = regions.to_result(
+        query(97, 31, Proposal("p", 0, 0, 97, 31, 1.0), Proposal("q", 3, 7, 11, 13, 0.1), triangle)
+    )
     assert interface.validate_prediction({"result": result, "score": 0.5}, return_errors=True) == []
-    labels = interface.get_control(regions.CONTROL).labels
+    labels = interface.get_control(regions.LABELS).labels
     assert set(labels) == {regions.LOOKS, regions.DISREGARD}
+    assert {interface.get_control(shape).tag.lower() for shape in regions.SHAPES} == set(regions.SHAPES)
     assert interface.get_object(regions.IMAGE).tag == "Image"

@@ -9,8 +9,8 @@ import pytest
 import torch
 from fakes.queries import SIDE, manifest
 
-from labelstudio.records import Answer
-from labelstudio.regions import DISREGARD, relabelled, to_result
+from labelstudio.records import Answer, Manifest
+from labelstudio.regions import DISREGARD, pixels, relabelled, to_result
 from pipeline import masks, model, params, pictures, report, runs, training
 from pipeline.config import Augment, Backbone, ConfigError, Explain, QuerySettings, Train, load
 from pipeline.stages import annotate, hitl_train, query_export
@@ -19,14 +19,14 @@ SETTINGS = Train(
     baseline_epochs=1,
     learning_rate=0.001,
     batch_size=4,
-    freeze_batchnorm=False,
+    batchnorm="moving",
     augment=Augment(flip=False, rotate_degrees=0.0, crop=0.0, brightness=0.0),
 )
 QUERY = QuerySettings(strategy="entropy", cell=8, proposals=5)
 
 
 def answer(key, marked, query, expert="a@example.org", number=1, **changes):
-    result = [relabelled(r, DISREGARD) if r["id"] in marked else r for r in to_result(query)]
+    result = relabelled(to_result(query), marked, DISREGARD)
     given = Answer(key, query.image_id, expert, number, "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", 5.0, False, 1)
     return dataclasses.replace(given, result=result, **changes)
 
@@ -109,6 +109,27 @@ def test_an_answered_image_comes_back_only_with_new_cells(tmp_path, state, pool)
     assert not {query.image_id for query in third} & set(asked)
     everything = {image_id: np.ones((32, 32), bool) for image_id in pool.ids}
     assert query_export.choose(state, pool, everything, 2, QUERY, seed=0, folder=tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["blobs", "superpixels"])
+def test_polygons_are_asked_about_once_and_come_back_as_masks(tmp_path, state, pool, kind):
+    (tmp_path / "images").mkdir()
+    settings = QUERY.model_copy(update={"regions": kind})
+    found = query_export.choose(state, pool, {}, 2, settings, seed=0, folder=tmp_path)
+    assert found == query_export.choose(state, pool, {}, 2, settings, seed=0, folder=tmp_path)
+    asked = Manifest("digits", "00", tuple(found))
+    answers = [answer(key, {query.proposals[0].id}, query) for key, query in asked.keys().items()]
+    entries = hitl_train.to_entries(asked, answers)
+    for query, entry in zip(found, entries, strict=True):
+        assert all(p.points for p in query.proposals)
+        np.testing.assert_array_equal(entry.mask, pixels(query.proposals[0], 32, 32))
+        np.testing.assert_array_equal(entry.asked, sum(pixels(p, 32, 32) for p in query.proposals) > 0)
+    seen = {entry.image_id: entry.asked for entry in entries}
+    again = query_export.choose(state, pool, seen, 6, settings, seed=0, folder=tmp_path)
+    assert not {(q.image_id, p.id) for q in found for p in q.proposals} & {
+        (q.image_id, p.id) for q in again for p in q.proposals
+    }
+    pictures.save(pictures.queries(asked, tmp_path, entries), tmp_path / "round.png")
 
 
 def test_answers_become_masks_and_remember_what_was_shown(tmp_path):

@@ -14,7 +14,7 @@ SETTINGS = Train(
     baseline_epochs=1,
     learning_rate=0.001,
     batch_size=4,
-    freeze_batchnorm=False,
+    batchnorm="moving",
     augment=Augment(flip=False, rotate_degrees=10.0, crop=0.1, brightness=0.1),
 )
 PENALTY = Penalty(form="share", output="logits", weight=10.0)
@@ -104,8 +104,9 @@ def test_frozen_batchnorm_keeps_its_statistics(images):
     assert not torch.equal(moving.model.network.bn1.running_mean, torch.zeros(32))
 
 
-def test_statistics_to_be_frozen_are_settled_on_the_training_images(images):
-    train = SETTINGS.model_copy(update={"freeze_batchnorm": True, "batch_size": 12})
+@pytest.mark.parametrize("batchnorm", ["settled", "frozen"])
+def test_statistics_are_settled_on_the_training_images(images, batchnorm):
+    train = SETTINGS.model_copy(update={"batchnorm": batchnorm, "batch_size": 12})
     settings = SCENARIO.model_copy(update={"train": train})
     state = fresh()
     data = {"train": images, "val": images}
@@ -115,7 +116,9 @@ def test_statistics_to_be_frozen_are_settled_on_the_training_images(images):
     assert torch.allclose(state.model.network.bn1.running_mean, stem, atol=1e-5)
     frozen = state.model.network.bn1.running_mean.clone()
     training.train(state, data, settings, 0, 1, "00", masks={})
-    assert torch.equal(state.model.network.bn1.running_mean, frozen)
+    assert torch.equal(state.model.network.bn1.running_mean, frozen) == (batchnorm == "frozen")
+    stem = state.model.network.conv_stem(x).mean(dim=(0, 2, 3)).detach()
+    assert torch.allclose(state.model.network.bn1.running_mean, stem, atol=1e-5) == (batchnorm == "settled")
 
 
 def test_the_network_sees_the_augmented_image_and_the_penalty_the_original(images, masks, monkeypatch):
