@@ -121,7 +121,7 @@ def find_answer(page: Page, url: str) -> tuple[int, dict[str, Any]]:
 
 def mix(task: dict[str, Any]) -> int:
     """How many boxes there are of the rarer kind."""
-    labels = [region["value"].get("rectanglelabels") for region in task["annotations"][0]["result"]]
+    labels = [region["value"].get("labels") for region in task["annotations"][0]["result"]]
     return min(labels.count(["Disregard"]), labels.count(["Model looks here"]))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from pipeline.bench import data, method, spending
+from pipeline.bench import data, method, spending, stability
 from pipeline.bench.measure import Figure
 from pipeline.paths import REPORT
 
@@ -22,11 +22,12 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "deeplift_batch_speedup": method.deeplift_batch_speedup,
     "query_export_ratio": method.query_export_ratio,
     **spending.FIGURES,
+    **stability.FIGURES,
 }
 
 
 def main() -> None:
-    """Measure and write what is there so far after each figure, since all of them take a quarter of an hour."""
+    """Measure and write what is there so far after each figure, since all of them take a half an hour."""
     torch.use_deterministic_algorithms(True)  # as in training, on both sides of every ratio
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     REPORT.mkdir(exist_ok=True)
