@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torchvision.transforms.v2 import functional as vision
 
-from pipeline.rescale import rescale_rules
+from pipeline.rescale import depends, rescale_rules, with_reference
 
 Method = Literal["deeplift", "integrated-gradients", "input-x-gradient", "grad-cam"]
 INCOMPLETE = 0.01  # share of the output's difference that DeepLIFT's attributions may miss
@@ -65,7 +65,7 @@ def attribute(
 
 
 def deeplift(model: nn.Module, x: Tensor, reference: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """DeepLIFT-Rescale of the target logits: one forward and one backward pass over [x; x0].
+    """DeepLIFT-Rescale of the target logits: a forward pass over x and x0, and a backward pass over x.
 
     ``x`` and ``reference`` (B, C, H, W), ``target`` (B,) class numbers. Returns the signed
     saliency (B, H, W), summed over channels, and the completeness error (B,):
@@ -73,14 +73,15 @@ def deeplift(model: nn.Module, x: Tensor, reference: Tensor, target: Tensor) -> 
     UserWarning names the modules that do something without a rule (pipeline/rescale.py), or says
     that there are none and large numbers cancel: then the reference is far from all that the network knows.
     """
-    both = torch.cat([x, reference]).detach().requires_grad_()
+    leaf = x.detach().requires_grad_()
     rows = torch.arange(len(x), device=x.device)
     with _frozen(model), torch.enable_grad():
-        with rescale_rules(len(both)):
-            logits = model(both.clone())  # which the network may overwrite
-        (multipliers,) = torch.autograd.grad(logits[rows, target].sum(), both)
-    saliency = (multipliers[: len(x)] * (x - reference)).sum(dim=1).detach()
-    difference = (logits[rows, target] - logits[rows + len(x), target]).detach()
+        given = with_reference(leaf.clone(), reference.detach().clone())  # which the network may overwrite
+        with rescale_rules():
+            logits = model(given)
+        (multipliers,) = torch.autograd.grad(logits[rows, target].sum(), leaf)
+    saliency = (multipliers * (x - reference)).sum(dim=1).detach()
+    difference = (logits.detach() - logits.reference)[rows, target]
     error = (saliency.sum(dim=(1, 2)) - difference).abs() / difference.abs().clamp(min=FLOOR)
     if not float(error.max()) <= INCOMPLETE:  # so that NaN is no success
         worst = [int(error.argmax())]
@@ -107,7 +108,7 @@ def uncovered(model: nn.Module, x: Tensor, reference: Tensor) -> list[str]:
     broken: list[str] = []
     inputs: list[tuple[tuple[Any, ...], dict[str, Any]]] = []  # of the modules that have not returned yet
     measuring = False
-    rules = rescale_rules(2 * len(x))
+    rules = rescale_rules()
 
     def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not measuring:
@@ -117,7 +118,7 @@ def uncovered(model: nn.Module, x: Tensor, reference: Tensor) -> list[str]:
         nonlocal measuring
         if not measuring:
             measuring = True
-            if not _conserves(module, *inputs.pop(), rules):
+            if not _conserves(module, *inputs.pop()):
                 broken.append(names[module])
             measuring = False
 
@@ -128,7 +129,8 @@ def uncovered(model: nn.Module, x: Tensor, reference: Tensor) -> list[str]:
             handles.append(module.register_forward_hook(leave))
         with _frozen(model), torch.enable_grad(), rules:
             network, precision = (_doubled(model), torch.float64) if x.device.type in DOUBLES else (model, x.dtype)
-            network(torch.cat([x, reference]).detach().to(precision, copy=True).requires_grad_().clone())
+            given = with_reference(x.detach().to(precision, copy=True), reference.detach().to(precision, copy=True))
+            network(given.requires_grad_().clone())
     finally:
         for handle in handles:
             handle.remove()
@@ -177,8 +179,8 @@ def _frozen(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(requires_grad)
 
 
-def _conserves(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], rules: rescale_rules) -> bool:
-    operands = [operand for operand in (*args, *kwargs.values()) if rules.depends(operand)]
+def _conserves(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    operands = [operand for operand in (*args, *kwargs.values()) if depends(operand)]
     if not operands:
         return True
     passed = {id(operand): operand.clone() for operand in operands}  # which the module may overwrite
@@ -186,22 +188,23 @@ def _conserves(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any],
         *(passed.get(id(operand), operand) for operand in args),
         **{key: passed.get(id(operand), operand) for key, operand in kwargs.items()},
     )
-    results = [y for y in (given if isinstance(given, tuple | list) else [given]) if isinstance(y, Tensor)]
-    results = [y for y in results if y.is_floating_point() and y.ndim and y.shape[0] % rules.rows == 0]
-    moved = [_difference(y) for y in results]
-    energy = sum(float(d.square().sum()) for d in moved)
-    pulled = [(y.chunk(2)[0] * d).sum() for y, d in zip(results, moved, strict=True) if y.requires_grad]
-    if not pulled:  # what it returns is cut off from what it got
-        return energy == 0
-    multipliers = torch.autograd.grad(torch.stack(pulled).sum(), operands, allow_unused=True)
-    pairs = [(m, operand) for m, operand in zip(multipliers, operands, strict=True) if m is not None]
-    attributed = sum(float((m.chunk(2)[0] * _difference(operand)).sum()) for m, operand in pairs)
+    with torch._C.DisableTorchFunction():  # what follows is about the module, not of it
+        results = [y for y in (given if isinstance(given, tuple | list) else [given]) if depends(y)]
+        results = [y for y in results if y.is_floating_point()]
+        moved = [_difference(y) for y in results]
+        energy = sum(float(d.square().sum()) for d in moved)
+        pulled = [(y * d).sum() for y, d in zip(results, moved, strict=True) if y.requires_grad]
+        if not pulled:  # what it returns is cut off from what it got
+            return energy == 0
+        multipliers = torch.autograd.grad(torch.stack(pulled).sum(), operands, allow_unused=True)
+        pairs = [(m, operand) for m, operand in zip(multipliers, operands, strict=True) if m is not None]
+        attributed = sum(float((m * _difference(operand)).sum()) for m, operand in pairs)
     return abs(attributed - energy) <= INCOMPLETE * energy
 
 
-def _difference(both: Tensor) -> Tensor:
-    x, reference = both.detach().chunk(2)
-    return x - reference
+def _difference(tensor: Any) -> Tensor:
+    moved: Tensor = tensor.detach() - tensor.reference
+    return moved
 
 
 def _copied(operand: Any) -> Any:

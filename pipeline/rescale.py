@@ -2,8 +2,9 @@
 
 Shrikumar, Greenside and Kundaje 2017, *Learning Important Features Through Propagating
 Activation Differences*, https://arxiv.org/abs/1704.02685: linear rule (their eq. 6) and rescale
-rule (eq. 12). A network runs once over [x; x0]; wherever it calls a function that is not linear,
-the gradient is replaced by a multiplier m with sum m (z - z0) = y - y0. Since functions are
+rule (eq. 12). A network runs over x, and with each function that it calls, the same function runs over what
+the reference x0 gave there; where it is not linear, the gradient is replaced by a multiplier m with
+sum m (z - z0) = y - y0. Since functions are
 matched, and not modules, nothing in the network is swapped, and ``F.silu(z)``, ``z.sigmoid()`` and
 ``z * gate`` in somebody's own ``forward`` follow the same rules. What the paper leaves open:
 
@@ -16,9 +17,6 @@ matched, and not modules, nothing in the network is swapped, and ``F.silu(z)``, 
   smaller of the two inverse roots, and the other's centred values, instead of means: a reference of one colour
   may have an inverse root of 1000, whose large multipliers would have to cancel, layer after layer;
 - whatever else is not linear keeps its gradient, and the attributions then do not add up.
-
-Operands that require a gradient are taken to depend on the input, so that no other may: parameters
-must be frozen.
 """
 
 from __future__ import annotations
@@ -30,6 +28,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
 
 NEAR = 1e-6  # where input and reference are this close, the rule's limit, the derivative, is used
 ELEMENTWISE = (
@@ -40,61 +39,108 @@ ELEMENTWISE = (
 
 
 class rescale_rules(TorchFunctionMode):  # a context manager, and named as one
-    """Context in which a network runs over [x; x0], ``rows`` = 2 B images, for multipliers instead of gradients.
+    """Context in which a network, run on an input that ``with_reference`` made, passes back multipliers.
 
-    Every dependent tensor's first dimension must hold x's half and then x0's, as it does where a
-    network keeps its batch first. Where it does not, no rule applies.
+    Every tensor that depends on that input carries what it is for the reference, as ``tensor.reference``.
     """
-
-    def __init__(self, rows: int) -> None:
-        super().__init__()
-        self.rows = rows
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Apply the function's rule, if it has one; let everything else through."""
+        """Run the function on the reference's values, too, and apply its rule, if it has one."""
         kwargs = dict(kwargs or {})
-        name = getattr(function, "__name__", "")
+        operands = [operand for operand in tree_leaves((args, kwargs)) if depends(operand)]
+        if not operands or function in (torch.autograd.grad, Tensor.requires_grad_):
+            return function(*args, **kwargs)
+        name = function.__name__
         rule = RULES.get(name.strip("_"))
-        if rule is None or not any(self.depends(operand) for operand in args):
-            return function(*args, **kwargs)
-        options = {key: value for key, value in kwargs.items() if key != "inplace"}
-        y = rule(self, function, *args, **options)
+        if rule is None:
+            return self._linear(function, args, kwargs)
+        in_place = kwargs.pop("inplace", False) or (name.endswith("_") and not name.endswith("__"))
+        if in_place:  # the rule needs the values that it overwrites
+            z, z0 = args[0], args[0].reference
+            args = (with_reference(z.clone(), z0.clone()), *args[1:])
+        y = rule(self, function, *args, **kwargs)
         if y is NotImplemented:
-            return function(*args, **kwargs)
-        in_place = kwargs.get("inplace") or (name.endswith("_") and not name.endswith("__"))
-        return args[0].copy_(y) if in_place else y  # who reads the tensor later must see the new values
+            y = self._linear(function, args, kwargs)
+        if in_place:  # who reads the tensor later must see the new values
+            y = with_reference(z.copy_(y), z0.copy_(y.reference))
+        return y
 
-    def depends(self, operand: Any) -> bool:
-        """Whether an operand is a tensor that depends on [x; x0] and holds both halves."""
-        if not isinstance(operand, Tensor) or not operand.requires_grad or operand.ndim == 0:
-            return False
-        return operand.shape[0] > 0 and operand.shape[0] % self.rows == 0
+    def _linear(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with torch.no_grad():
+            y0 = function(*_references(args), **_references(kwargs))
+        y = function(*args, **kwargs)
+        return tree_map(lambda one, other: with_reference(one, other) if isinstance(one, Tensor) else one, y, y0)
+
+
+def with_reference(tensor: Tensor, reference: Tensor) -> Tensor:
+    """The tensor, which now carries its counterpart for the reference."""
+    tensor.reference = reference  # type: ignore[attr-defined]
+    return tensor
+
+
+def depends(operand: Any) -> bool:
+    """Whether an operand depends on the input that is explained."""
+    return isinstance(operand, Tensor) and hasattr(operand, "reference")
+
+
+def _references(operands: Any) -> Any:
+    return tree_map(lambda operand: operand.reference if depends(operand) else operand, operands)
 
 
 def _elementwise(mode: rescale_rules, function: Callable[..., Tensor], z: Any, *rest: Any, **options: Any) -> Any:
-    if not mode.depends(z) or any(map(mode.depends, (*rest, *options.values()))):
+    if not depends(z) or any(map(depends, (*rest, *options.values()))):
         return NotImplemented
-    return _Rescale.apply(z, lambda values: function(values, *rest, **options))
+
+    def f(values: Tensor) -> Tensor:
+        return function(values.clone(), *rest, **options) if overwrites else function(values, *rest, **options)
+
+    overwrites = function.__name__.endswith("_")
+    y0 = f(z.reference).detach()
+    return with_reference(_Rescale.apply(z, z.reference, y0, f), y0)
 
 
 def _product(mode: rescale_rules, function: Callable[..., Tensor], a: Any, b: Any, **options: Any) -> Any:
-    if options or not (mode.depends(a) and mode.depends(b)):
+    if options or not (depends(a) and depends(b)):
         return NotImplemented  # linear
-    return _Product.apply(*torch.broadcast_tensors(a, b), 0.5)
+    return with_reference(_Product.apply(a, b, a.reference, b.reference, 0.5), a.reference * b.reference)
 
 
 def _quotient(mode: rescale_rules, function: Callable[..., Tensor], a: Any, b: Any, **options: Any) -> Any:
-    if options or not mode.depends(b):
+    if options or not depends(b):
         return NotImplemented
     with mode:
         return torch.reciprocal(b) * a
 
 
+def _batch_norm(
+    mode: rescale_rules,
+    function: Callable[..., Tensor],
+    z: Tensor,
+    mean: Tensor | None,
+    variance: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """Linear, and so without need of a rule; but PyTorch's gradient of it is slow in eval mode on a CPU."""
+    if training or mean is None or variance is None:
+        return NotImplemented
+    scale = torch.rsqrt(variance + eps) * (1 if weight is None else weight)
+    shift = -mean * scale if bias is None else bias - mean * scale
+    shape = (1, -1, *[1] * (z.ndim - 2))
+    with mode:
+        return z * scale.view(shape) + shift.view(shape)
+
+
 def _max_pool(mode: rescale_rules, function: Callable[..., Tensor], z: Tensor, *sizes: Any, **options: Any) -> Tensor:
-    pooled: Tensor = _MaxPool.apply(z, sizes, options | {"return_indices": True})
-    return pooled
+    options |= {"return_indices": True}
+    y0, from_x0 = functional.max_pool2d(z.reference, *sizes, **options)  # type: ignore[attr-defined]
+    y = _MaxPool.apply(z, z.reference, y0, from_x0, sizes, options)  # type: ignore[attr-defined]
+    return with_reference(y, y0)
 
 
 def _layer_norm(
@@ -111,10 +157,12 @@ def _layer_norm(
     with mode:
         centred = z - z.mean(dims, keepdim=True)
         scale = (centred.square().mean(dims, keepdim=True) + eps).rsqrt()
-    first, second = scale.detach().chunk(2)
-    y = _Product.apply(*torch.broadcast_tensors(centred, scale), (first < second).to(scale))
-    y = y if weight is None else y * weight
-    return y if bias is None else y + bias
+    centred0, scale0 = _references((centred, scale))
+    smaller = (scale.detach() < scale0).to(scale)
+    y = with_reference(_Product.apply(centred, scale, centred0, scale0, smaller), centred0 * scale0)
+    with mode:
+        y = y if weight is None else y * weight
+        return y if bias is None else y + bias
 
 
 RULES: dict[str, Callable[..., Any]] = {
@@ -123,69 +171,72 @@ RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("div", "divide", "true_divide"), _quotient),
     "max_pool2d": _max_pool,
     "layer_norm": _layer_norm,
+    "batch_norm": _batch_norm,
 }
 
 
 class _Rescale(torch.autograd.Function):
-    """y = f(z) over [z; z0]; backwards, the first half's gradient is multiplied by (y - y0)/(z - z0)."""
+    """y = f(z); backwards, the gradient is multiplied by (y - y0)/(z - z0)."""
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
-        with torch.enable_grad():
-            leaf = z.detach().requires_grad_()
-            y = f(leaf.clone())  # which f may overwrite
-            (slope,) = torch.autograd.grad(y.sum(), leaf)
-        slope = slope.nan_to_num(0.0, 0.0, 0.0)  # the square root's at 0: where nothing differs, it must not meet 0
-        (z1, z0), (y1, y0) = z.chunk(2), y.detach().chunk(2)
-        near = (z1 - z0).abs() < NEAR
-        ctx.save_for_backward(torch.where(near, slope.chunk(2)[0], (y1 - y0) / torch.where(near, 1.0, z1 - z0)))
-        return y.detach()
+    def forward(ctx: Any, z: Tensor, z0: Tensor, y0: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
+        y = f(z.detach())
+        moved = z - z0
+        near = moved.abs() < NEAR
+        multiplier = (y - y0).div_(moved)
+        if near.any():
+            with torch.enable_grad():
+                leaf = z.detach().requires_grad_()
+                (slope,) = torch.autograd.grad(f(leaf.clone()).sum(), leaf)  # a copy, which f may overwrite
+            # The square root's slope at 0 is infinite, and where nothing differs, it must not meet 0.
+            multiplier = torch.where(near, slope.nan_to_num_(0.0, 0.0, 0.0), multiplier)
+        ctx.save_for_backward(multiplier)
+        return y
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (multiplier,) = ctx.saved_tensors
-        first = gradients[0].chunk(2)[0] * multiplier
-        return torch.cat([first, torch.zeros_like(first)]), None
+        return gradients[0] * multiplier, None, None, None
 
 
 class _Product(torch.autograd.Function):
-    """a b over [a; a0] and [b; b0]; backwards, each factor's multiplier is a mean of the other's two values.
+    """a b; backwards, each factor's multiplier is a mean of the other's value and its reference's.
 
     a b - a0 b0 = (a - a0)(w b + (1 - w) b0) + (b - b0)(w a0 + (1 - w) a), for any ``w``.
     """
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, w: Any) -> Tensor:
-        (a1, a0), (b1, b0) = a.chunk(2), b.chunk(2)
-        ctx.save_for_backward(w * b1 + (1 - w) * b0, w * a0 + (1 - w) * a1)
+    def forward(ctx: Any, a: Tensor, b: Tensor, a0: Tensor, b0: Tensor, w: Any) -> Tensor:
+        ctx.save_for_backward(w * b + (1 - w) * b0, w * a0 + (1 - w) * a)
+        ctx.shapes = a.shape, b.shape
         return a * b
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         to_a, to_b = ctx.saved_tensors
-        first = gradients[0].chunk(2)[0]
-        zero = torch.zeros_like(first)
-        return torch.cat([first * to_a, zero]), torch.cat([first * to_b, zero]), None
+        g, (shape_a, shape_b) = gradients[0], ctx.shapes
+        return (g * to_a).sum_to_size(shape_a), (g * to_b).sum_to_size(shape_b), None, None, None
 
 
 class _MaxPool(torch.autograd.Function):
-    """Largest values of windows over [z; z0]; backwards, what a window gets goes to the position that decided it."""
+    """Largest values of windows; backwards, what a window gets goes to the position that decided it."""
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, sizes: tuple[Any, ...], options: dict[str, Any]) -> Tensor:
-        y, positions = functional.max_pool2d(z, *sizes, **options)
-        (z1, z0), (y1, y0), (from_x, from_x0) = z.chunk(2), y.chunk(2), positions.chunk(2)
-        decided = torch.where(y1 >= y0, from_x, from_x0).flatten(2)
-        moved = (z1 - z0).flatten(2).gather(2, decided).view_as(y1)
+    def forward(
+        ctx: Any, z: Tensor, z0: Tensor, y0: Tensor, from_x0: Tensor, sizes: tuple[Any, ...], options: dict[str, Any]
+    ) -> Tensor:
+        y, from_x = functional.max_pool2d(z, *sizes, **options)
+        decided = torch.where(y >= y0, from_x, from_x0).flatten(2)
+        moved = (z - z0).flatten(2).gather(2, decided).view_as(y)
         near = moved.abs() < NEAR
-        ctx.save_for_backward(torch.where(near, 1.0, (y1 - y0) / torch.where(near, 1.0, moved)), decided)
-        ctx.shape = z1.shape
+        ctx.save_for_backward(torch.where(near, 1.0, (y - y0) / torch.where(near, 1.0, moved)), decided)
+        ctx.shape = z.shape
         return y
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         multiplier, decided = ctx.saved_tensors
-        zero = multiplier.new_zeros(ctx.shape)
-        given = (gradients[0].chunk(2)[0] * multiplier).flatten(2)
-        first = zero.flatten(2).scatter_add(2, decided, given).view(ctx.shape)  # windows may overlap
-        return torch.cat([first, zero]), None, None
+        given = (gradients[0] * multiplier).flatten(2)
+        zero = multiplier.new_zeros(ctx.shape).flatten(2)
+        to_z = zero.scatter_add(2, decided, given).view(ctx.shape)  # windows may overlap
+        return to_z, None, None, None, None, None

@@ -239,7 +239,7 @@ def test_cheap_convolutions_take_every_setting_of_a_convolution():
 
 
 def test_tiny_gradients_are_compared_as_well(network, x):
-    network[-1].weight.data *= 1e-6
+    network[-1].weight.data *= 1e-7
     found = check(network, x, corner(4), "eq2", "logits")
     assert found.cosine == pytest.approx(1.0, abs=1e-6)
     assert found.norm < 1e-8
