@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 from pipeline import training
 from pipeline.bench import digits
 from pipeline.bench.measure import Figure, seconds
+from pipeline.config import Penalty
 from pipeline.feedback import Feedback
 from pipeline.penalty import in_eval
 from pipeline.training import State
@@ -34,13 +35,17 @@ SCHEDULES: dict[str, dict[str, int]] = {
 }
 
 
-def _worth(name: str, share: float) -> Figure:
-    costs = [_costs(share, seed) for seed in range(REPEATS)]
+PENALTIES = {"share": digits.SHARE, "eq2": Penalty(form="eq2", output="projection", weight=0.001)}  # eq2: the demo's
+
+
+def _worth(name: str, form: str, share: float) -> Figure:
+    costs = [_costs(form, share, seed) for seed in range(REPEATS)]
     return Figure.of([cost["all"] / cost[name] for cost in costs])
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
-    f"spending_{name}_{round(100 * share)}pct": partial(_worth, name, share)
+    f"spending_{form}_{name}_{round(100 * share)}pct": partial(_worth, name, form, share)
+    for form in PENALTIES
     for share in (0.07, 0.7)
     for name in SCHEDULES
     if name != "all"
@@ -48,15 +53,15 @@ FIGURES: dict[str, Callable[[], Figure]] = {
 
 
 @cache
-def _costs(share: float, seed: int) -> dict[str, float]:
+def _costs(form: str, share: float, seed: int) -> dict[str, float]:
     """Mean squared difference from the full gradient times seconds a step, of each schedule, at fixed weights.
 
     The schedules take turns, an epoch each, so that all of them meet the same machine.
     """
-    state, images = _start(share), digits.images("train")
-    full = _full_gradient(share)
+    state, images = _start(form, share), digits.images("train")
+    full = _full_gradient(form, share)
     torch.manual_seed(seed)
-    feedbacks = {name: _feedback(share, state, schedule) for name, schedule in SCHEDULES.items()}
+    feedbacks = {name: _feedback(form, share, state, schedule) for name, schedule in SCHEDULES.items()}
     differences: dict[str, list[float]] = {name: [] for name in SCHEDULES}
     times: dict[str, list[float]] = {name: [] for name in SCHEDULES}
     with in_eval(state.model):
@@ -72,15 +77,17 @@ def _costs(share: float, seed: int) -> dict[str, float]:
 
 
 @cache
-def _full_gradient(share: float) -> Tensor:
-    """Of all images and all masks."""
-    state, size = _start(share), digits.TRAIN.batch_size
-    feedback = _feedback(share, state, {})
+def _full_gradient(form: str, share: float) -> Tensor:
+    """Of all images and all masks; a random projection is averaged over some draws."""
+    state, size = _start(form, share), digits.TRAIN.batch_size
+    feedback = _feedback(form, share, state, {})
     total = torch.zeros(())
+    draws = 1 if PENALTIES[form].output == "logits" else 8
+    torch.manual_seed(99)
     with in_eval(state.model):
-        for start in range(0, digits.COUNT, size):
-            _backward(state, feedback, list(range(start, start + size)))
-            total = total + _gradient(state) * size / digits.COUNT
+        for start in range(0, draws * digits.COUNT, size):
+            _backward(state, feedback, [i % digits.COUNT for i in range(start, start + size)])
+            total = total + _gradient(state) * size / digits.COUNT / draws
     return total
 
 
@@ -98,17 +105,18 @@ def _gradient(state: State) -> Tensor:
     return torch.cat([p.grad.flatten() for p in state.model.parameters() if p.grad is not None])
 
 
-def _feedback(share: float, state: State, schedule: dict[str, int]) -> Feedback:
-    settings = digits.SHARE.model_copy(update=schedule)
+def _feedback(form: str, share: float, state: State, schedule: dict[str, int]) -> Feedback:
+    settings = PENALTIES[form].model_copy(update=schedule)
     feedback = training._feedback(state, digits.images("train"), settings, digits.masks(share))
     assert feedback is not None
     return feedback
 
 
 @cache
-def _start(share: float) -> State:
+def _start(form: str, share: float) -> State:
     """A network that has begun to take the shortcut, and to unlearn it."""
     state, data = digits.begin(seed=0), {s: digits.images(s) for s in ("train", "val")}
     training.train(state, data, digits.SCENARIO, 0, digits.TRAIN.baseline_epochs, "start", masks=None)
-    training.train(state, data, digits.SCENARIO, 0, 1, "masks", masks=digits.masks(share))
+    settings = digits.SCENARIO.model_copy(update={"penalty": PENALTIES[form]})
+    training.train(state, data, settings, 0, 1, "masks", masks=digits.masks(share))
     return state
