@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,6 +39,7 @@ class Connection:
             raise AnnotationError(f"{url!r} is not a Label Studio URL, such as http://localhost:8080")
         self.url = url.rstrip("/")
         self.path = parts.path.rstrip("/")
+        self._now = datetime.now(timezone.utc)
         # A proxy named in the environment is for other machines, not for this one.
         is_local = parts.hostname in ("localhost", "127.0.0.1", "::1")
         try:
@@ -85,11 +88,17 @@ class Connection:
                 raise Unreachable(f"{self.url}/{path} lists {len(seen)} of {reply[total]}; run this again")
             page += 1
 
+    def now(self) -> datetime:
+        """The time by the server's clock when it last answered."""
+        return self._now
+
     def _request(self, method: str, path: str, **content: Any) -> tuple[int, Any]:
         """Status and JSON of the reply; AnnotationError if there is none, or a retry may help."""
         try:
             response = self._http.request(path, method=method, **content)
             status = response.status_code
+            if date := response.headers.get("date"):
+                self._now = parsedate_to_datetime(date)
             if status in (401, 403):
                 raise self._rejected()
             if status >= 500 or status in (408, 429):

@@ -58,6 +58,7 @@ class FakeLabelStudio:
     def __enter__(self) -> FakeLabelStudio:
         self.users = {1: ADMIN, 2: EXPERT}
         self.keys = {"admin-legacy-key-0123456789": 1, "expert-legacy-key-0123456789": 2}
+        self.last_activity: dict[int, str] = {}
         self.projects: dict[int, dict[str, Any]] = {}
         self.tasks: dict[int, dict[str, Any]] = {}
         self.annotations: dict[int, dict[str, Any]] = {}
@@ -111,6 +112,7 @@ class FakeLabelStudio:
             return 200, {"access": jwt("access", claims["user_id"])}
         if user is None:
             raise Reply(401, {"detail": "Invalid token."})
+        self.last_activity[user] = _now()
         for pattern, endpoint in {
             r"GET /api/current-user/whoami": self._whoami,
             r"GET /api/users": self._users,
@@ -134,7 +136,10 @@ class FakeLabelStudio:
         return 200, {"id": user, "email": self.users[user]}
 
     def _users(self, user: int, query: Any, body: Any) -> Any:
-        return 200, [{"id": id, "email": email} for id, email in self.users.items()]
+        return 200, [
+            {"id": id, "email": email, "last_activity": self.last_activity.get(id, "2020-01-01T00:00:00Z")}
+            for id, email in self.users.items()
+        ]
 
     def _list_projects(self, user: int, query: dict[str, str], body: Any) -> Any:
         wanted = query.get("title", "").lower()
