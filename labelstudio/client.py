@@ -165,8 +165,8 @@ class LabelStudio:
         asked = set(keys)
         answers = self.pull(project, asked)
         me, users = self.check(), self._server.get("api/users")
-        # Label Studio shows an account's drafts to nobody else, but when each account was last active. We are
-        # active because we ask.
+        # Label Studio shows drafts to their owner only, but when each account last saved something to everyone.
+        # Of ourselves we know that nobody is sitting there.
         seen = {user["email"]: moment(user["last_activity"]) for user in users if user["email"] != me}
         return Progress.of(asked, answers, seen, self._server.now())
 

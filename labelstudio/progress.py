@@ -36,7 +36,7 @@ class Progress:
     def of(cls, asked: set[str], answers: Iterable[Answer], seen: dict[str, datetime], now: datetime) -> Progress:
         """Count these answers to the queries ``asked``.
 
-        ``seen`` says when accounts last did something; those who are there without an answer yet are
+        ``seen`` says when accounts last saved something, if only a draft; those who are there without an answer yet are
         listed too. Every time, ``now`` included, is by the server's clock, so that ours may be wrong.
         """
         theirs: dict[str, list[Answer]] = {expert: [] for expert, when in seen.items() if now - when < RECENT}

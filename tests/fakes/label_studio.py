@@ -112,7 +112,8 @@ class FakeLabelStudio:
             return 200, {"access": jwt("access", claims["user_id"])}
         if user is None:
             raise Reply(401, {"detail": "Invalid token."})
-        self.last_activity[user] = _now()
+        if method != "GET":
+            self.last_activity[user] = _now()
         for pattern, endpoint in {
             r"GET /api/current-user/whoami": self._whoami,
             r"GET /api/users": self._users,

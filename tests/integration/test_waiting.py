@@ -11,13 +11,14 @@ import time
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 import yaml
 from e2e.project import ROOT, environment_for
 from fakes.queries import manifest
 from rich.console import Console
 
-from labelstudio import waiting
+from labelstudio import accounts, waiting
 from labelstudio.client import LabelStudio
 from labelstudio.patience import Patience
 from labelstudio.progress import Progress
@@ -75,6 +76,30 @@ def test_the_table_says_it(asked, monkeypatch):
     ]
     assert f"to answer, open {project.url}" in text
     assert "trouble" in text
+
+
+@pytest.mark.labelstudio
+def test_whoever_saves_a_draft_is_there(real_label_studio, tmp_path):
+    admin = LabelStudio(real_label_studio.url, real_label_studio.api_key)
+    project, queries = admin.ensure_project("drafts"), manifest(tmp_path, 2)
+    admin.push(project, queries, tmp_path)
+    browser = accounts.Browser(real_label_studio.url)
+    person = accounts.Account(email="drafter@example.org", password="correct horse battery")
+    link = accounts.invitation(real_label_studio.url, real_label_studio.admin)
+    browser.post_form(link.removeprefix(real_label_studio.url), person)
+    cookies = {cookie.name: cookie.value for cookie in browser.cookies}
+    (task, _) = admin.tasks(project, queries.keys())
+    reply = httpx.post(
+        f"{admin.url}/api/tasks/{task.id}/drafts",
+        json={"result": [], "lead_time": 1},
+        headers={"X-CSRFToken": cookies["csrftoken"], "Referer": admin.url},
+        cookies=cookies,
+    )
+    assert reply.status_code == 201
+    progress = admin.progress(project, queries.keys())
+    assert progress.is_here("drafter@example.org")
+    assert progress.per_expert["drafter@example.org"].answered == 0
+    assert ADMIN not in progress.per_expert
 
 
 # --- how long, and for how many ---
