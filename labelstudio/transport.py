@@ -42,12 +42,15 @@ class Connection:
         self._now = datetime.now(timezone.utc)
         # A proxy named in the environment is for other machines, not for this one.
         is_local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        self._client = httpx.Client(timeout=TIMEOUT, trust_env=not is_local)
+        self._api_key = api_key
+        self._sign_in()
+
+    def _sign_in(self) -> None:
+        """Forget the access token that a personal access token was exchanged for; the next request gets another."""
         try:
             self._http = SyncClientWrapper(
-                api_key=api_key,
-                base_url=self.url + "/",
-                max_retries=0,
-                httpx_client=httpx.Client(timeout=TIMEOUT, trust_env=not is_local),
+                api_key=self._api_key, base_url=self.url + "/", max_retries=0, httpx_client=self._client
             ).httpx_client
         except ApiError as error:
             raise self._rejected() from error
@@ -96,6 +99,11 @@ class Connection:
         """Status and JSON of the reply; AnnotationError if there is none, or a retry may help."""
         try:
             response = self._http.request(path, method=method, **content)
+            if response.status_code == 401 and "." in self._api_key:
+                # An access token lives for minutes, and by our clock, which may be slow, it is still good.
+                # What was refused was not done: it can be sent again.
+                self._sign_in()
+                response = self._http.request(path, method=method, **content)
             status = response.status_code
             if date := response.headers.get("date"):
                 self._now = parsedate_to_datetime(date)
