@@ -1,4 +1,4 @@
-"""How long a round's answers are waited for, and how many are enough. All of it is in the environment:
+"""How long a round's answers are waited for, and how many are enough: in the environment, or in ``.env``.
 
 ``ANNOTATE_DEADLINE``  wait until then: a time of today ("14:00", local time) or an ISO 8601 date and time
 ``ANNOTATE_WAIT_S``    wait so many seconds at most; 0 puts the queries and comes back at once
@@ -30,7 +30,7 @@ class Patience:
     quorum: int | None = None
 
     @classmethod
-    def of(cls, environment: Mapping[str, str]) -> Patience:
+    def of(cls, environment: Mapping[str, str | None]) -> Patience:
         """What these variables say, counted from now; raises AnnotationError where they say nothing sensible."""
         limits = [
             limit for limit in (_seconds(environment.get(WAIT)), _until(environment.get(DEADLINE))) if limit is not None

@@ -60,27 +60,27 @@ def connect() -> tuple[str, str, str | None]:
     ``.env``, when they are set; otherwise a local server, started or reused
     (``LABEL_STUDIO_PORT`` chooses its port).
     """
-    settings = _settings()
-    url, api_key = settings.get("LABEL_STUDIO_URL"), settings.get("LABEL_STUDIO_API_KEY")
+    found = settings()
+    url, api_key = found.get("LABEL_STUDIO_URL"), found.get("LABEL_STUDIO_API_KEY")
     if url and api_key:
-        return url, api_key, settings.get("LABEL_STUDIO_EXPERT_API_KEY") or None
+        return url, api_key, found.get("LABEL_STUDIO_EXPERT_API_KEY") or None
     if url or api_key:
         missing = "LABEL_STUDIO_API_KEY" if url else "LABEL_STUDIO_URL"
         raise AnnotationError(
             f"{missing} is not set, but its counterpart is: set both to use that Label Studio, "
             "or neither to use a local one"
         )
-    server = start(port=_port(settings))
+    server = start(port=_port(found))
     return server.url, server.api_key, server.expert_api_key
 
 
 def start_early(data_dir: Path = DATA_DIR) -> None:
     """Start the local server, if that is the one to use, without waiting for it: ``connect`` will."""
-    settings = _settings()
-    if not settings.get("LABEL_STUDIO_URL"):
+    found = settings()
+    if not found.get("LABEL_STUDIO_URL"):
         data_dir = _made(data_dir)
         with _alone(data_dir):
-            _launch_unless_running(data_dir, _port(settings))
+            _launch_unless_running(data_dir, _port(found))
 
 
 def start(data_dir: Path = DATA_DIR, port: int | None = None) -> Server:
@@ -176,12 +176,13 @@ def _made(data_dir: Path) -> Path:
 # --- what is remembered ---
 
 
-def _settings() -> dict[str, str | None]:
+def settings() -> dict[str, str | None]:
+    """The environment, and what ``.env`` says beyond it."""
     return {**dotenv_values(".env"), **os.environ}
 
 
-def _port(settings: dict[str, str | None]) -> int | None:
-    port = settings.get("LABEL_STUDIO_PORT") or None
+def _port(found: dict[str, str | None]) -> int | None:
+    port = found.get("LABEL_STUDIO_PORT") or None
     if port is not None and not port.isdecimal():
         raise AnnotationError(f"LABEL_STUDIO_PORT is {port!r}, not a port number; correct or unset it")
     return int(port) if port else None

@@ -7,7 +7,6 @@ no side effects. Whatever happens on the way, running it again goes on from wher
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +30,8 @@ TOLD = Path(".dvc/tmp/told")  # which of a round's events the webhook has heard 
 
 def main(scenario: str, round: str) -> None:
     """Write answers.json: every expert's answers to this round's queries, as submitted."""
-    patience = Patience.of(os.environ)  # first of all: a bad value is not to be found out after the push
+    settings = server.settings()
+    patience = Patience.of(settings)  # first of all: a bad value is not to be found out after the push
     config = load()
     folder = step_dir(scenario, round)
     manifest = Manifest.read(folder / "queries.json")
@@ -59,7 +59,7 @@ def main(scenario: str, round: str) -> None:
         unanswered.keys(),
         limit_s=patience.limit_s,
         enough=patience.enough(len(open_queries), before=len(manifest.queries) - len(open_queries)),
-        tell=Webhook(os.environ.get(WEBHOOK), TOLD, project, round, manifest.keys()).tell,
+        tell=Webhook(settings.get(WEBHOOK), TOLD, project, round, manifest.keys()).tell,
     )
 
     pulled = client.pull(project, manifest.keys())
