@@ -21,7 +21,7 @@ demo: .venv/installed
 paper: .venv/installed
 	python -m pipeline.paper --only $(ONLY) --backbone $(BACKBONE) --expert $(EXPERT)
 
-test: check .venv/browser
+test: check .venv/browser .venv/postgres
 	python -m pytest
 
 check: .venv/installed-dev
@@ -51,4 +51,11 @@ bench: .venv/installed
 # The browser tests drive Debian's chromium; elsewhere they use a chromium that is on the PATH.
 .venv/browser: .venv/installed-dev
 	command -v chromium || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+	touch $@
+
+# The production test runs Debian's PostgreSQL, and is skipped where there is none.
+.venv/postgres: .venv/installed-dev
+	ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null || command -v initdb || \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql; } || \
+	  echo "no PostgreSQL: the production test will be skipped"
 	touch $@

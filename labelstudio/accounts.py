@@ -45,11 +45,19 @@ def sign_in(url: str, admin: Account, expert: Account) -> None:
             "than that file; restore the file, or move the data folder away to start afresh"
         )
     admin["token"] = browser.token()
-    invitation = json.loads(browser.get("/api/invite"))["invite_url"]
+    invitation = browser.invitation()
     browser = Browser(url)
     if not browser.log_in(expert):
         browser.post_form(invitation, {"email": expert["email"], "password": expert["password"]})
     expert["token"] = browser.token()
+
+
+def invitation(url: str, admin: Account) -> str:
+    """The link with which anybody signs up; the same one until somebody resets it in Label Studio."""
+    browser = Browser(url)
+    if not browser.log_in(admin):
+        raise AnnotationError(f"the Label Studio at {url} does not accept the administrator's password any more")
+    return url + browser.invitation()
 
 
 class Browser:
@@ -87,6 +95,10 @@ class Browser:
     def token(self) -> str:
         """The API key of whoever is logged in."""
         return str(json.loads(self.get("/api/current-user/token"))["token"])
+
+    def invitation(self) -> str:
+        """The path of the page where whoever has its address signs up; for whoever is logged in to pass on."""
+        return str(json.loads(self.get("/api/invite"))["invite_url"])
 
     def _open(self, request: urllib.request.Request) -> bytes:
         try:

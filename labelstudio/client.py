@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from labelstudio import projects
+from labelstudio.progress import Progress
 from labelstudio.projects import INTERFACE, Project
-from labelstudio.records import AnnotationError, Answer, Manifest, Query
+from labelstudio.records import AnnotationError, Answer, Manifest, Query, moment
 from labelstudio.tasks import MODEL_VERSION, picture, tasks
 from labelstudio.transport import ATTEMPTS, Connection, Unreachable, pause_s, settle
 
@@ -40,15 +41,6 @@ class Task:
         if not ours:
             raise AnnotationError(f"task {self.id} has lost its regions; delete it in Label Studio")
         return max(ours, key=lambda prediction: int(prediction["id"]))
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How many queries were asked, how many have an answer, and how many each expert answered."""
-
-    asked: int
-    answered: int
-    per_expert: dict[str, int]
 
 
 class LabelStudio:
@@ -171,10 +163,12 @@ class LabelStudio:
     def progress(self, project: Project, keys: Iterable[str]) -> Progress:
         """How far these queries are answered; a skipped query is not answered."""
         asked = set(keys)
-        answers = {(a.key, a.expert) for a in self.pull(project, asked) if not a.skipped}
-        experts = [expert for _, expert in answers]
-        per_expert = {expert: experts.count(expert) for expert in sorted(set(experts))}
-        return Progress(len(asked), len({key for key, _ in answers}), per_expert)
+        answers = self.pull(project, asked)
+        me, users = self.check(), self._server.get("api/users")
+        # Label Studio shows drafts to their owner only, but when each account last saved something to everyone.
+        # Of ourselves we know that nobody is sitting there.
+        seen = {user["email"]: moment(user["last_activity"]) for user in users if user["email"] != me}
+        return Progress.of(asked, answers, seen, self._server.now())
 
     def tasks(self, project: Project, keys: Iterable[str]) -> list[Task]:
         """The tasks of these queries, by id; all of them, or AnnotationError."""

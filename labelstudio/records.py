@@ -137,8 +137,13 @@ class Answer:
     result: list[dict[str, Any]] = field(default_factory=list)
 
     def version(self) -> tuple[datetime, int]:
-        """Sorts answers by when they were last changed (the server leaves out zero microseconds)."""
-        return datetime.fromisoformat(self.updated_at.replace("Z", "+00:00")), self.annotation_id
+        """Sorts answers by when they were last changed."""
+        return moment(self.updated_at), self.annotation_id
+
+
+def moment(text: str) -> datetime:
+    """The server's ISO 8601 time (which leaves out zero microseconds)."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def write_answers(path: Path, answers: list[Answer]) -> None:

@@ -1,6 +1,6 @@
 """A Label Studio of one's own, on this machine only.
 
-    python -m labelstudio.server start|status|stop|login
+    python -m labelstudio.server start|status|stop|login|invite
 
 The server is a detached process that outlives whoever started it (``process.py``). Passwords
 and tokens are random and lie in ``server.json`` in the data folder, readable by its owner only.
@@ -12,11 +12,13 @@ import argparse
 import fcntl
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -58,27 +60,27 @@ def connect() -> tuple[str, str, str | None]:
     ``.env``, when they are set; otherwise a local server, started or reused
     (``LABEL_STUDIO_PORT`` chooses its port).
     """
-    settings = _settings()
-    url, api_key = settings.get("LABEL_STUDIO_URL"), settings.get("LABEL_STUDIO_API_KEY")
+    found = settings()
+    url, api_key = found.get("LABEL_STUDIO_URL"), found.get("LABEL_STUDIO_API_KEY")
     if url and api_key:
-        return url, api_key, settings.get("LABEL_STUDIO_EXPERT_API_KEY") or None
+        return url, api_key, found.get("LABEL_STUDIO_EXPERT_API_KEY") or None
     if url or api_key:
         missing = "LABEL_STUDIO_API_KEY" if url else "LABEL_STUDIO_URL"
         raise AnnotationError(
             f"{missing} is not set, but its counterpart is: set both to use that Label Studio, "
             "or neither to use a local one"
         )
-    server = start(port=_port(settings))
+    server = start(port=_port(found))
     return server.url, server.api_key, server.expert_api_key
 
 
 def start_early(data_dir: Path = DATA_DIR) -> None:
     """Start the local server, if that is the one to use, without waiting for it: ``connect`` will."""
-    settings = _settings()
-    if not settings.get("LABEL_STUDIO_URL"):
+    found = settings()
+    if not found.get("LABEL_STUDIO_URL"):
         data_dir = _made(data_dir)
         with _alone(data_dir):
-            _launch_unless_running(data_dir, _port(settings))
+            _launch_unless_running(data_dir, _port(found))
 
 
 def start(data_dir: Path = DATA_DIR, port: int | None = None) -> Server:
@@ -108,12 +110,31 @@ def _launch_unless_running(data_dir: Path, port: int | None) -> dict[str, Any]:
     """What is remembered of this data folder's server, which runs now or soon."""
     state = _read_state(data_dir)
     if not process.is_running(data_dir):
+        state["version"] = _version(data_dir, state.get("version"))
         state["port"] = process.free_port(port, preferred=state.get("port", process.FIRST_PORT))
         _write_state(data_dir, state)  # the passwords, before the server learns them
         process.launch(data_dir, state)
         if not console.is_terminal:  # where no display says so
             console.print(f"Label Studio: starting in {data_dir}", soft_wrap=True, highlight=False)
     return state
+
+
+def _version(data_dir: Path, known: str | None) -> str:
+    """The version that is installed; AnnotationError if a newer one has used this data folder.
+
+    Label Studio changes its database when it is upgraded, and never back.
+    """
+    installed = version("label-studio")
+    if known and _numbers(known) > _numbers(installed):
+        raise AnnotationError(
+            f"{data_dir} was last used by Label Studio {known}, and {installed}, which is installed, cannot read it; "
+            f"install {known} (`pip install label-studio=={known}`), or move the folder away to start afresh"
+        )
+    return installed
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)[:3]]
 
 
 def status(data_dir: Path = DATA_DIR) -> str | None:
@@ -155,12 +176,13 @@ def _made(data_dir: Path) -> Path:
 # --- what is remembered ---
 
 
-def _settings() -> dict[str, str | None]:
+def settings() -> dict[str, str | None]:
+    """The environment, and what ``.env`` says beyond it."""
     return {**dotenv_values(".env"), **os.environ}
 
 
-def _port(settings: dict[str, str | None]) -> int | None:
-    port = settings.get("LABEL_STUDIO_PORT") or None
+def _port(found: dict[str, str | None]) -> int | None:
+    port = found.get("LABEL_STUDIO_PORT") or None
     if port is not None and not port.isdecimal():
         raise AnnotationError(f"LABEL_STUDIO_PORT is {port!r}, not a port number; correct or unset it")
     return int(port) if port else None
@@ -195,7 +217,7 @@ def _write_state(data_dir: Path, state: dict[str, Any]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 when it worked, 1 when it did not (``status``: when nothing is running)."""
     parser = argparse.ArgumentParser(prog="python -m labelstudio.server", description="A local Label Studio.")
-    parser.add_argument("command", choices=["start", "status", "stop", "login"])
+    parser.add_argument("command", choices=["start", "status", "stop", "login", "invite"])
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR, help="default: %(default)s")
     parser.add_argument("--port", type=int, help="for start; default: one that is free")
     options = parser.parse_args(arguments)
@@ -217,6 +239,9 @@ def _run(options: argparse.Namespace) -> int:
         url = status(options.data_dir)
         print(url or ("starting" if process.is_running(options.data_dir) else "not running"))
         return 0 if url else 1
+    elif options.command == "invite":
+        server = start(options.data_dir)
+        print(accounts.invitation(server.url, server.admin))
     else:
         server = start(options.data_dir)
         print(server.url)

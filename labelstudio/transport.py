@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,14 +39,18 @@ class Connection:
             raise AnnotationError(f"{url!r} is not a Label Studio URL, such as http://localhost:8080")
         self.url = url.rstrip("/")
         self.path = parts.path.rstrip("/")
+        self._now = datetime.now(timezone.utc)
         # A proxy named in the environment is for other machines, not for this one.
         is_local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        self._client = httpx.Client(timeout=TIMEOUT, trust_env=not is_local)
+        self._api_key = api_key
+        self._sign_in()
+
+    def _sign_in(self) -> None:
+        """Forget the access token that a personal access token was exchanged for; the next request gets another."""
         try:
             self._http = SyncClientWrapper(
-                api_key=api_key,
-                base_url=self.url + "/",
-                max_retries=0,
-                httpx_client=httpx.Client(timeout=TIMEOUT, trust_env=not is_local),
+                api_key=self._api_key, base_url=self.url + "/", max_retries=0, httpx_client=self._client
             ).httpx_client
         except ApiError as error:
             raise self._rejected() from error
@@ -85,11 +91,22 @@ class Connection:
                 raise Unreachable(f"{self.url}/{path} lists {len(seen)} of {reply[total]}; run this again")
             page += 1
 
+    def now(self) -> datetime:
+        """The time by the server's clock when it last answered."""
+        return self._now
+
     def _request(self, method: str, path: str, **content: Any) -> tuple[int, Any]:
         """Status and JSON of the reply; AnnotationError if there is none, or a retry may help."""
         try:
             response = self._http.request(path, method=method, **content)
+            if response.status_code == 401 and "." in self._api_key:
+                # An access token lives for minutes, and by our clock, which may be slow, it is still good.
+                # What was refused was not done: it can be sent again.
+                self._sign_in()
+                response = self._http.request(path, method=method, **content)
             status = response.status_code
+            if date := response.headers.get("date"):
+                self._now = parsedate_to_datetime(date)
             if status in (401, 403):
                 raise self._rejected()
             if status >= 500 or status in (408, 429):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from pipeline.bench import data, method, spending, stability
+from pipeline.bench import annotation, data, method, spending, stability
 from pipeline.bench.measure import Figure
 from pipeline.paths import REPORT
 
@@ -23,6 +23,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "query_export_ratio": method.query_export_ratio,
     **spending.FIGURES,
     **stability.FIGURES,
+    **annotation.FIGURES,
 }
 
 

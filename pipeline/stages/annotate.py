@@ -7,16 +7,17 @@ no side effects. Whatever happens on the way, running it again goes on from wher
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import replace
 from pathlib import Path
 
 from labelstudio import ledger, server
 from labelstudio.client import LabelStudio
 from labelstudio.experts import SimulatedExpert
+from labelstudio.patience import Patience
 from labelstudio.projects import Project
 from labelstudio.records import AnnotationError, Answer, Manifest, write_answers
 from labelstudio.waiting import wait
+from labelstudio.webhook import WEBHOOK, Webhook
 from pipeline.config import Annotate, Config, load
 from pipeline.datasets import prepared
 from pipeline.datasets.prepared import Prepared
@@ -24,11 +25,13 @@ from pipeline.paths import prepared_dir, step_dir
 from pipeline.stages import run
 
 LEDGERS = Path("answers")  # not an output: DVC deletes a stage's outputs before it runs it again
-WAIT = "ANNOTATE_WAIT_S"  # not a param: a param would make DVC forget the answers
+TOLD = Path(".dvc/tmp/told")  # which of a round's events the webhook has heard of
 
 
 def main(scenario: str, round: str) -> None:
     """Write answers.json: every expert's answers to this round's queries, as submitted."""
+    settings = server.settings()
+    patience = Patience.of(settings)  # first of all: a bad value is not to be found out after the push
     config = load()
     folder = step_dir(scenario, round)
     manifest = Manifest.read(folder / "queries.json")
@@ -50,7 +53,14 @@ def main(scenario: str, round: str) -> None:
     client.push(project, unanswered, folder)
     if config.annotate.expert == "simulated":
         simulate(LabelStudio(url, _expert_key(url, expert_key)), project, unanswered, config.annotate, data)
-    wait(client, project, unanswered.keys(), limit_s=_limit())
+    wait(
+        client,
+        project,
+        unanswered.keys(),
+        limit_s=patience.limit_s,
+        enough=patience.enough(len(open_queries), before=len(manifest.queries) - len(open_queries)),
+        tell=Webhook(settings.get(WEBHOOK), TOLD, project, round, manifest.keys()).tell,
+    )
 
     pulled = client.pull(project, manifest.keys())
     ledger.record(archive, pulled)
@@ -98,14 +108,6 @@ def _expert_key(url: str, expert_key: str | None) -> str:
             "account's API key, or `annotate.expert: human` in params.yaml"
         )
     return expert_key
-
-
-def _limit() -> float | None:
-    text = os.environ.get(WAIT)
-    try:
-        return None if not text else float(text)
-    except ValueError:
-        raise AnnotationError(f"{WAIT} must be a number of seconds, not {text!r}") from None
 
 
 if __name__ == "__main__":

@@ -52,12 +52,15 @@ class FakeLabelStudio:
 
     completed_by: str = "int"  # or "dict"
     late_s: float = 0.1
+    clock_s: float = 0.0  # how far its clock is ahead of ours
+    token_life_s: float = 300.0  # of an access token
     faults: list[Fault] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
     def __enter__(self) -> FakeLabelStudio:
         self.users = {1: ADMIN, 2: EXPERT}
         self.keys = {"admin-legacy-key-0123456789": 1, "expert-legacy-key-0123456789": 2}
+        self.last_activity: dict[int, str] = {}
         self.projects: dict[int, dict[str, Any]] = {}
         self.tasks: dict[int, dict[str, Any]] = {}
         self.annotations: dict[int, dict[str, Any]] = {}
@@ -88,7 +91,7 @@ class FakeLabelStudio:
 
     @property
     def personal_access_token(self) -> str:
-        return jwt("refresh", 1)
+        return jwt("refresh", 1, lifetime_s=3e9)  # about a hundred years, as the real one
 
     def fail(self, method: str, path: str, kind: str, *, after: bool = False, times: int = 1) -> None:
         self.faults.append(Fault(method, path, kind, after, times))
@@ -105,12 +108,14 @@ class FakeLabelStudio:
 
     def handle(self, method: str, path: str, query: dict[str, str], body: Any, user: int | None) -> Any:
         if (method, path) == ("POST", "/api/token/refresh"):
-            claims = _claims(body.get("refresh", ""))
+            claims = self.claims(body.get("refresh", ""))
             if claims is None:
                 raise Reply(401, {"detail": "Token is invalid"})
-            return 200, {"access": jwt("access", claims["user_id"])}
+            return 200, {"access": jwt("access", claims["user_id"], self.clock_s + self.token_life_s)}
         if user is None:
             raise Reply(401, {"detail": "Invalid token."})
+        if method != "GET":
+            self.last_activity[user] = self.now()
         for pattern, endpoint in {
             r"GET /api/current-user/whoami": self._whoami,
             r"GET /api/users": self._users,
@@ -134,7 +139,10 @@ class FakeLabelStudio:
         return 200, {"id": user, "email": self.users[user]}
 
     def _users(self, user: int, query: Any, body: Any) -> Any:
-        return 200, [{"id": id, "email": email} for id, email in self.users.items()]
+        return 200, [
+            {"id": id, "email": email, "last_activity": self.last_activity.get(id, "2020-01-01T00:00:00Z")}
+            for id, email in self.users.items()
+        ]
 
     def _list_projects(self, user: int, query: dict[str, str], body: Any) -> Any:
         wanted = query.get("title", "").lower()
@@ -229,8 +237,8 @@ class FakeLabelStudio:
             "result": body.get("result", []),
             "completed_by": user,
             "was_cancelled": query.get("was_cancelled") == "1" or bool(body.get("was_cancelled")),
-            "created_at": _now(),
-            "updated_at": _now(),
+            "created_at": self.now(),
+            "updated_at": self.now(),
             "lead_time": body.get("lead_time"),
             "parent_prediction": body.get("parent_prediction"),
             "unique_id": unique_id,
@@ -240,8 +248,16 @@ class FakeLabelStudio:
 
     def _change_annotation(self, user: int, query: Any, body: dict[str, Any], annotation: str) -> Any:
         found = self.annotations[int(annotation)]
-        found.update(body, updated_at=_now())
+        found.update(body, updated_at=self.now())
         return 200, self._shown(found)
+
+    def now(self) -> str:
+        return _timestamp(time.time() + self.clock_s)
+
+    def claims(self, token: str) -> dict[str, Any] | None:
+        """A token's claims, if it is one of ours and, by our clock, not too old."""
+        claims = _claims(token)
+        return claims if claims and claims["exp"] > time.time() + self.clock_s else None
 
     def _project(self, id: str) -> dict[str, Any]:
         if int(id) not in self.projects:
@@ -297,7 +313,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _user(self) -> int | None:
         kind, _, key = (self.headers.get("Authorization") or "").partition(" ")
         if kind == "Bearer":
-            claims = _claims(key)
+            claims = self.fake.claims(key)
             return claims["user_id"] if claims and claims["token_type"] == "access" else None
         return self.fake.keys.get(key)
 
@@ -319,6 +335,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string(time.time() + self.fake.clock_s)
+
     def log_message(self, *_: Any) -> None:
         pass
 
@@ -335,8 +354,7 @@ def _page(rows: list[Any], query: dict[str, str]) -> list[Any]:
     return rows[(number - 1) * size : number * size]
 
 
-def _now() -> str:
-    now = time.time()
+def _timestamp(now: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}Z"
 
 
@@ -344,7 +362,7 @@ def jwt(kind: str, user: int, lifetime_s: float = 300) -> str:
     def encoded(part: dict[str, Any]) -> str:
         return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
 
-    claims = {"token_type": kind, "exp": int(time.time() + lifetime_s), "user_id": user}
+    claims = {"token_type": kind, "exp": time.time() + lifetime_s, "user_id": user}
     return f"{encoded({'alg': 'HS256', 'typ': 'JWT'})}.{encoded(claims)}.c2lnbmF0dXJl"
 
 

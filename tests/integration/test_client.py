@@ -214,7 +214,8 @@ def test_pull_brings_every_experts_every_answer(label_studio, admin, project, tm
     assert all(a.key == asked.queries[int(a.image_id[-3:])].key("digits") for a in answers.values())
 
     progress = admin.progress(project, asked.keys())
-    assert progress == client.Progress(asked=4, answered=2, per_expert={ADMIN: 1, EXPERT: 2})
+    assert (progress.asked, progress.answered, progress.skipped) == (4, 2, 1)
+    assert {expert: part.answered for expert, part in progress.per_expert.items()} == {ADMIN: 1, EXPERT: 2}
 
 
 def test_pull_and_progress_keep_to_the_queries_asked_about(admin, expert, project, tmp_path):
@@ -224,7 +225,8 @@ def test_pull_and_progress_keep_to_the_queries_asked_about(admin, expert, projec
     SimulatedExpert(expert, left_half).answer(project, first.keys())
     assert len(admin.pull(project, first.keys())) == 3
     assert admin.pull(project, second.keys()) == []
-    assert admin.progress(project, second.keys()) == client.Progress(4, 0, {})
+    progress = admin.progress(project, second.keys())
+    assert (progress.asked, progress.answered, progress.skipped) == (4, 0, 0)
 
 
 def test_an_edited_answer_is_a_new_version_of_it(label_studio, admin, expert, project, tmp_path):
@@ -327,7 +329,8 @@ def test_what_somebody_else_answered_is_still_for_the_simulated_expert(admin, ex
     SimulatedExpert(admin, left_half).answer(project, asked.keys())
     assert SimulatedExpert(expert, left_half).answer(project, asked.keys()) == 1
     assert {answer.expert for answer in admin.pull(project, asked.keys())} == {ADMIN, EXPERT}
-    assert admin.progress(project, asked.keys()) == client.Progress(1, 1, {ADMIN: 1, EXPERT: 1})
+    progress = admin.progress(project, asked.keys())
+    assert {expert: part.answered for expert, part in progress.per_expert.items()} == {ADMIN: 1, EXPERT: 1}
 
 
 def test_the_same_answer_submitted_twice_arrives_once(admin, expert, project, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import stat
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -161,6 +163,33 @@ def test_nobody_signs_up_without_an_invitation(real_label_studio):
     with pytest.raises(AnnotationError, match="403"):
         browser.post_form("/user/signup/", stranger)
     assert not browser.log_in(stranger)
+
+
+@pytest.mark.labelstudio
+def test_whoever_is_invited_signs_up_under_their_own_name(real_label_studio, capsys):
+    assert server.main(["invite", "--data-dir", str(real_label_studio.data_dir)]) == 0
+    link = capsys.readouterr().out.strip()
+    assert link.startswith(real_label_studio.url + "/user/signup/?token=")
+    for name in ("ada", "bob"):  # one link for everybody
+        person = accounts.Account(email=f"{name}@example.org", password="correct horse battery")
+        browser = accounts.Browser(real_label_studio.url)
+        browser.post_form(link.removeprefix(real_label_studio.url), person)
+        assert LabelStudio(real_label_studio.url, browser.token()).check() == f"{name}@example.org"
+    assert link not in (Path(real_label_studio.data_dir) / "server.log").read_text()
+
+
+def test_a_folder_of_a_newer_label_studio_is_left_alone(tmp_path):
+    (tmp_path / "server.json").write_text('{"version": "99.1.0", "port": 8080}')
+    with pytest.raises(AnnotationError, match=r"last used by Label Studio 99\.1\.0, .* label-studio==99\.1\.0"):
+        server.start(tmp_path)
+    assert json.loads((tmp_path / "server.json").read_text())["version"] == "99.1.0"
+    assert not (tmp_path / "server.log").exists()
+
+
+@pytest.mark.labelstudio
+def test_the_version_is_remembered(real_label_studio):
+    state = json.loads((Path(real_label_studio.data_dir) / "server.json").read_text())
+    assert state["version"] == version("label-studio")
 
 
 @pytest.mark.labelstudio
