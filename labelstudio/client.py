@@ -67,9 +67,9 @@ class LabelStudio:
         """The account's e-mail; raises AnnotationError if the server or the API key is wrong."""
         return str(self._server.get("api/current-user/whoami")["email"])
 
-    def ensure_project(self, title: str) -> Project:
+    def ensure_project(self, title: str, experts: int = 1) -> Project:
         """The project with exactly this title, created if there is none (see ``projects.ensure``)."""
-        return projects.ensure(self._server, title)
+        return projects.ensure(self._server, title, experts)
 
     # --- push ---
 
@@ -168,13 +168,20 @@ class LabelStudio:
             for annotation in task.annotations
         ]
 
-    def progress(self, project: Project, keys: Iterable[str]) -> Progress:
-        """How far these queries are answered; a skipped query is not answered."""
+    def progress(
+        self, project: Project, keys: Iterable[str], experts: int = 1, known: Iterable[Answer] = ()
+    ) -> Progress:
+        """How far these queries are answered, each by so many different ``experts``; skipping is no answer.
+
+        ``known`` are answers that count although this server may have lost them.
+        """
         asked = set(keys)
-        answers = {(a.key, a.expert) for a in self.pull(project, asked) if not a.skipped}
-        experts = [expert for _, expert in answers]
-        per_expert = {expert: experts.count(expert) for expert in sorted(set(experts))}
-        return Progress(len(asked), len({key for key, _ in answers}), per_expert)
+        given = [*known, *self.pull(project, asked)]
+        answers = {(a.key, a.expert) for a in given if a.key in asked and not a.skipped}
+        answering = [expert for _, expert in answers]
+        per_expert = {expert: answering.count(expert) for expert in sorted(set(answering))}
+        by_key = [key for key, _ in answers]
+        return Progress(len(asked), sum(by_key.count(key) >= experts for key in asked), per_expert)
 
     def tasks(self, project: Project, keys: Iterable[str]) -> list[Task]:
         """The tasks of these queries, by id; all of them, or AnnotationError."""

@@ -70,6 +70,11 @@ def pixels(proposal: Proposal, width: int, height: int) -> Mask:
     return area(_entries(proposal, width, height)[0], width, height)
 
 
+def is_irrelevant(region: Mask, evidence: Mask, threshold: float) -> bool:
+    """Whether less than ``threshold`` of the region's pixels is evidence: whoever knows, disregards it."""
+    return bool(region.any()) and float(evidence[region].mean()) < threshold
+
+
 def owners(query: Query) -> npt.NDArray[np.int_]:
     """(height, width): the position of the proposal that each pixel belongs to, -1 where there is none.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -12,16 +12,23 @@ from rich.text import Text
 
 from labelstudio.client import LabelStudio, Progress
 from labelstudio.projects import Project
-from labelstudio.records import AnnotationError
+from labelstudio.records import AnnotationError, Answer
 from labelstudio.transport import Unreachable
 
 console = Console(stderr=True)
 
 
 def wait(
-    client: LabelStudio, project: Project, keys: Iterable[str], *, limit_s: float | None, poll_s: float = 2.0
+    client: LabelStudio,
+    project: Project,
+    keys: Iterable[str],
+    *,
+    limit_s: float | None,
+    poll_s: float = 2.0,
+    experts: int = 1,
+    known: Sequence[Answer] = (),
 ) -> None:
-    """Return when every one of these queries has an answer.
+    """Return when every one of these queries has answers of so many different experts (see ``progress``).
 
     Waits as long as it takes, or raises AnnotationError after ``limit_s`` seconds. A server
     that cannot be reached for a while is waited for, too. Nothing is lost by interrupting:
@@ -38,7 +45,7 @@ def wait(
                 trouble = ""
                 asked_at = time.monotonic()
                 try:
-                    progress = client.progress(project, asked)
+                    progress = client.progress(project, asked, experts, known)
                 except Unreachable as error:
                     trouble = str(error)
                 if progress and progress.answered >= progress.asked:

@@ -37,7 +37,7 @@ def queries(manifest: Manifest, folder: Path, entries: list[masks.Entry]) -> Fig
         axis.set_title(f"{query.label}, read as {query.prediction}\nentropy {query.entropy:.2f}", fontsize=8)
         mask = marked.get(query.image_id)
         for p in query.proposals:
-            away = mask is not None and bool(mask[regions.pixels(p, query.width, query.height)].all())
+            away = mask is not None and bool((mask[regions.pixels(p, query.width, query.height)] > 0.5).all())
             outline = Polygon([(x - 0.5, y - 0.5) for x, y in p.corners()], fill=False, lw=1.2)
             outline.set(edgecolor=MARKED if away else SHOWN, hatch="xx" if away else "")
             axis.add_patch(outline)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from labelstudio import ledger, server
 from labelstudio.client import LabelStudio
-from labelstudio.experts import SimulatedExpert
+from labelstudio.experts import SimulatedExpert, assigned
 from labelstudio.projects import Project
 from labelstudio.records import AnnotationError, Answer, Manifest, write_answers
 from labelstudio.waiting import wait
@@ -30,6 +30,7 @@ WAIT = "ANNOTATE_WAIT_S"  # not a param: a param would make DVC forget the answe
 def main(scenario: str, round: str) -> None:
     """Write answers.json: every expert's answers to this round's queries, as submitted."""
     config = load()
+    settings = config.annotate
     folder = step_dir(scenario, round)
     manifest = Manifest.read(folder / "queries.json")
     data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
@@ -37,20 +38,21 @@ def main(scenario: str, round: str) -> None:
     archive = LEDGERS / f"{title.replace(', ', '_').replace(' ', '-')}.jsonl"
 
     known = ledger.recall(archive, manifest.keys())
-    url, api_key, expert_key = server.connect()
+    url, api_key, expert_keys = server.connect(len(settings.crowd))
     client = LabelStudio(url, api_key)
     client.check()
-    project = client.ensure_project(title)
-    open_queries = [q for key, q in manifest.keys().items() if not any(a.key == key and not a.skipped for a in known)]
+    project = client.ensure_project(title, settings.experts_per_query)
+    open_queries = [q for key, q in manifest.keys().items() if len(experts_on(key, known)) < wanted(key, settings)]
     unanswered = replace(manifest, queries=tuple(open_queries))
     if known:
         print(
             f"{len(manifest.queries) - len(open_queries)} of {len(manifest.queries)} queries have been answered before"
         )
     client.push(project, unanswered, folder)
-    if config.annotate.expert == "simulated":
-        simulate(LabelStudio(url, _expert_key(url, expert_key)), project, unanswered, config.annotate, data)
-    wait(client, project, unanswered.keys(), limit_s=_limit())
+    if settings.expert == "simulated":  # who never comes is not waited for
+        simulate(url, _expert_keys(url, expert_keys, len(settings.crowd)), project, unanswered, settings, data)
+    else:
+        wait(client, project, unanswered.keys(), limit_s=_limit(), experts=settings.experts_per_query, known=known)
 
     pulled = client.pull(project, manifest.keys())
     ledger.record(archive, pulled)
@@ -73,31 +75,61 @@ def project_title(scenario: str, config: Config, data: str) -> str:
 
 
 def merge(known: list[Answer], pulled: list[Answer]) -> list[Answer]:
-    """The server's word on each query that it has answers to, and the archive's on the others."""
-    there = {answer.key for answer in pulled}
+    """The server's word on each expert's reading of a query, and the archive's where the server has none."""
+    there = {(answer.key, answer.expert) for answer in pulled}
     before = {(a.key, a.expert, a.annotation_id): a for a in known}
     for answer in pulled:
         old = before.get((answer.key, answer.expert, answer.annotation_id))
         if old is not None and old.result != answer.result:
             print(f"{answer.expert} has changed the answer on {answer.image_id}; the new one counts")
-    return pulled + [answer for answer in known if answer.key not in there]
+    return pulled + [answer for answer in known if (answer.key, answer.expert) not in there]
 
 
-def simulate(client: LabelStudio, project: Project, manifest: Manifest, settings: Annotate, data: Prepared) -> None:
-    """Let the simulated expert answer, through the same interface and as a user of its own."""
-    expert = SimulatedExpert(
-        client, data.evidence, settings.evidence_share, settings.miss_rate, settings.false_alarm_rate
-    )
-    expert.answer(project, manifest.keys())
+def experts_on(key: str, answers: list[Answer]) -> set[str]:
+    """Who has answered a query."""
+    return {answer.expert for answer in answers if answer.key == key and not answer.skipped}
 
 
-def _expert_key(url: str, expert_key: str | None) -> str:
-    if expert_key is None:
-        raise AnnotationError(
-            f"the simulated expert needs an account of its own at {url}: set LABEL_STUDIO_EXPERT_API_KEY to that "
-            "account's API key, or `annotate.expert: human` in params.yaml"
+def wanted(key: str, settings: Annotate) -> int:
+    """How many experts' answers a query is to have: of simulated ones, no more than are there."""
+    return max(len(_assigned(key, settings)), 1) if settings.expert == "simulated" else settings.experts_per_query
+
+
+def simulate(
+    url: str, api_keys: list[str], project: Project, manifest: Manifest, settings: Annotate, data: Prepared
+) -> None:
+    """Let each simulated expert answer its queries, through the same interface and as a user of its own."""
+    clients = [LabelStudio(url, api_key) for api_key in api_keys]
+    emails = [client.check() for client in clients]
+    if len(set(emails)) < len(emails):
+        raise AnnotationError(f"two of LABEL_STUDIO_EXPERT_API_KEY's keys are one account's: {', '.join(emails)}")
+    keys = list(manifest.keys())
+    for number, (client, traits) in enumerate(zip(clients, settings.crowd, strict=True)):
+        expert = SimulatedExpert(
+            client,
+            data.evidence,
+            settings.evidence_share,
+            traits.miss_rate,
+            traits.false_alarm_rate,
+            traits.speed_s,
+            number,
         )
-    return expert_key
+        expert.answer(project, [key for key in keys if number in _assigned(key, settings)])
+
+
+def _assigned(key: str, settings: Annotate) -> list[int]:
+    return assigned(key, [traits.absent for traits in settings.crowd], settings.experts_per_query)
+
+
+def _expert_keys(url: str, joined: str | None, count: int) -> list[str]:
+    keys = [key.strip() for key in (joined or "").split(",") if key.strip()]
+    if len(keys) < count:
+        raise AnnotationError(
+            f"each simulated expert needs an account of its own at {url}: set LABEL_STUDIO_EXPERT_API_KEY to the "
+            f"API keys of {count} accounts, separated by commas (it has {len(keys)}), or `annotate.expert: human` "
+            "in params.yaml"
+        )
+    return keys[:count]
 
 
 def _limit() -> float | None:
