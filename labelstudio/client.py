@@ -71,6 +71,10 @@ class LabelStudio:
         """The project with exactly this title, created if there is none (see ``projects.ensure``)."""
         return projects.ensure(self._server, title, experts)
 
+    def describe(self, project: Project, text: str) -> None:
+        """Set what the project's card says to everybody."""
+        self._server.patch(f"api/projects/{project.id}", json={"description": text})
+
     # --- push ---
 
     def push(self, project: Project, manifest: Manifest, folder: Path) -> int:

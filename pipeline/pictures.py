@@ -67,6 +67,28 @@ def explanations(
     return _tight(figure)
 
 
+def effect(
+    picture: NDArray[np.uint8], weights: NDArray[np.floating], maps: list[NDArray[np.floating]], shares: list[float]
+) -> Figure:
+    """A picture (S, S, 3) with what was marked on it, W (S, S), and two saliencies (S, S): before and after.
+
+    ``shares``: how much of the attention lay inside the marks, 0..1, each time.
+    """
+    figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.6))
+    axes[0].imshow(picture)
+    axes[0].set_title("marked as not to matter", fontsize=10)
+    for axis, saliency, share, when in zip(axes[1:], maps, shares, ("before", "after"), strict=True):
+        limit = np.abs(saliency).max() or 1.0
+        axis.imshow(picture.mean(axis=2), cmap="gray", alpha=0.4)
+        axis.imshow(saliency, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.8)
+        axis.set_title(f"{when}: {share:.0%} of the attention is there", fontsize=10)
+    for axis in axes:
+        places = np.arange(-1, len(weights) + 1)  # with a margin, to outline marks at the border on all sides
+        axis.contour(places, places, np.pad(weights > 0, 1) * 1.0, [0.5], colors=MARKED, linewidths=1.2)
+        axis.axis("off")
+    return _tight(figure)
+
+
 def curves(histories: dict[str, pd.DataFrame], title: str) -> Figure:
     """Accuracy and loss of each arm over the epochs, a panel a split; dotted lines begin a round."""
     columns = next(iter(histories.values())).columns

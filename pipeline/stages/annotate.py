@@ -11,7 +11,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from labelstudio import ledger, server
+from labelstudio import effect, ledger, server
 from labelstudio.client import LabelStudio
 from labelstudio.experts import SimulatedExpert, assigned
 from labelstudio.projects import Project
@@ -42,6 +42,7 @@ def main(scenario: str, round: str) -> None:
     client = LabelStudio(url, api_key)
     client.check()
     project = client.ensure_project(title, settings.experts_per_query)
+    client.describe(project, effect.words(effects_before(scenario, round, config)))
     open_queries = [q for key, q in manifest.keys().items() if len(experts_on(key, known)) < wanted(key, settings)]
     unanswered = replace(manifest, queries=tuple(open_queries))
     if known:
@@ -83,6 +84,12 @@ def merge(known: list[Answer], pulled: list[Answer]) -> list[Answer]:
         if old is not None and old.result != answer.result:
             print(f"{answer.expert} has changed the answer on {answer.image_id}; the new one counts")
     return pulled + [answer for answer in known if (answer.key, answer.expert) not in there]
+
+
+def effects_before(scenario: str, round: str, config: Config) -> dict[str, list[effect.Effect]]:
+    """What each earlier round's marks did, for the experts to see; no answer depends on it."""
+    files = {r.n: step_dir(scenario, r.n) / "effect.json" for r in config.hitl.rounds if r.n < round}
+    return {n: effect.read(path) for n, path in files.items() if path.exists()}
 
 
 def experts_on(key: str, answers: list[Answer]) -> set[str]:

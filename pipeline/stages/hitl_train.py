@@ -9,8 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from labelstudio import agreement, consensus, regions
+from labelstudio import effect as effects
 from labelstudio.records import Answer, Manifest, read_answers
-from pipeline import masks, runs, subset, tracking, training
+from pipeline import effect, masks, runs, subset, tracking, training
 from pipeline.config import Consensus, load
 from pipeline.datasets import prepared
 from pipeline.datasets.prepared import Prepared
@@ -19,7 +20,7 @@ from pipeline.stages import run
 
 
 def main(scenario: str, round: str, after: str, epochs: str) -> None:
-    """Write the round's state, how its experts agreed, all masks so far, and the history so far."""
+    """Write the round's state, all masks and the history so far, how its experts agreed, and what it did."""
     config = load()
     settings = config.scenario(scenario)
     data = prepared.read(prepared_dir(settings.dataset))
@@ -38,7 +39,14 @@ def main(scenario: str, round: str, after: str, epochs: str) -> None:
     print(f"{scenario}, round {round}: {len(answers)} answers; masks on {len(in_force)} images in force")
 
     state = training.restore(before / "state.pt", settings.train)
+    marked = [entry for entry in entries if entry.round == round and entry.mask.any()]
+    looked_at = (images["train"], marked, manifest, settings.query.explain)
+    looked = effect.attention(state, *looked_at)
     history = training.train(state, images, settings, config.seed, int(epochs), round, masks=in_force)
+    looks = effect.attention(state, *looked_at)
+    seen = effect.show(images["train"], marked, looked, looks, folder / "effect")
+    effects.write(folder / "effect.json", seen)
+    print(effects.words({round: seen}))
 
     so_far = pd.concat([runs.history(before), history])
     so_far.to_csv(folder / "history.csv", index=False)

@@ -12,7 +12,7 @@ import pytest
 from fakes.label_studio import CROWD
 from fakes.queries import SIDE, manifest
 
-from labelstudio import ledger, regions, server, transport, waiting
+from labelstudio import effect, ledger, regions, server, transport, waiting
 from labelstudio.client import LabelStudio
 from labelstudio.consensus import judged
 from labelstudio.experts import SimulatedExpert, assigned
@@ -200,6 +200,28 @@ def test_a_crowd_of_whom_nobody_is_there_keeps_nobody_waiting(project_folder, wi
     with_crowd(away)
     annotate.main(scenario, "00")
     assert read_answers(step / "answers.json") == []
+
+
+def test_the_projects_page_says_what_earlier_rounds_did(label_studio, admin):
+    project = admin.ensure_project("described")
+    for text in ("Round 00: 41% …, 12%.", ""):
+        admin.describe(project, text)
+        http = httpx.Client(base_url=label_studio.url, headers={"Authorization": f"Token {label_studio.api_key}"})
+        assert http.get(f"/api/projects/{project.id}").json()["description"] == text
+
+
+def test_a_round_begins_with_telling_what_those_before_did(project_folder, with_crowd, fake):
+    _, scenario, step = project_folder
+    later = step_dir(scenario, "01")
+    later.mkdir()
+    manifest(later, 2, round="01", first=50).write(later / "queries.json")
+    annotate.main(scenario, "00")
+    ((_, there),) = fake.projects.items()
+    assert there["description"] == ""
+    effect.write(step / "effect.json", [effect.Effect("a", "effect/a.png", 0.5, 0.25)])
+    annotate.main(scenario, "01")
+    assert "Round 00: experts marked something on 1 image" in there["description"]
+    assert "50% lay inside the marks" in there["description"]
 
 
 def test_each_simulated_expert_needs_an_account_of_its_own(project_folder, with_crowd, fake, monkeypatch):
