@@ -82,7 +82,7 @@ class SimulatedExpert:
         result = task.prediction()["result"]
         marked = {
             region["id"]
-            for region in regions.joined(result)
+            for region in regions.joined([entry for entry in result if not entry.get("readonly")])
             if self._marks(
                 f"{task.key} {region['id']}", regions.area(_fitting(region, width, height), width, height), evidence
             )

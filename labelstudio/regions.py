@@ -20,6 +20,7 @@ from labelstudio.records import Proposal, Query
 
 LOOKS = "Model looks here"
 DISREGARD = "Disregard"
+BEFORE = "Disregarded before"
 LABELS = "regions"  # this, the names of the shapes and IMAGE are the tags' names in config.xml
 SHAPES = ("rectangle", "ellipse", "polygon", "brush")
 IMAGE = "image"
@@ -32,12 +33,15 @@ Region = dict[str, Any]
 def to_result(query: Query) -> list[Region]:
     """The query's proposals as Label Studio's regions, all labelled "Model looks here".
 
-    Each is two entries of the same id, its shape and its label, as the labelling page submits them.
+    Each is two entries of the same id, its shape and its label, as the labelling page submits them. What
+    was disregarded in earlier rounds comes along, as "Disregarded before", and cannot be changed.
     """
-    return [entry for proposal in query.proposals for entry in _entries(proposal, query.width, query.height)]
+    size = query.width, query.height
+    earlier = [{**entry, "readonly": True} for proposal in query.earlier for entry in _entries(proposal, *size, BEFORE)]
+    return earlier + [entry for proposal in query.proposals for entry in _entries(proposal, *size, LOOKS)]
 
 
-def _entries(proposal: Proposal, width: int, height: int) -> list[Region]:
+def _entries(proposal: Proposal, width: int, height: int, label: str = LOOKS) -> list[Region]:
     if proposal.points:
         shape = "polygon"
         points = [[100 * x / width, 100 * y / height] for x, y in proposal.points]
@@ -61,7 +65,7 @@ def _entries(proposal: Proposal, width: int, height: int) -> list[Region]:
     }
     return [
         {**both, "type": shape, "from_name": shape, "value": value},
-        {**both, "type": "labels", "from_name": LABELS, "value": {**value, "labels": [LOOKS]}},
+        {**both, "type": "labels", "from_name": LABELS, "value": {**value, "labels": [label]}},
     ]
 
 
@@ -226,7 +230,7 @@ def _known_labels(region: Region) -> list[Any]:
     if str(region["type"]).removesuffix("labels") not in SHAPES:
         raise ValueError(f"type {region['type']!r} is not supported")
     labels = _labels(region)
-    unknown = [label for label in labels if label not in (LOOKS, DISREGARD)]
+    unknown = [label for label in labels if label not in (LOOKS, DISREGARD, BEFORE)]
     if unknown or not labels:
         raise ValueError(f"unknown label {unknown[0]!r}" if unknown else "no label")
     return labels

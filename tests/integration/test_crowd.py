@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from types import SimpleNamespace
@@ -10,13 +11,13 @@ import httpx
 import numpy as np
 import pytest
 from fakes.label_studio import CROWD
-from fakes.queries import SIDE, manifest
+from fakes.queries import SIDE, manifest, proposal
 
 from labelstudio import effect, ledger, regions, server, transport, waiting
 from labelstudio.client import LabelStudio
 from labelstudio.consensus import judged
 from labelstudio.experts import SimulatedExpert, assigned
-from labelstudio.records import AnnotationError, read_answers
+from labelstudio.records import AnnotationError, Manifest, read_answers
 from pipeline.config import Annotate, Simulated, load
 from pipeline.paths import step_dir
 from pipeline.stages import annotate
@@ -74,6 +75,21 @@ def test_a_query_is_answered_when_so_many_experts_have_answered_it(label_studio,
     assert labelled(label_studio, project) == [True, True]
     waiting.wait(admin, project, asked.keys(), limit_s=0, experts=3)
     assert {answer.expert for answer in admin.pull(project, asked.keys())} == set(CROWD)
+
+
+def test_earlier_marks_are_shown_and_are_nobodys_answer(label_studio, admin, expert_keys, tmp_path):
+    (query,) = manifest(tmp_path, 1).queries
+    asked = Manifest("digits", "01", (dataclasses.replace(query, earlier=(proposal(6, 6),)),))
+    project = admin.ensure_project("asked again")
+    admin.push(project, asked, tmp_path)
+    (task,) = admin.tasks(project, asked.keys())
+    assert task.prediction()["result"] == regions.to_result(asked.queries[0])
+    SimulatedExpert(LabelStudio(label_studio.url, expert_keys[0]), left_half).answer(project, asked.keys())
+    (answer,) = admin.pull(project, asked.keys())
+    marked, unused = regions.mask(answer.result, SIDE, SIDE)
+    np.testing.assert_array_equal(marked, regions.pixels(proposal(7, 7), SIDE, SIDE))
+    assert unused == []
+    assert "c6r6" in {entry["id"] for entry in answer.result}
 
 
 def test_the_number_of_experts_can_be_changed_later(label_studio, admin, expert_keys, tmp_path):

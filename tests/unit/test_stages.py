@@ -10,9 +10,10 @@ import torch
 from fakes.queries import SIDE, manifest
 
 from labelstudio.records import Answer, Manifest
-from labelstudio.regions import DISREGARD, pixels, relabelled, to_result
+from labelstudio.regions import BEFORE, DISREGARD, mask, pixels, relabelled, to_result
 from pipeline import masks, model, params, pictures, report, runs, training
 from pipeline.config import Augment, Backbone, ConfigError, Consensus, Explain, QuerySettings, Train, load
+from pipeline.proposals import outlined
 from pipeline.stages import annotate, hitl_train, query_export
 
 SETTINGS = Train(
@@ -130,6 +131,30 @@ def test_polygons_are_asked_about_once_and_come_back_as_masks(tmp_path, state, p
         (q.image_id, p.id) for q in again for p in q.proposals
     }
     pictures.save(pictures.queries(asked, tmp_path, entries), tmp_path / "round.png")
+
+
+def test_an_image_asked_again_shows_what_was_disregarded_before(tmp_path):
+    area = np.zeros((SIDE, SIDE), bool)
+    area[:12, :24], area[60:72, 12:24], area[63:69, 15:21] = True, True, False  # the second part has a hole
+    (query,) = manifest(tmp_path, 1).queries
+    again = dataclasses.replace(query, earlier=outlined(area))
+    shown = [pixels(p, SIDE, SIDE) for p in again.earlier]
+    np.testing.assert_array_equal(shown[0], area & (np.arange(SIDE) < 30)[:, None])
+    assert [part.sum() for part in shown] == [12 * 24, 12 * 12]
+    asked = Manifest("digits", "01", (again,))
+    asked.write(tmp_path / "queries.json")
+    assert Manifest.read(tmp_path / "queries.json") == asked
+    assert again.key("digits") == query.key("digits")  # it is the same question
+    assert outlined(np.zeros((SIDE, SIDE), bool)) == ()
+
+    p = query.proposals[0]
+    given = answer(again.key("digits"), {p.id}, again)
+    earlier = [entry for entry in given.result if entry.get("readonly")]
+    assert {entry["id"] for entry in earlier} == {part.id for part in again.earlier}
+    assert {label for entry in earlier for label in entry["value"].get("labels", [])} == {BEFORE}
+    marked, unused = mask(given.result, SIDE, SIDE)
+    np.testing.assert_array_equal(marked, pixels(p, SIDE, SIDE))  # shown, but nobody's answer to this question
+    assert unused == []
 
 
 def test_answers_become_masks_and_remember_what_was_shown(tmp_path):
