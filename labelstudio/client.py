@@ -67,9 +67,9 @@ class LabelStudio:
         """The account's e-mail; raises AnnotationError if the server or the API key is wrong."""
         return str(self._server.get("api/current-user/whoami")["email"])
 
-    def ensure_project(self, title: str, experts: int = 1) -> Project:
+    def ensure_project(self, title: str, experts: int = 1, interface: str = INTERFACE) -> Project:
         """The project with exactly this title, created if there is none (see ``projects.ensure``)."""
-        return projects.ensure(self._server, title, experts)
+        return projects.ensure(self._server, title, experts, interface)
 
     def describe(self, project: Project, text: str) -> None:
         """Set what the project's card says to everybody."""

@@ -5,11 +5,14 @@ Its attention is the absolute saliency of the class that it had predicted when t
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from labelstudio.records import AnnotationError
+from PIL import Image
+
+from labelstudio.records import AnnotationError, Manifest, Query
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,22 @@ def read(path: Path) -> list[Effect]:
         raise AnnotationError(
             f"{path} does not say what a round's marks did ({error}); run `dvc repro` to write it again"
         ) from error
+
+
+def manifest(scenario: str, n: str, effects: list[Effect], folder: Path) -> Manifest:
+    """A round's pictures in ``folder`` as queries that ask nothing, so that they travel the same road.
+
+    Instead of the truth and the prediction, each carries the share before and after, which effect.xml shows.
+    """
+    queries = []
+    for effect in effects:
+        path = folder / effect.picture
+        with Image.open(path) as picture:
+            width, height = picture.size
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        shares = f"{effect.before:.0%}", f"{effect.after:.0%}"
+        queries.append(Query(effect.image_id, effect.picture, digest, width, height, *shares, {}, 1.0, ()))
+    return Manifest(scenario, n, tuple(queries))
 
 
 def words(rounds: dict[str, list[Effect]]) -> str:

@@ -11,7 +11,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from labelstudio import effect, ledger, server
+from labelstudio import effect, ledger, projects, server
 from labelstudio.client import LabelStudio
 from labelstudio.experts import SimulatedExpert, assigned
 from labelstudio.projects import Project
@@ -42,7 +42,7 @@ def main(scenario: str, round: str) -> None:
     client = LabelStudio(url, api_key)
     client.check()
     project = client.ensure_project(title, settings.experts_per_query)
-    client.describe(project, effect.words(effects_before(scenario, round, config)))
+    show_effects(client, project, scenario, effects_before(scenario, round, config))
     open_queries = [q for key, q in manifest.keys().items() if len(experts_on(key, known)) < wanted(key, settings)]
     unanswered = replace(manifest, queries=tuple(open_queries))
     if known:
@@ -90,6 +90,18 @@ def effects_before(scenario: str, round: str, config: Config) -> dict[str, list[
     """What each earlier round's marks did, for the experts to see; no answer depends on it."""
     files = {r.n: step_dir(scenario, r.n) / "effect.json" for r in config.hitl.rounds if r.n < round}
     return {n: effect.read(path) for n, path in files.items() if path.exists()}
+
+
+def show_effects(client: LabelStudio, project: Project, scenario: str, rounds: dict[str, list[effect.Effect]]) -> None:
+    """Say on the project's page what the rounds did, and show it picture by picture in a project beside it."""
+    text = effect.words(rounds)
+    if text:
+        head, _, told_apart = project.title.partition(", simulated")
+        beside = client.ensure_project(f"{head}, effect{told_apart}", interface=projects.EFFECT)
+        for n, effects in rounds.items():
+            client.push(beside, effect.manifest(scenario, n, effects, step_dir(scenario, n)), step_dir(scenario, n))
+        text += f"\nPicture by picture: {beside.url.partition('?')[0]}"
+    client.describe(project, text)
 
 
 def experts_on(key: str, answers: list[Answer]) -> set[str]:

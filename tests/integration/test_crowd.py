@@ -13,7 +13,7 @@ import pytest
 from fakes.label_studio import CROWD
 from fakes.queries import SIDE, manifest, proposal
 
-from labelstudio import effect, ledger, regions, server, transport, waiting
+from labelstudio import effect, ledger, projects, regions, server, transport, waiting
 from labelstudio.client import LabelStudio
 from labelstudio.consensus import judged
 from labelstudio.experts import SimulatedExpert, assigned
@@ -234,10 +234,30 @@ def test_a_round_begins_with_telling_what_those_before_did(project_folder, with_
     annotate.main(scenario, "00")
     ((_, there),) = fake.projects.items()
     assert there["description"] == ""
+    (step / "effect").mkdir()
+    shutil.copy(step / "000.png", step / "effect" / "a.png")
     effect.write(step / "effect.json", [effect.Effect("a", "effect/a.png", 0.5, 0.25)])
-    annotate.main(scenario, "01")
+    for _ in range(2):
+        annotate.main(scenario, "01")
     assert "Round 00: experts marked something on 1 image" in there["description"]
     assert "50% lay inside the marks" in there["description"]
+    _, beside = fake.projects.values()
+    assert beside["title"] == there["title"].replace("simulated", "effect")
+    assert there["description"].endswith(f"Picture by picture: {fake.url}/projects/{beside['id']}/data")
+    (shown,) = [task for task in fake.tasks.values() if task["project"] == beside["id"]]
+    said = {name: shown["data"][name] for name in ("image_id", "round", "label", "prediction")}
+    assert said == {"image_id": "a", "round": "00", "label": "50%", "prediction": "25%"}
+
+
+def test_effects_are_shown_once(label_studio, admin, tmp_path):
+    manifest(tmp_path, 2)  # for its pictures
+    seen = [effect.Effect(f"image-{n}", f"00{n}.png", 0.5, 0.25) for n in range(2)]
+    pictures = effect.manifest("digits", "00", seen, tmp_path)
+    beside = admin.ensure_project("digits, effect", interface=projects.EFFECT)
+    assert [admin.push(beside, pictures, tmp_path) for _ in range(2)] == [2, 0]
+    tasks = admin.tasks(beside, pictures.keys())
+    assert [task.image_id for task in tasks] == ["image-0", "image-1"]
+    assert admin.ensure_project(beside.title, interface=projects.EFFECT) == beside
 
 
 def test_each_simulated_expert_needs_an_account_of_its_own(project_folder, with_crowd, fake, monkeypatch):
