@@ -50,7 +50,7 @@ def words(found: dict[str, Any]) -> str:
     lines = [f"{found['answered']} of {found['queries']} queries answered{_agreement(found)}"]
     for expert, own in found["experts"].items():
         right = "" if own["accuracy"] is None else f", right on {own['accuracy']:.0%} of {own['gold']} known queries"
-        lines.append(f"  {expert}: {own['answers']} answers{_agreement(own)}{right}")
+        lines.append(f"  {expert}: answers to {own['answers']}{_agreement(own)}{right}")
     return "\n".join(lines)
 
 

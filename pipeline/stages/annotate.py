@@ -38,7 +38,7 @@ def main(scenario: str, round: str) -> None:
     archive = LEDGERS / f"{title.replace(', ', '_').replace(' ', '-')}.jsonl"
 
     known = ledger.recall(archive, manifest.keys())
-    url, api_key, expert_keys = server.connect(len(settings.crowd))
+    url, api_key, expert_keys = server.connect(experts=len(settings.crowd) if settings.expert == "simulated" else 1)
     client = LabelStudio(url, api_key)
     client.check()
     project = client.ensure_project(title, settings.experts_per_query)

@@ -65,14 +65,14 @@ def test_the_report_of_a_round():
     assert found["alpha"] == pytest.approx(1 - (n - 1) * different / (2 * ones * zeros), abs=1e-4)
     text = words(found)
     assert "2 of 3 queries answered, alpha" in text
-    assert "a: 2 answers" in text
+    assert "a: answers to 2, alpha" in text
     assert "right on 75% of 1 known queries" in text
 
 
 def test_one_expert_has_nobody_to_agree_with():
     found = report({"k": query()}, [answer("a", 1)], {})
     assert (found["alpha"], found["iou"]) == (None, None)
-    assert words(found).splitlines() == ["1 of 1 queries answered", "  a: 1 answers"]
+    assert words(found).splitlines() == ["1 of 1 queries answered", "  a: answers to 1"]
     assert report({"k": query()}, [answer("a", 1, skipped=True)], {})["experts"] == {}
 
 
