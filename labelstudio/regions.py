@@ -21,7 +21,7 @@ from labelstudio.records import Proposal, Query
 LOOKS = "Model looks here"
 DISREGARD = "Disregard"
 BEFORE = "Disregarded before"
-LABELS = "regions"  # this, the names of the shapes and IMAGE are the tags' names in config.xml
+LABELS, EARLIER = "regions", "earlier"  # these, the names of the shapes and IMAGE are the tags' names in config.xml
 SHAPES = ("rectangle", "ellipse", "polygon", "brush")
 IMAGE = "image"
 TIE = (1e-5, 1.618e-5)  # pixels; see _polygon
@@ -55,6 +55,7 @@ def _entries(proposal: Proposal, width: int, height: int, label: str = LOOKS) ->
             "height": 100 * proposal.height / height,
             "rotation": 0,
         }
+    tag = EARLIER if label == BEFORE else LABELS
     both = {
         "id": proposal.id,
         "to_name": IMAGE,
@@ -65,7 +66,7 @@ def _entries(proposal: Proposal, width: int, height: int, label: str = LOOKS) ->
     }
     return [
         {**both, "type": shape, "from_name": shape, "value": value},
-        {**both, "type": "labels", "from_name": LABELS, "value": {**value, "labels": [label]}},
+        {**both, "type": "labels", "from_name": tag, "value": {**value, "labels": [label]}},
     ]
 
 
@@ -231,6 +232,8 @@ def _known_labels(region: Region) -> list[Any]:
         raise ValueError(f"type {region['type']!r} is not supported")
     labels = _labels(region)
     unknown = [label for label in labels if label not in (LOOKS, DISREGARD, BEFORE)]
+    if BEFORE in labels and not region.get("readonly"):
+        raise ValueError(f"{BEFORE!r} is for what was disregarded in an earlier round")
     if unknown or not labels:
         raise ValueError(f"unknown label {unknown[0]!r}" if unknown else "no label")
     return labels

@@ -155,6 +155,10 @@ def test_an_image_asked_again_shows_what_was_disregarded_before(tmp_path):
     marked, unused = mask(given.result, SIDE, SIDE)
     np.testing.assert_array_equal(marked, pixels(p, SIDE, SIDE))  # shown, but nobody's answer to this question
     assert unused == []
+    theirs = [{name: value for name, value in entry.items() if name != "readonly"} for entry in earlier]
+    _, unused = mask(theirs, SIDE, SIDE)
+    assert all("is for what was disregarded in an earlier round" in reason for reason in unused)
+    assert len(unused) == 2  # an expert who drew with that label is told so
 
 
 def test_answers_become_masks_and_remember_what_was_shown(tmp_path):
