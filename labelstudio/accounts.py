@@ -1,4 +1,4 @@
-"""The local server's accounts: an administrator, and an expert of their own.
+"""The local server's accounts: an administrator, and experts of their own.
 
 Answers must carry the name of whoever gave them, so a simulated expert does not borrow the
 administrator's key: it signs up by invitation, as a person would.
@@ -33,8 +33,8 @@ def are_ready(url: str, *accounts: Account) -> bool:
     return True
 
 
-def sign_in(url: str, admin: Account, expert: Account) -> None:
-    """Look up the administrator's token, let the expert sign up by invitation; fills in both tokens.
+def sign_in(url: str, admin: Account, *experts: Account) -> None:
+    """Look up the administrator's token, let the experts sign up by invitation; fills in all tokens.
 
     Each step can be repeated, so what was killed in between is finished by the next call.
     """
@@ -46,10 +46,11 @@ def sign_in(url: str, admin: Account, expert: Account) -> None:
         )
     admin["token"] = browser.token()
     invitation = browser.invitation()
-    browser = Browser(url)
-    if not browser.log_in(expert):
-        browser.post_form(invitation, {"email": expert["email"], "password": expert["password"]})
-    expert["token"] = browser.token()
+    for expert in experts:
+        browser = Browser(url)
+        if not browser.log_in(expert):
+            browser.post_form(invitation, {"email": expert["email"], "password": expert["password"]})
+        expert["token"] = browser.token()
 
 
 def invitation(url: str, admin: Account) -> str:

@@ -59,9 +59,13 @@ class LabelStudio:
         """The account's e-mail; raises AnnotationError if the server or the API key is wrong."""
         return str(self._server.get("api/current-user/whoami")["email"])
 
-    def ensure_project(self, title: str) -> Project:
+    def ensure_project(self, title: str, experts: int = 1, interface: str = INTERFACE) -> Project:
         """The project with exactly this title, created if there is none (see ``projects.ensure``)."""
-        return projects.ensure(self._server, title)
+        return projects.ensure(self._server, title, experts, interface)
+
+    def describe(self, project: Project, text: str) -> None:
+        """Set what the project's card says to everybody."""
+        self._server.patch(f"api/projects/{project.id}", json={"description": text})
 
     # --- push ---
 
@@ -160,15 +164,20 @@ class LabelStudio:
             for annotation in task.annotations
         ]
 
-    def progress(self, project: Project, keys: Iterable[str]) -> Progress:
-        """How far these queries are answered; a skipped query is not answered."""
+    def progress(
+        self, project: Project, keys: Iterable[str], experts: int = 1, known: Iterable[Answer] = ()
+    ) -> Progress:
+        """How far these queries are answered, each by so many different ``experts``; skipping is no answer.
+
+        ``known`` are answers that count although this server may have lost them.
+        """
         asked = set(keys)
-        answers = self.pull(project, asked)
+        given = [*known, *self.pull(project, asked)]
         me, users = self.check(), self._server.get("api/users")
         # Label Studio shows drafts to their owner only, but when each account last saved something to everyone.
         # Of ourselves we know that nobody is sitting there.
         seen = {user["email"]: moment(user["last_activity"]) for user in users if user["email"] != me}
-        return Progress.of(asked, answers, seen, self._server.now())
+        return Progress.of(asked, given, seen, self._server.now(), experts)
 
     def tasks(self, project: Project, keys: Iterable[str]) -> list[Task]:
         """The tasks of these queries, by id; all of them, or AnnotationError."""

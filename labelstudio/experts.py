@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from labelstudio import regions
@@ -25,7 +25,8 @@ class SimulatedExpert:
     ``evidence`` maps an image id to the (height, width) mask of what may matter on it.
     ``client`` must be connected with the expert's own API key. Of the proposals that are to be
     marked, ``miss_rate`` are not; of the others, ``false_alarm_rate`` are: which ones follows from
-    the query and the proposal alone, so that asking again gives the same answer.
+    the query, the proposal and the expert's ``number`` in the crowd alone, so that asking again gives the
+    same answer, and experts err each in their own way. An answer takes ``speed_s`` seconds, on average.
     """
 
     def __init__(
@@ -35,12 +36,16 @@ class SimulatedExpert:
         threshold: float = 0.05,
         miss_rate: float = 0.0,
         false_alarm_rate: float = 0.0,
+        speed_s: float = 5.0,
+        number: int = 0,
     ) -> None:
         self.client = client
         self.evidence = evidence
         self.threshold = threshold
         self.miss_rate = miss_rate
         self.false_alarm_rate = false_alarm_rate
+        self.speed_s = speed_s
+        self.number = number
 
     def answer(self, project: Project, keys: Iterable[str]) -> int:
         """Answer every one of these queries that this expert has not answered; returns how many.
@@ -55,9 +60,8 @@ class SimulatedExpert:
         while todo:
             try:
                 for task in todo:
-                    result = self.reading(task)
-                    # A plausible time, and the same one in every run.
-                    self.client.annotate(task, expert, result, lead_time=2.0 + 0.5 * len(result))
+                    lead_time = self.speed_s * (0.5 + _luck(f"{self.number} {task.key}"))
+                    self.client.annotate(task, expert, self.reading(task), lead_time)
             except Unreachable:
                 failures += 1
                 if failures == ATTEMPTS:
@@ -78,7 +82,7 @@ class SimulatedExpert:
         result = task.prediction()["result"]
         marked = {
             region["id"]
-            for region in regions.joined(result)
+            for region in regions.joined([entry for entry in result if not entry.get("readonly")])
             if self._marks(
                 f"{task.key} {region['id']}", regions.area(_fitting(region, width, height), width, height), evidence
             )
@@ -86,8 +90,8 @@ class SimulatedExpert:
         return regions.relabelled(result, marked, regions.DISREGARD)
 
     def _marks(self, proposal: str, region: regions.Mask, evidence: regions.Mask) -> bool:
-        must_not_matter = bool(region.any()) and float(evidence[region].mean()) < self.threshold
-        luck = int(hashlib.sha256(proposal.encode()).hexdigest()[:12], 16) / 16**12  # uniform in [0, 1)
+        must_not_matter = regions.is_irrelevant(region, evidence, self.threshold)
+        luck = _luck(f"{self.number} {proposal}")
         return luck >= self.miss_rate if must_not_matter else luck < self.false_alarm_rate
 
     def _unanswered(self, project: Project, keys: set[str], expert: str) -> list[Task]:
@@ -95,6 +99,22 @@ class SimulatedExpert:
         answered = {a.key for a in self.client.pull(project, keys) if a.expert == expert and not a.skipped}
         todo = {task.key: task for task in self.client.tasks(project, keys) if task.key not in answered}
         return [todo[key] for key in sorted(todo)]
+
+
+def assigned(key: str, absences: Sequence[float], count: int) -> list[int]:
+    """Which members of a crowd answer a query: ``count`` of those who are there, by their numbers.
+
+    ``absences`` has the share of queries that each member never answers. Who is there, and who of them is
+    chosen, follows from the query's key alone. Where fewer are there, fewer answer: nobody waits for a
+    machine that will not come.
+    """
+    there = [number for number, absence in enumerate(absences) if _luck(f"absent {number} {key}") >= absence]
+    return sorted(sorted(there, key=lambda number: _luck(f"chosen {number} {key}"))[:count])
+
+
+def _luck(text: str) -> float:
+    """Uniform in [0, 1), and always the same for the same text."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 16**12
 
 
 def _fitting(region: dict[str, Any], width: int, height: int) -> dict[str, Any]:

@@ -33,8 +33,10 @@ class Progress:
     now: datetime
 
     @classmethod
-    def of(cls, asked: set[str], answers: Iterable[Answer], seen: dict[str, datetime], now: datetime) -> Progress:
-        """Count these answers to the queries ``asked``.
+    def of(
+        cls, asked: set[str], answers: Iterable[Answer], seen: dict[str, datetime], now: datetime, experts: int = 1
+    ) -> Progress:
+        """Count these answers to the queries ``asked``, which are answered when so many different experts did.
 
         ``seen`` says when accounts last saved something, if only a draft; those who are there without an answer yet are
         listed too. Every time, ``now`` included, is by the server's clock, so that ours may be wrong.
@@ -42,12 +44,13 @@ class Progress:
         theirs: dict[str, list[Answer]] = {expert: [] for expert, when in seen.items() if now - when < RECENT}
         for answer in answers:
             theirs.setdefault(answer.expert, []).append(answer)
-        every = [answer for some in theirs.values() for answer in some]
-        answered = {answer.key for answer in every if not answer.skipped}
+        every = [answer for some in theirs.values() for answer in some if answer.key in asked]
+        given = [key for key, _ in {(answer.key, answer.expert) for answer in every if not answer.skipped}]
+        answered = {key for key in asked if given.count(key) >= experts}
         return cls(
             asked=len(asked),
             answered=len(answered),
-            skipped=len({answer.key for answer in every} - answered),
+            skipped=len({answer.key for answer in every} - set(given)),
             per_expert={expert: _standing(theirs[expert], seen.get(expert)) for expert in sorted(theirs)},
             now=now,
         )

@@ -12,6 +12,7 @@ from labelstudio.tasks import MODEL_VERSION
 from labelstudio.transport import Connection, Unreachable, settle
 
 INTERFACE = (Path(__file__).parent / "config.xml").read_text(encoding="utf-8")
+EFFECT = (Path(__file__).parent / "effect.xml").read_text(encoding="utf-8")
 INSTRUCTIONS = (Path(__file__).parent / "instructions.html").read_text(encoding="utf-8")
 
 TITLE_LENGTH = range(3, 51)  # Label Studio's own limits
@@ -26,8 +27,8 @@ class Project:
     url: str
 
 
-def ensure(server: Connection, title: str) -> Project:
-    """The project with exactly this title, created if there is none.
+def ensure(server: Connection, title: str, experts: int = 1, interface: str = INTERFACE) -> Project:
+    """The project with exactly this title, created if there is none, whose tasks so many experts answer.
 
     A project of that title with another labelling interface is somebody else's: it is
     left as it is, and AnnotationError raised.
@@ -40,40 +41,45 @@ def ensure(server: Connection, title: str) -> Project:
     found = _find(server, title)
     if found is None:
         try:
-            server.post("api/projects", json=_new(title))
+            server.post("api/projects", json=_new(title, experts, interface))
         except Unreachable:
             # It may have been created all the same: look again before anybody posts again.
             settle()
         found = _find(server, title)
     if found is None:
         raise Unreachable(f"{server.url} did not create the project {title!r}; run this again")
-    if _canonical(found["label_config"]) != _canonical(INTERFACE):
+    if _canonical(found["label_config"]) != _canonical(interface):
         raise AnnotationError(
             f"the project {title!r} at {server.url}/projects/{found['id']} has another labelling interface "
             "than ours; rename it there and run this again, and a new one will be created"
         )
+    if found["maximum_annotations"] != experts:  # Label Studio carries it over to the tasks that are there
+        server.patch(f"api/projects/{found['id']}", json={"maximum_annotations": experts})
     return Project(found["id"], title, f"{server.url}/projects/{found['id']}/data?labeling=1")
 
 
 def _find(server: Connection, title: str) -> dict[str, Any] | None:
     # The server's filter ignores case and takes parts of titles.
-    rows = server.pages("api/projects", rows="results", total="count", title=title, include="id,title,label_config")
+    fields = "id,title,label_config,maximum_annotations"
+    rows = server.pages("api/projects", rows="results", total="count", title=title, include=fields)
     exact = [row for row in rows if row["title"] == title]
     if len(exact) > 1:
         raise AnnotationError(f"{len(exact)} projects at {server.url} are titled {title!r}; rename all but one of them")
     return exact[0] if exact else None
 
 
-def _new(title: str) -> dict[str, Any]:
+def _new(title: str, experts: int, interface: str) -> dict[str, Any]:
     return {
         "title": title,
-        "label_config": INTERFACE,
+        "label_config": interface,
         "expert_instruction": INSTRUCTIONS,
-        "show_instruction": True,
+        "show_instruction": interface == INTERFACE,  # there are none for looking at pictures
         # Pre-filling needs both of these, and the model version can only be set now.
         "show_collab_predictions": True,
         "model_version": MODEL_VERSION,
         "sampling": "Uncertainty sampling",
+        # "Label All Tasks" offers a task until so many experts have answered it.
+        "maximum_annotations": experts,
         "show_skip_button": True,
         "enable_empty_annotation": True,
     }

@@ -47,7 +47,8 @@ class Query:
 
     ``image`` is the picture's path relative to the manifest; ``digest`` is its SHA-256;
     ``probabilities`` maps class names to the model's probabilities; ``entropy`` is theirs,
-    divided by log(classes), so 0 is certain and 1 is undecided.
+    divided by log(classes), so 0 is certain and 1 is undecided. ``earlier`` is what experts disregarded
+    on it in earlier rounds: shown, not asked about.
     """
 
     image_id: str
@@ -60,6 +61,7 @@ class Query:
     probabilities: dict[str, float]
     entropy: float
     proposals: tuple[Proposal, ...]
+    earlier: tuple[Proposal, ...] = ()
 
     def key(self, scenario: str) -> str:
         """What makes this question the same question: its scenario, picture and regions.
@@ -89,7 +91,7 @@ class Manifest:
         document = asdict(self)
         for entry, key in zip(document["queries"], self.keys(), strict=True):
             entry["key"] = key
-            for proposal in entry["proposals"]:
+            for proposal in [*entry["proposals"], *entry["earlier"]]:
                 if not proposal["points"]:
                     del proposal["points"]
         path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -102,8 +104,8 @@ class Manifest:
             queries = []
             for entry in document["queries"]:
                 entry.pop("key")
-                proposals = tuple(_proposal(p) for p in entry.pop("proposals"))
-                queries.append(Query(**entry, proposals=proposals))
+                proposals, earlier = (tuple(map(_proposal, entry.pop(name, ()))) for name in ("proposals", "earlier"))
+                queries.append(Query(**entry, proposals=proposals, earlier=earlier))
             return cls(document["scenario"], document["round"], tuple(queries))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise AnnotationError(

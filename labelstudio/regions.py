@@ -20,7 +20,8 @@ from labelstudio.records import Proposal, Query
 
 LOOKS = "Model looks here"
 DISREGARD = "Disregard"
-LABELS = "regions"  # this, the names of the shapes and IMAGE are the tags' names in config.xml
+BEFORE = "Disregarded before"
+LABELS, EARLIER = "regions", "earlier"  # these, the names of the shapes and IMAGE are the tags' names in config.xml
 SHAPES = ("rectangle", "ellipse", "polygon", "brush")
 IMAGE = "image"
 TIE = (1e-5, 1.618e-5)  # pixels; see _polygon
@@ -32,12 +33,15 @@ Region = dict[str, Any]
 def to_result(query: Query) -> list[Region]:
     """The query's proposals as Label Studio's regions, all labelled "Model looks here".
 
-    Each is two entries of the same id, its shape and its label, as the labelling page submits them.
+    Each is two entries of the same id, its shape and its label, as the labelling page submits them. What
+    was disregarded in earlier rounds comes along, as "Disregarded before", and cannot be changed.
     """
-    return [entry for proposal in query.proposals for entry in _entries(proposal, query.width, query.height)]
+    size = query.width, query.height
+    earlier = [{**entry, "readonly": True} for proposal in query.earlier for entry in _entries(proposal, *size, BEFORE)]
+    return earlier + [entry for proposal in query.proposals for entry in _entries(proposal, *size, LOOKS)]
 
 
-def _entries(proposal: Proposal, width: int, height: int) -> list[Region]:
+def _entries(proposal: Proposal, width: int, height: int, label: str = LOOKS) -> list[Region]:
     if proposal.points:
         shape = "polygon"
         points = [[100 * x / width, 100 * y / height] for x, y in proposal.points]
@@ -51,6 +55,7 @@ def _entries(proposal: Proposal, width: int, height: int) -> list[Region]:
             "height": 100 * proposal.height / height,
             "rotation": 0,
         }
+    tag = EARLIER if label == BEFORE else LABELS
     both = {
         "id": proposal.id,
         "to_name": IMAGE,
@@ -61,13 +66,18 @@ def _entries(proposal: Proposal, width: int, height: int) -> list[Region]:
     }
     return [
         {**both, "type": shape, "from_name": shape, "value": value},
-        {**both, "type": "labels", "from_name": LABELS, "value": {**value, "labels": [LOOKS]}},
+        {**both, "type": "labels", "from_name": tag, "value": {**value, "labels": [label]}},
     ]
 
 
 def pixels(proposal: Proposal, width: int, height: int) -> Mask:
     """The proposal's pixels on a (height, width) picture: the same that an answer about it would mark."""
     return area(_entries(proposal, width, height)[0], width, height)
+
+
+def is_irrelevant(region: Mask, evidence: Mask, threshold: float) -> bool:
+    """Whether less than ``threshold`` of the region's pixels is evidence: whoever knows, disregards it."""
+    return bool(region.any()) and float(evidence[region].mean()) < threshold
 
 
 def owners(query: Query) -> npt.NDArray[np.int_]:
@@ -221,7 +231,9 @@ def _known_labels(region: Region) -> list[Any]:
     if str(region["type"]).removesuffix("labels") not in SHAPES:
         raise ValueError(f"type {region['type']!r} is not supported")
     labels = _labels(region)
-    unknown = [label for label in labels if label not in (LOOKS, DISREGARD)]
+    unknown = [label for label in labels if label not in (LOOKS, DISREGARD, BEFORE)]
+    if BEFORE in labels and not region.get("readonly"):
+        raise ValueError(f"{BEFORE!r} is for what was disregarded in an earlier round")
     if unknown or not labels:
         raise ValueError(f"unknown label {unknown[0]!r}" if unknown else "no label")
     return labels

@@ -41,6 +41,7 @@ class Server:
     data_dir: Path
     expert: accounts.Account = field(repr=False)
     admin: accounts.Account = field(repr=False)
+    crowd: tuple[accounts.Account, ...] = field(repr=False, default=())  # further simulated experts
 
     @property
     def api_key(self) -> str:
@@ -52,9 +53,16 @@ class Server:
         """The expert's own key, with which answers are given."""
         return self.expert["token"]
 
+    @property
+    def expert_api_keys(self) -> list[str]:
+        """The expert's key, and those of the further simulated experts."""
+        return [account["token"] for account in (self.expert, *self.crowd)]
 
-def connect() -> tuple[str, str, str | None]:
-    """(URL, API key, a simulated expert's own API key or None) of the Label Studio to use.
+
+def connect(experts: int = 1) -> tuple[str, str, str | None]:
+    """(URL, API key, simulated experts' own API keys or None) of the Label Studio to use.
+
+    Several experts' keys are separated by commas; a local server has at least ``experts`` of them.
 
     That of ``LABEL_STUDIO_URL`` and ``LABEL_STUDIO_API_KEY``, from the environment or
     ``.env``, when they are set; otherwise a local server, started or reused
@@ -70,8 +78,8 @@ def connect() -> tuple[str, str, str | None]:
             f"{missing} is not set, but its counterpart is: set both to use that Label Studio, "
             "or neither to use a local one"
         )
-    server = start(port=_port(found))
-    return server.url, server.api_key, server.expert_api_key
+    server = start(port=_port(found), experts=experts)
+    return server.url, server.api_key, ",".join(server.expert_api_keys)
 
 
 def start_early(data_dir: Path = DATA_DIR) -> None:
@@ -83,7 +91,7 @@ def start_early(data_dir: Path = DATA_DIR) -> None:
             _launch_unless_running(data_dir, _port(found))
 
 
-def start(data_dir: Path = DATA_DIR, port: int | None = None) -> Server:
+def start(data_dir: Path = DATA_DIR, port: int | None = None, experts: int = 1) -> Server:
     """The local server of this data folder, started if it is not running; waits until it serves.
 
     Without ``port`` it takes the one it had last, else 8080, else the next that is free.
@@ -98,12 +106,15 @@ def start(data_dir: Path = DATA_DIR, port: int | None = None) -> Server:
                 f"Label Studio runs at {url}, not on port {port}; to move it, run "
                 f"`python -m labelstudio.server stop --data-dir {data_dir}` first"
             )
-        admin, expert = state["admin"], state["expert"]
-        if not accounts.are_ready(url, admin, expert):
+        admin, expert, crowd = state["admin"], state["expert"], state.setdefault("crowd", [])
+        if len(crowd) < experts - 1:
+            crowd += [accounts.new(f"expert-{number}") for number in range(len(crowd) + 2, experts + 1)]
+            _write_state(data_dir, state)  # the passwords, before the server learns them
+        if not accounts.are_ready(url, admin, expert, *crowd):
             progress.update("Label Studio: creating its accounts")
-            accounts.sign_in(url, admin, expert)
+            accounts.sign_in(url, admin, expert, *crowd)
             _write_state(data_dir, state)
-    return Server(url, data_dir, expert, admin)
+    return Server(url, data_dir, expert, admin, tuple(crowd))
 
 
 def _launch_unless_running(data_dir: Path, port: int | None) -> dict[str, Any]:

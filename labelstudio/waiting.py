@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 
 from rich.console import Console, Group
@@ -14,7 +14,7 @@ from rich.text import Text
 from labelstudio.client import LabelStudio
 from labelstudio.progress import Progress
 from labelstudio.projects import Project
-from labelstudio.records import AnnotationError
+from labelstudio.records import AnnotationError, Answer
 from labelstudio.transport import Unreachable
 
 console = Console(stderr=True)
@@ -29,8 +29,12 @@ def wait(
     enough: int | None = None,
     tell: Callable[[str, Progress], None] = lambda event, progress: None,
     poll_s: float = 2.0,
+    experts: int = 1,
+    known: Sequence[Answer] = (),
 ) -> None:
-    """Return when every one of these queries has an answer; see ``patience`` for when fewer are ``enough``.
+    """Return when every one of these queries has answers of so many different experts (see ``client.progress``).
+
+    See ``patience`` for when fewer queries are ``enough``.
 
     Raises AnnotationError when they are not after ``limit_s`` seconds. A server that cannot be reached
     for a while is waited for, too. Nothing is lost by interrupting: what was answered lies on the server.
@@ -49,7 +53,7 @@ def wait(
                 trouble = ""
                 asked_at = time.monotonic()
                 try:
-                    progress = client.progress(project, asked)
+                    progress = client.progress(project, asked, experts, known)
                 except Unreachable as error:
                     trouble = str(error)
                 is_over = deadline is not None and time.time() >= deadline

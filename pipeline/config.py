@@ -201,13 +201,45 @@ class Hitl(Section):
         return self
 
 
+class Simulated(Section):
+    """One simulated expert; see labelstudio/experts.py."""
+
+    miss_rate: Rate = 0.0  # of what is to be marked, this share is not
+    false_alarm_rate: Rate = 0.0  # of what is not to be marked, this share is
+    speed_s: Annotated[float, Field(gt=0)] = 5.0  # seconds an answer takes
+    absent: Rate = 0.0  # share of the queries that this expert never answers
+
+
 class Annotate(Section):
-    """Who answers: people, or a simulated expert that knows where the evidence is."""
+    """Asking: who answers, people or simulated experts that know where the evidence is, and how many."""
 
     expert: Literal["human", "simulated"]
+    experts_per_query: Annotated[int, Field(ge=1)] = 1  # a query is answered when so many have answered it
     evidence_share: Share  # simulated: a proposal with less evidence than this is marked
-    miss_rate: Rate = 0.0  # simulated: of what is to be marked, this share is not
-    false_alarm_rate: Rate = 0.0  # simulated: of what is not to be marked, this share is
+    crowd: Annotated[list[Simulated], Field(min_length=1)] = [Simulated()]
+
+    @model_validator(mode="after")
+    def _there_are_enough_of_them(self) -> Annotate:
+        if self.expert == "simulated" and self.experts_per_query > len(self.crowd):
+            raise ValueError(
+                f"`experts_per_query` is {self.experts_per_query}, but `crowd` has {len(self.crowd)}; "
+                "lower the one or lengthen the other"
+            )
+        return self
+
+
+class Consensus(Section):
+    """Reading: what becomes of the answers. Changing it asks nobody again; see labelstudio/consensus.py."""
+
+    rule: Literal["majority", "any", "all", "dawid-skene"] = "majority"
+    soft: bool = False  # W is the share of experts who marked (dawid-skene: the probability), instead of 0 or 1
+    gold: Annotated[int, Field(ge=0)] = 0  # so many of a round's queries, with known evidence, judge the experts
+
+    @model_validator(mode="after")
+    def _only_what_counts_can_be_soft(self) -> Consensus:
+        if self.soft and self.rule in ("any", "all"):
+            raise ValueError(f"`soft` goes with majority or dawid-skene: it leaves nothing to decide to {self.rule!r}")
+        return self
 
 
 class Config(Section):
@@ -219,6 +251,7 @@ class Config(Section):
     protocols: dict[str, Any] = {}  # YAML anchors that scenarios merge in; not read by itself
     scenarios: dict[Name, Scenario]
     annotate: Annotate
+    consensus: Consensus = Consensus()
     hitl: Hitl
 
     @model_validator(mode="after")

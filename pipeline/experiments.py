@@ -40,7 +40,7 @@ def main() -> None:
     tracking.create_database()
     ours = server.status() is None
     try:
-        url, api_key, expert_key = server.connect()
+        url, api_key, expert_key = server.connect(len(config.annotate.crowd))
         services = {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": api_key}
         if expert_key is not None:
             services["LABEL_STUDIO_EXPERT_API_KEY"] = expert_key

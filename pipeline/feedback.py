@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,13 +22,13 @@ WEIGHED = 32  # masked images by which `weight: auto` sets lambda
 class Feedback:
     """The masks of one run of epochs, and how the penalty is spent on them.
 
-    ``masks`` has W (S, S) by image id; ``originals`` gives the normalised, un-augmented images (B, 3, S, S)
-    at some positions of ``ids``; ``labels`` (N,) are the class numbers. ``weight`` is lambda, or None while
-    `weight: auto` has yet to set it. ``every`` and ``sample`` spend less time: what is left out is made up for by
-    weight, so that the expected gradient stays the same.
+    ``masks`` has W (S, S), bool or 0..1, by image id; ``originals`` gives the normalised, un-augmented images
+    (B, 3, S, S) at some positions of ``ids``; ``labels`` (N,) are the class numbers. ``weight`` is lambda, or
+    None while `weight: auto` has yet to set it. ``every`` and ``sample`` spend less time: what is left out is
+    made up for by weight, so that the expected gradient stays the same.
     """
 
-    masks: dict[str, NDArray[np.bool_]]
+    masks: dict[str, NDArray[Any]]
     settings: Penalty
     weight: float | None
     ids: list[str]
@@ -62,7 +63,8 @@ class Feedback:
         return terms, self.weight * self.settings.every * len(masked) / len(chosen)
 
     def _begin(self, model: nn.Module, masked: list[int]) -> None:
-        x, w = self.originals(masked), self._w(masked)
+        x = self.originals(masked)
+        w = self._w(masked).to(x)
         labels = self.labels[masked].to(x.device)
         self.checked = check(model, x, w, self.settings.form, self.settings.output, labels)
         route = "fast" if self.checked.fast else "exact: the fast one does not agree with it on this network"

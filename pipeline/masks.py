@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +18,20 @@ from pipeline.config import ConfigError
 
 @dataclass(frozen=True)
 class Entry:
-    """One image's answers of one round, as (S, S) bool arrays.
+    """One image's answers of one round, as (S, S) arrays.
 
-    ``mask`` is W: True where the model must not look. ``asked`` is all that experts were shown.
+    ``mask`` is W, float32: 1 where the model must not look, less where experts disagree. ``asked``, bool, is
+    all that experts were shown.
     """
 
     round: str
     image_id: str
-    mask: NDArray[np.bool_]
+    mask: NDArray[np.float32]
     asked: NDArray[np.bool_]
 
 
-def in_force(entries: list[Entry]) -> dict[str, NDArray[np.bool_]]:
-    """W of each image, all rounds together; images with nothing to disregard are left out."""
+def in_force(entries: list[Entry]) -> dict[str, NDArray[np.float32]]:
+    """W of each image, the highest of all rounds; images with nothing to disregard are left out."""
     return _union((entry.image_id, entry.mask) for entry in entries if entry.mask.any())
 
 
@@ -39,16 +41,15 @@ def asked(entries: list[Entry]) -> dict[str, NDArray[np.bool_]]:
 
 
 def write(path: Path, entries: list[Entry], size: int) -> None:
-    """Store the entries of images of ``size`` x ``size`` pixels, bit-packed."""
+    """Store the entries of images of ``size`` x ``size`` pixels: W in steps of 1/255, compressed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    blank = np.zeros((0, size, (size + 7) // 8), np.uint8)
-    np.savez(
+    none = np.zeros((0, size, size), np.uint8)
+    np.savez_compressed(
         path,
         round=np.array([entry.round for entry in entries], dtype=str),
         image_id=np.array([entry.image_id for entry in entries], dtype=str),
-        mask=np.concatenate([blank] + [np.packbits(entry.mask, axis=1)[None] for entry in entries]),
-        asked=np.concatenate([blank] + [np.packbits(entry.asked, axis=1)[None] for entry in entries]),
-        size=size,
+        mask=np.concatenate([none] + [np.round(255 * entry.mask).astype(np.uint8)[None] for entry in entries]),
+        asked=np.concatenate([none.astype(bool)] + [entry.asked[None] for entry in entries]),
     )
 
 
@@ -56,16 +57,15 @@ def read(path: Path) -> list[Entry]:
     """Load what ``write`` stored; raises ConfigError if it is not there or damaged."""
     try:
         with np.load(path) as stored:
-            size = int(stored["size"])
-            mask, asked = (np.unpackbits(stored[name], axis=2, count=size).astype(bool) for name in ("mask", "asked"))
-            rows = zip(stored["round"], stored["image_id"], mask, asked, strict=True)
+            mask = stored["mask"].astype(np.float32) / 255
+            rows = zip(stored["round"], stored["image_id"], mask, stored["asked"], strict=True)
             return [Entry(str(n), str(image_id), m, a) for n, image_id, m, a in rows]
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{path} is not a file of masks ({error}); run `dvc repro` to write it again") from error
 
 
 def at_random(entries: list[Entry], cell: int, seed: int) -> list[Entry]:
-    """The placebo: the same images and rounds, as many grid cells each, placed at random.
+    """The placebo: the same images and rounds, as many grid cells each with the same mean W, placed at random.
 
     ``cell`` is a grid cell's side in pixels. Areas that are no whole number of cells are rounded.
     """
@@ -73,16 +73,19 @@ def at_random(entries: list[Entry], cell: int, seed: int) -> list[Entry]:
     placed = []
     for entry in entries:
         side = entry.mask.shape[0] // cell
-        chosen = np.zeros(side * side, bool)
-        chosen[rng.permutation(side * side)[: round(entry.mask.sum() / cell**2)]] = True
+        chosen = np.zeros(side * side, entry.mask.dtype)
+        marked = entry.mask[entry.mask > 0]
+        chosen[rng.permutation(side * side)[: round(marked.size / cell**2)]] = (
+            marked.mean(dtype=float) if marked.size else 0
+        )
         mask = np.zeros_like(entry.mask)  # cells that do not divide it leave a margin
-        mask[: side * cell, : side * cell] = np.kron(chosen.reshape(side, side), np.ones((cell, cell), bool))
+        mask[: side * cell, : side * cell] = chosen.reshape(side, side).repeat(cell, axis=0).repeat(cell, axis=1)
         placed.append(Entry(entry.round, entry.image_id, mask, entry.asked))
     return placed
 
 
-def _union(areas: Iterable[tuple[str, NDArray[np.bool_]]]) -> dict[str, NDArray[np.bool_]]:
-    together: dict[str, NDArray[np.bool_]] = {}
+def _union(areas: Iterable[tuple[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    together: dict[str, NDArray[Any]] = {}
     for image_id, area in areas:
-        together[image_id] = area | together[image_id] if image_id in together else area
+        together[image_id] = np.maximum(area, together[image_id]) if image_id in together else area
     return together

@@ -37,7 +37,7 @@ def queries(manifest: Manifest, folder: Path, entries: list[masks.Entry]) -> Fig
         axis.set_title(f"{query.label}, read as {query.prediction}\nentropy {query.entropy:.2f}", fontsize=8)
         mask = marked.get(query.image_id)
         for p in query.proposals:
-            away = mask is not None and bool(mask[regions.pixels(p, query.width, query.height)].all())
+            away = mask is not None and bool((mask[regions.pixels(p, query.width, query.height)] > 0.5).all())
             outline = Polygon([(x - 0.5, y - 0.5) for x, y in p.corners()], fill=False, lw=1.2)
             outline.set(edgecolor=MARKED if away else SHOWN, hatch="xx" if away else "")
             axis.add_patch(outline)
@@ -63,6 +63,28 @@ def explanations(
             axes[row, column].imshow(maps[row], cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.8)
             axes[row, column].set_title(f"{arm}: {readings[row]}", fontsize=8)
     for axis in axes.flat:
+        axis.axis("off")
+    return _tight(figure)
+
+
+def effect(
+    picture: NDArray[np.uint8], weights: NDArray[np.floating], maps: list[NDArray[np.floating]], shares: list[float]
+) -> Figure:
+    """A picture (S, S, 3) with what was marked on it, W (S, S), and two saliencies (S, S): before and after.
+
+    ``shares``: how much of the attention lay inside the marks, 0..1, each time.
+    """
+    figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.6))
+    axes[0].imshow(picture)
+    axes[0].set_title("marked as not to matter", fontsize=10)
+    for axis, saliency, share, when in zip(axes[1:], maps, shares, ("before", "after"), strict=True):
+        limit = np.abs(saliency).max() or 1.0
+        axis.imshow(picture.mean(axis=2), cmap="gray", alpha=0.4)
+        axis.imshow(saliency, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.8)
+        axis.set_title(f"{when}: {share:.0%} of the attention is there", fontsize=10)
+    for axis in axes:
+        places = np.arange(-1, len(weights) + 1)  # with a margin, to outline marks at the border on all sides
+        axis.contour(places, places, np.pad(weights > 0, 1) * 1.0, [0.5], colors=MARKED, linewidths=1.2)
         axis.axis("off")
     return _tight(figure)
 

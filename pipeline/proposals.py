@@ -70,6 +70,13 @@ def propose(
     return tuple(replace(proposal, score=round(score, 4)) for score, proposal in found)
 
 
+def outlined(area: Mask) -> tuple[Proposal, ...]:
+    """Each part of an area (S, S) that hangs together as a polygon, without its holes: to be shown."""
+    parts, count = ndimage.label(area)
+    found = [_drawn(parts == part, np.ones_like(parts, bool), 1, "before") for part in range(1, count + 1)]
+    return tuple(part for part in found if part is not None)
+
+
 def _grid(size: int, cell: int) -> Labels:
     row = np.arange(size) // cell
     return 1 + row[:, None] * (size // cell) + row

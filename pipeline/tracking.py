@@ -220,6 +220,7 @@ def _params(config: Config, scenario: str, arm: str) -> dict[str, Any]:
         kept["rounds"] = " ".join(f"{r.queries}q{r.epochs}e" for r in config.hitl.rounds)
     if arm in ("hitl", "random-mask"):
         kept["annotate"] = config.annotate.model_dump()
+        kept["consensus"] = config.consensus.model_dump()
     return dict(_flat(kept))
 
 

@@ -173,14 +173,14 @@ def train(
     epochs: int,
     step: str,
     *,
-    masks: dict[str, NDArray[np.bool_]] | None,
+    masks: dict[str, NDArray[Any]] | None,
 ) -> pd.DataFrame:
     """Some epochs on ``data["train"]``, each followed by a reading of every other split.
 
-    ``masks`` are those in force, and None in the baseline. The penalty sees BatchNorm with its running
-    statistics, which lag behind weights that it moves fast, so that an epoch may look worse than its weights
-    are. ``batchnorm: moving`` leaves it at that, as the paper does; ``settled`` averages the statistics anew
-    after each epoch; ``frozen`` does so in the baseline and keeps them from then on.
+    ``masks`` are those in force, W (S, S) by image id, and None in the baseline. The penalty sees BatchNorm
+    with its running statistics, which lag behind weights that it moves fast, so that an epoch may look worse
+    than its weights are. ``batchnorm: moving`` leaves it at that, as the paper does; ``settled`` averages the
+    statistics anew after each epoch; ``frozen`` does so in the baseline and keeps them from then on.
 
     Returns the history, one row an epoch: ``step`` (what the epoch belongs to: ``start``, a round, an arm),
     ``epoch``, what ``train_epoch`` returns, and ``<split>_<metric>`` for each split.
@@ -235,7 +235,7 @@ def as_input(state: State, images: Tensor) -> Tensor:
     return model.normalise(moved)
 
 
-def _feedback(state: State, images: Images, settings: Penalty, masks: dict[str, NDArray[np.bool_]]) -> Feedback | None:
+def _feedback(state: State, images: Images, settings: Penalty, masks: dict[str, NDArray[Any]]) -> Feedback | None:
     if settings.weight == 0:
         return None
     weight = state.penalty_weight if settings.weight == "auto" else settings.weight

@@ -10,9 +10,9 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from labelstudio import ledger, server
+from labelstudio import effect, ledger, projects, server
 from labelstudio.client import LabelStudio
-from labelstudio.experts import SimulatedExpert
+from labelstudio.experts import SimulatedExpert, assigned
 from labelstudio.patience import Patience
 from labelstudio.projects import Project
 from labelstudio.records import AnnotationError, Answer, Manifest, write_answers
@@ -30,9 +30,10 @@ TOLD = Path(".dvc/tmp/told")  # which of a round's events the webhook has heard 
 
 def main(scenario: str, round: str) -> None:
     """Write answers.json: every expert's answers to this round's queries, as submitted."""
-    settings = server.settings()
-    patience = Patience.of(settings)  # first of all: a bad value is not to be found out after the push
+    environment = server.settings()
+    patience = Patience.of(environment)  # first of all: a bad value is not to be found out after the push
     config = load()
+    settings = config.annotate
     folder = step_dir(scenario, round)
     manifest = Manifest.read(folder / "queries.json")
     data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
@@ -40,27 +41,31 @@ def main(scenario: str, round: str) -> None:
     archive = LEDGERS / f"{title.replace(', ', '_').replace(' ', '-')}.jsonl"
 
     known = ledger.recall(archive, manifest.keys())
-    url, api_key, expert_key = server.connect()
+    url, api_key, expert_keys = server.connect(experts=len(settings.crowd) if settings.expert == "simulated" else 1)
     client = LabelStudio(url, api_key)
     client.check()
-    project = client.ensure_project(title)
-    open_queries = [q for key, q in manifest.keys().items() if not any(a.key == key and not a.skipped for a in known)]
+    project = client.ensure_project(title, settings.experts_per_query)
+    show_effects(client, project, scenario, effects_before(scenario, round, config))
+    open_queries = [q for key, q in manifest.keys().items() if len(experts_on(key, known)) < wanted(key, settings)]
     unanswered = replace(manifest, queries=tuple(open_queries))
     if known:
         print(
             f"{len(manifest.queries) - len(open_queries)} of {len(manifest.queries)} queries have been answered before"
         )
     client.push(project, unanswered, folder)
-    if config.annotate.expert == "simulated":
-        simulate(LabelStudio(url, _expert_key(url, expert_key)), project, unanswered, config.annotate, data)
-    wait(
-        client,
-        project,
-        unanswered.keys(),
-        limit_s=patience.limit_s,
-        enough=patience.enough(len(open_queries), before=len(manifest.queries) - len(open_queries)),
-        tell=Webhook(settings.get(WEBHOOK), TOLD, project, round, manifest.keys()).tell,
-    )
+    if settings.expert == "simulated":  # who never comes is not waited for
+        simulate(url, _expert_keys(url, expert_keys, len(settings.crowd)), project, unanswered, settings, data)
+    else:
+        wait(
+            client,
+            project,
+            unanswered.keys(),
+            limit_s=patience.limit_s,
+            enough=patience.enough(len(open_queries), before=len(manifest.queries) - len(open_queries)),
+            tell=Webhook(environment.get(WEBHOOK), TOLD, project, round, manifest.keys()).tell,
+            experts=settings.experts_per_query,
+            known=known,
+        )
 
     pulled = client.pull(project, manifest.keys())
     ledger.record(archive, pulled)
@@ -83,31 +88,79 @@ def project_title(scenario: str, config: Config, data: str) -> str:
 
 
 def merge(known: list[Answer], pulled: list[Answer]) -> list[Answer]:
-    """The server's word on each query that it has answers to, and the archive's on the others."""
-    there = {answer.key for answer in pulled}
+    """The server's word on each expert's reading of a query, and the archive's where the server has none."""
+    there = {(answer.key, answer.expert) for answer in pulled}
     before = {(a.key, a.expert, a.annotation_id): a for a in known}
     for answer in pulled:
         old = before.get((answer.key, answer.expert, answer.annotation_id))
         if old is not None and old.result != answer.result:
             print(f"{answer.expert} has changed the answer on {answer.image_id}; the new one counts")
-    return pulled + [answer for answer in known if answer.key not in there]
+    return pulled + [answer for answer in known if (answer.key, answer.expert) not in there]
 
 
-def simulate(client: LabelStudio, project: Project, manifest: Manifest, settings: Annotate, data: Prepared) -> None:
-    """Let the simulated expert answer, through the same interface and as a user of its own."""
-    expert = SimulatedExpert(
-        client, data.evidence, settings.evidence_share, settings.miss_rate, settings.false_alarm_rate
-    )
-    expert.answer(project, manifest.keys())
+def effects_before(scenario: str, round: str, config: Config) -> dict[str, list[effect.Effect]]:
+    """What each earlier round's marks did, for the experts to see; no answer depends on it."""
+    files = {r.n: step_dir(scenario, r.n) / "effect.json" for r in config.hitl.rounds if r.n < round}
+    return {n: effect.read(path) for n, path in files.items() if path.exists()}
 
 
-def _expert_key(url: str, expert_key: str | None) -> str:
-    if expert_key is None:
-        raise AnnotationError(
-            f"the simulated expert needs an account of its own at {url}: set LABEL_STUDIO_EXPERT_API_KEY to that "
-            "account's API key, or `annotate.expert: human` in params.yaml"
+def show_effects(client: LabelStudio, project: Project, scenario: str, rounds: dict[str, list[effect.Effect]]) -> None:
+    """Say on the project's page what the rounds did, and show it picture by picture in a project beside it."""
+    text = effect.words(rounds)
+    if text:
+        head, _, told_apart = project.title.partition(", simulated")
+        beside = client.ensure_project(f"{head}, effect{told_apart}", interface=projects.EFFECT)
+        for n, effects in rounds.items():
+            client.push(beside, effect.manifest(scenario, n, effects, step_dir(scenario, n)), step_dir(scenario, n))
+        text += f"\nPicture by picture: {beside.url.partition('?')[0]}"
+    client.describe(project, text)
+
+
+def experts_on(key: str, answers: list[Answer]) -> set[str]:
+    """Who has answered a query."""
+    return {answer.expert for answer in answers if answer.key == key and not answer.skipped}
+
+
+def wanted(key: str, settings: Annotate) -> int:
+    """How many experts' answers a query is to have: of simulated ones, no more than are there."""
+    return max(len(_assigned(key, settings)), 1) if settings.expert == "simulated" else settings.experts_per_query
+
+
+def simulate(
+    url: str, api_keys: list[str], project: Project, manifest: Manifest, settings: Annotate, data: Prepared
+) -> None:
+    """Let each simulated expert answer its queries, through the same interface and as a user of its own."""
+    clients = [LabelStudio(url, api_key) for api_key in api_keys]
+    emails = [client.check() for client in clients]
+    if len(set(emails)) < len(emails):
+        raise AnnotationError(f"two of LABEL_STUDIO_EXPERT_API_KEY's keys are one account's: {', '.join(emails)}")
+    keys = list(manifest.keys())
+    for number, (client, traits) in enumerate(zip(clients, settings.crowd, strict=True)):
+        expert = SimulatedExpert(
+            client,
+            data.evidence,
+            settings.evidence_share,
+            traits.miss_rate,
+            traits.false_alarm_rate,
+            traits.speed_s,
+            number,
         )
-    return expert_key
+        expert.answer(project, [key for key in keys if number in _assigned(key, settings)])
+
+
+def _assigned(key: str, settings: Annotate) -> list[int]:
+    return assigned(key, [traits.absent for traits in settings.crowd], settings.experts_per_query)
+
+
+def _expert_keys(url: str, joined: str | None, count: int) -> list[str]:
+    keys = [key.strip() for key in (joined or "").split(",") if key.strip()]
+    if len(keys) < count:
+        raise AnnotationError(
+            f"each simulated expert needs an account of its own at {url}: set LABEL_STUDIO_EXPERT_API_KEY to the "
+            f"API keys of {count} accounts, separated by commas (it has {len(keys)}), or `annotate.expert: human` "
+            "in params.yaml"
+        )
+    return keys[:count]
 
 
 if __name__ == "__main__":

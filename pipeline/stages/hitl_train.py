@@ -2,53 +2,88 @@
 
 from __future__ import annotations
 
-import pandas as pd
+import json
 
-from labelstudio import regions
-from labelstudio.consensus import disregarded
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from labelstudio import agreement, consensus, regions
+from labelstudio import effect as effects
 from labelstudio.records import Answer, Manifest, read_answers
-from pipeline import masks, runs, subset, tracking, training
-from pipeline.config import load
+from pipeline import effect, masks, runs, subset, tracking, training
+from pipeline.config import Consensus, load
 from pipeline.datasets import prepared
+from pipeline.datasets.prepared import Prepared
 from pipeline.paths import prepared_dir, step_dir, subset_file
 from pipeline.stages import run
 
 
 def main(scenario: str, round: str, after: str, epochs: str) -> None:
-    """Write the round's state, all masks so far, and the history so far."""
+    """Write the round's state, all masks and the history so far, how its experts agreed, and what it did."""
     config = load()
     settings = config.scenario(scenario)
     data = prepared.read(prepared_dir(settings.dataset))
     images = subset.by_split(data, subset.read(subset_file(scenario), data))
     before, folder = step_dir(scenario, after), step_dir(scenario, round)
-    answers = read_answers(folder / "answers.json")
-    entries = masks.read(before / "masks.npz") + to_entries(Manifest.read(folder / "queries.json"), answers)
+    manifest, answers = Manifest.read(folder / "queries.json"), read_answers(folder / "answers.json")
+    known = gold(manifest, data, config.consensus.gold, config.annotate.evidence_share)
+    crowd = agreement.report(manifest.keys(), answers, known)
+    (folder / "crowd.json").write_text(json.dumps(crowd, indent=1) + "\n", encoding="utf-8")
+    print(f"{scenario}, round {round}: {agreement.words(crowd)}")
+
+    new = to_entries(manifest, answers, config.consensus)
+    masks.write(folder / "masks.npz", masks.read(before / "masks.npz") + new, data.images.shape[1])
+    entries = masks.read(folder / "masks.npz")  # what every later round will read
     in_force = masks.in_force(entries)
     print(f"{scenario}, round {round}: {len(answers)} answers; masks on {len(in_force)} images in force")
 
     state = training.restore(before / "state.pt", settings.train)
+    marked = [entry for entry in entries if entry.round == round and entry.mask.any()]
+    looked_at = (images["train"], marked, manifest, settings.query.explain)
+    looked = effect.attention(state, *looked_at)
     history = training.train(state, images, settings, config.seed, int(epochs), round, masks=in_force)
+    looks = effect.attention(state, *looked_at)
+    seen = effect.show(images["train"], marked, looked, looks, folder / "effect")
+    effects.write(folder / "effect.json", seen)
+    print(effects.words({round: seen}))
 
-    masks.write(folder / "masks.npz", entries, data.images.shape[1])
     so_far = pd.concat([runs.history(before), history])
     so_far.to_csv(folder / "history.csv", index=False)
     training.save(state, folder / "state.pt")
     tracking.publish(config, scenario, "hitl", through=round)
 
 
-def to_entries(manifest: Manifest, answers: list[Answer]) -> list[masks.Entry]:
+def gold(manifest: Manifest, data: Prepared, count: int, threshold: float) -> dict[str, NDArray[np.bool_]]:
+    """By key, which proposals (P,) must be marked, for ``count`` of the queries whose evidence is known.
+
+    Which ones they are nobody can tell from outside: they are asked like all others.
+    """
+    known = set(data.index.loc[data.index["evidence"].notna(), "id"])
+    queries = manifest.keys()
+    chosen = sorted(key for key, query in queries.items() if query.image_id in known)[:count]
+    found = {}
+    for key in chosen:
+        query = queries[key]
+        evidence = data.evidence(query.image_id)
+        areas = [regions.pixels(proposal, query.width, query.height) for proposal in query.proposals]
+        found[key] = np.array([regions.is_irrelevant(area, evidence, threshold) for area in areas], bool)
+    return found
+
+
+def to_entries(manifest: Manifest, answers: list[Answer], settings: Consensus) -> list[masks.Entry]:
     """The experts' consensus on each query that somebody answered."""
-    entries = []
-    for key, query in manifest.keys().items():
-        given = [answer for answer in answers if answer.key == key and not answer.skipped]
-        if given:
-            shown = regions.owners(query) >= 0
-            for answer in given:
-                for unused in regions.mask(answer.result, query.width, query.height)[1]:
-                    print(f"{answer.expert} on {query.image_id}: not used: {unused}")
-            marked = disregarded(given, query.width, query.height)
-            entries.append(masks.Entry(manifest.round, query.image_id, marked, shown))
-    return entries
+    queries = manifest.keys()
+    for answer in answers:
+        if answer.key in queries and not answer.skipped:
+            query = queries[answer.key]
+            for unused in regions.mask(answer.result, query.width, query.height)[1]:
+                print(f"{answer.expert} on {query.image_id}: not used: {unused}")
+    found = consensus.weights(queries, answers, settings.rule, settings.soft)
+    return [
+        masks.Entry(manifest.round, queries[key].image_id, weights, regions.owners(queries[key]) >= 0)
+        for key, weights in found.items()
+    ]
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from pipeline.config import ConfigError, QuerySettings, load
 from pipeline.datasets import prepared
 from pipeline.explain import explain, targets
 from pipeline.paths import prepared_dir, step_dir, subset_file
-from pipeline.proposals import propose
+from pipeline.proposals import outlined, propose
 from pipeline.stages import run
 from pipeline.training import Images, State
 
@@ -37,12 +38,14 @@ def main(scenario: str, round: str, after: str, queries: str) -> None:
             "lower `queries` of that round under `hitl.rounds` in params.yaml"
         )
     state = training.restore(step_dir(scenario, after) / "state.pt", settings.train)
-    asked = masks.asked(masks.read(step_dir(scenario, after) / "masks.npz"))
+    entries = masks.read(step_dir(scenario, after) / "masks.npz")
 
     folder = step_dir(scenario, round)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     seed = 100 * config.seed + int(round)  # another one in every round
-    found = choose(state, pool, asked, int(queries), settings.query, seed, folder)
+    found = choose(state, pool, masks.asked(entries), int(queries), settings.query, seed, folder)
+    marked = masks.in_force(entries)
+    found = [replace(q, earlier=outlined(marked[q.image_id] > 0.5)) if q.image_id in marked else q for q in found]
     manifest = Manifest(scenario, round, tuple(found))
     manifest.write(folder / "queries.json")
     write_tasks(manifest, folder, folder / "tasks.json")

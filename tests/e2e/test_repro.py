@@ -263,6 +263,24 @@ def test_changing_one_rounds_queries_reruns_only_what_follows(project, finished,
     path.write_text(original)
 
 
+def test_reading_the_answers_otherwise_asks_nobody_again(project, finished, environment):
+    path = project / "params.yaml"
+    original = path.read_text()
+    params = yaml.safe_load(original)
+    params["consensus"] = {"rule": "any", "soft": False, "gold": 2}
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    last = f"hitl-train@{SCENARIO}-round0"
+    assert ran(repro(project, environment, last)) == [last]
+    crowd = json.loads((project / "runs" / SCENARIO / "00" / "crowd.json").read_text())
+    assert (crowd["queries"], crowd["answered"]) == (4, 4)
+    ((expert, own),) = crowd["experts"].items()
+    assert (expert, own["answers"], own["gold"], own["accuracy"]) == ("expert@localhost.local", 4, 2, 1.0)
+    effects = json.loads((project / "runs" / SCENARIO / "00" / "effect.json").read_text())
+    pictures = {path.name for path in (project / "runs" / SCENARIO / "00" / "effect").iterdir()}
+    assert pictures == {f"{one['image_id']}.png" for one in effects}
+    path.write_text(original)
+
+
 def test_people_are_waited_for_and_asked_once(project, finished, environment, real_label_studio):
     repro(project, environment)  # with the params as they were at first
     path = project / "params.yaml"

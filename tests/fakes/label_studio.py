@@ -26,6 +26,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 ADMIN, EXPERT = "admin@localhost.local", "expert@localhost.local"
+CROWD = (EXPERT, "expert-2@localhost.local", "expert-3@localhost.local")
 
 
 @dataclass
@@ -58,8 +59,8 @@ class FakeLabelStudio:
     requests: list[str] = field(default_factory=list)
 
     def __enter__(self) -> FakeLabelStudio:
-        self.users = {1: ADMIN, 2: EXPERT}
-        self.keys = {"admin-legacy-key-0123456789": 1, "expert-legacy-key-0123456789": 2}
+        self.users = dict(enumerate((ADMIN, *CROWD), start=1))
+        self.keys = {self.api_key: 1} | {key: id for id, key in enumerate(self.expert_api_keys, start=2)}
         self.last_activity: dict[int, str] = {}
         self.projects: dict[int, dict[str, Any]] = {}
         self.tasks: dict[int, dict[str, Any]] = {}
@@ -88,6 +89,10 @@ class FakeLabelStudio:
     @property
     def expert_api_key(self) -> str:
         return "expert-legacy-key-0123456789"
+
+    @property
+    def expert_api_keys(self) -> list[str]:
+        return [self.expert_api_key, "expert-2-legacy-key-0123456789", "expert-3-legacy-key-0123456789"]
 
     @property
     def personal_access_token(self) -> str:
@@ -155,7 +160,13 @@ class FakeLabelStudio:
     def _create_project(self, user: int, query: Any, body: dict[str, Any]) -> Any:
         if not 3 <= len(body["title"]) <= 50:
             raise Reply(400, {"validation_errors": {"title": ["Ensure this field has no more than 50 characters."]}})
-        project = {"id": _next(self.projects), **body, "label_config": body["label_config"].strip()}
+        project = {
+            "id": _next(self.projects),
+            "maximum_annotations": 1,
+            "description": "",
+            **body,
+            "label_config": body["label_config"].strip(),
+        }
         self.projects[project["id"]] = project
         return 201, project
 
@@ -213,7 +224,11 @@ class FakeLabelStudio:
             if query.get("fields") != "all":
                 del row["predictions"]
                 continue
-            row["annotations"] = [self._shown(a) for a in self.annotations.values() if a["task"] == row["id"]]
+            given = [a for a in self.annotations.values() if a["task"] == row["id"]]
+            row["annotations"] = [self._shown(a) for a in given]
+            row["overlap"] = self.projects[project]["maximum_annotations"]
+            annotators = {a["completed_by"] for a in given if not a["was_cancelled"]}
+            row["is_labeled"] = len(annotators) >= row["overlap"]
         return 200, {"tasks": page, "total": len(rows), "total_annotations": 0, "total_predictions": 0}
 
     def _shown(self, annotation: dict[str, Any]) -> dict[str, Any]:

@@ -240,18 +240,18 @@ def test_connect_wants_both_or_neither(settings, name):
 
 def test_connect_otherwise_starts_a_local_one_on_the_port_wanted(settings):
     started = []
-    settings.setattr(server, "start", lambda port: started.append(port) or FakeServer)
+    settings.setattr(server, "start", lambda port, experts: started.append((port, experts)) or FakeServer)
     assert server.connect() == ("http://127.0.0.1:1", "a", "e")
     settings.setenv("LABEL_STUDIO_PORT", "8099")
-    server.connect()
-    assert started == [None, 8099]
+    server.connect(experts=3)
+    assert started == [(None, 1), (8099, 3)]
     settings.setenv("LABEL_STUDIO_PORT", "eighty")
     with pytest.raises(AnnotationError, match="'eighty'"):
         server.connect()
 
 
 class FakeServer:
-    url, api_key, expert_api_key = "http://127.0.0.1:1", "a", "e"
+    url, api_key, expert_api_keys = "http://127.0.0.1:1", "a", ("e",)
 
 
 @pytest.mark.labelstudio

@@ -82,6 +82,13 @@ def test_few_modules_speak_to_each_service(package, only):
     assert importing == only
 
 
+def test_reading_answers_otherwise_asks_nobody_again():
+    asking, reading = (stages()[name]["params"] for name in ("annotate", "hitl-train"))
+    assert asking == ["annotate"]
+    assert "consensus" in reading
+    assert "annotate" not in reading
+
+
 def test_annotating_starts_without_torch():
     code = "import sys, pipeline.stages.annotate; print({'torch', 'mlflow', 'dvc'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

@@ -84,6 +84,15 @@ MISTAKES = {
         r"query\.explain\.method: .*'grad-cam'",
     ),
     "file": (lambda p: p["backbones"]["efficientnet-lite0"].update(weights="file"), r"`file` goes with"),
+    "too few experts": (
+        lambda p: p["annotate"].update(experts_per_query=2),
+        r"annotate: `experts_per_query` is 2, but `crowd` has 1",
+    ),
+    "soft": (lambda p: p["consensus"].update(rule="any", soft=True), r"consensus: `soft` goes with majority or"),
+    "absence": (
+        lambda p: p["annotate"]["crowd"][0].update(absent=1.5),
+        r"annotate\.crowd\.0\.absent: Input should be less",
+    ),
     "unknown source": (
         lambda p: p["datasets"]["decoy-digits"].update(source="isic"),
         r"datasets\.decoy-digits: .*isic2017",

@@ -1,5 +1,6 @@
 """Data sets, their prepared form, the subset of a scenario, and masks on disk."""
 
+import dataclasses
 import subprocess
 import sys
 import tempfile
@@ -207,6 +208,22 @@ def test_masks_survive_the_disk_and_add_up_over_rounds(tmp_path):
     assert masks.read(tmp_path / "none.npz") == []
     with pytest.raises(ConfigError, match="dvc repro"):
         masks.read(tmp_path / "nowhere.npz")
+
+
+def test_soft_masks_survive_the_disk_and_the_highest_of_all_rounds_counts(tmp_path):
+    third, half, one = (entry(n, "a", rows) for n, rows in (("00", 8), ("01", 4), ("02", 2)))
+    entries = [
+        dataclasses.replace(e, mask=w * e.mask.astype(np.float32)) for e, w in ((third, 1 / 3), (half, 0.5), (one, 1))
+    ]
+    masks.write(tmp_path / "soft.npz", entries, 20)
+    again = masks.read(tmp_path / "soft.npz")
+    assert [e.mask.dtype for e in again] == [np.float32] * 3
+    assert again[0].mask.max() == np.float32(1 / 3)  # 85 of 255
+    column = masks.in_force(again)["a"][:, 0]
+    np.testing.assert_allclose(column, [1] * 2 + [0.5] * 2 + [1 / 3] * 4 + [0] * 12, atol=1 / 510)
+    (placebo, *_) = masks.at_random(again, cell=4, seed=0)
+    assert placebo.mask.sum() == pytest.approx(again[0].mask.sum())
+    assert set(placebo.mask.ravel().tolist()) == {0.0, again[0].mask.max()}
 
 
 def test_the_placebo_has_as_many_cells_on_the_same_images_elsewhere():

@@ -338,5 +338,6 @@ def test_the_regions_fit_the_labelling_interface():
     assert interface.validate_prediction({"result": result, "score": 0.5}, return_errors=True) == []
     labels = interface.get_control(regions.LABELS).labels
     assert set(labels) == {regions.LOOKS, regions.DISREGARD}
+    assert set(interface.get_control(regions.EARLIER).labels) == {regions.BEFORE}
     assert {interface.get_control(shape).tag.lower() for shape in regions.SHAPES} == set(regions.SHAPES)
     assert interface.get_object(regions.IMAGE).tag == "Image"

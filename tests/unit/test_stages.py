@@ -10,9 +10,10 @@ import torch
 from fakes.queries import SIDE, manifest
 
 from labelstudio.records import Answer, Manifest
-from labelstudio.regions import DISREGARD, pixels, relabelled, to_result
+from labelstudio.regions import BEFORE, DISREGARD, mask, pixels, relabelled, to_result
 from pipeline import masks, model, params, pictures, report, runs, training
-from pipeline.config import Augment, Backbone, ConfigError, Explain, QuerySettings, Train, load
+from pipeline.config import Augment, Backbone, ConfigError, Consensus, Explain, QuerySettings, Train, load
+from pipeline.proposals import outlined
 from pipeline.stages import annotate, hitl_train, query_export
 
 SETTINGS = Train(
@@ -119,7 +120,7 @@ def test_polygons_are_asked_about_once_and_come_back_as_masks(tmp_path, state, p
     assert found == query_export.choose(state, pool, {}, 2, settings, seed=0, folder=tmp_path)
     asked = Manifest("digits", "00", tuple(found))
     answers = [answer(key, {query.proposals[0].id}, query) for key, query in asked.keys().items()]
-    entries = hitl_train.to_entries(asked, answers)
+    entries = hitl_train.to_entries(asked, answers, Consensus())
     for query, entry in zip(found, entries, strict=True):
         assert all(p.points for p in query.proposals)
         np.testing.assert_array_equal(entry.mask, pixels(query.proposals[0], 32, 32))
@@ -132,17 +133,79 @@ def test_polygons_are_asked_about_once_and_come_back_as_masks(tmp_path, state, p
     pictures.save(pictures.queries(asked, tmp_path, entries), tmp_path / "round.png")
 
 
+def test_an_image_asked_again_shows_what_was_disregarded_before(tmp_path):
+    area = np.zeros((SIDE, SIDE), bool)
+    area[:12, :24], area[60:72, 12:24], area[63:69, 15:21] = True, True, False  # the second part has a hole
+    (query,) = manifest(tmp_path, 1).queries
+    again = dataclasses.replace(query, earlier=outlined(area))
+    shown = [pixels(p, SIDE, SIDE) for p in again.earlier]
+    np.testing.assert_array_equal(shown[0], area & (np.arange(SIDE) < 30)[:, None])
+    assert [part.sum() for part in shown] == [12 * 24, 12 * 12]
+    asked = Manifest("digits", "01", (again,))
+    asked.write(tmp_path / "queries.json")
+    assert Manifest.read(tmp_path / "queries.json") == asked
+    assert again.key("digits") == query.key("digits")  # it is the same question
+    assert outlined(np.zeros((SIDE, SIDE), bool)) == ()
+
+    p = query.proposals[0]
+    given = answer(again.key("digits"), {p.id}, again)
+    earlier = [entry for entry in given.result if entry.get("readonly")]
+    assert {entry["id"] for entry in earlier} == {part.id for part in again.earlier}
+    assert {label for entry in earlier for label in entry["value"].get("labels", [])} == {BEFORE}
+    marked, unused = mask(given.result, SIDE, SIDE)
+    np.testing.assert_array_equal(marked, pixels(p, SIDE, SIDE))  # shown, but nobody's answer to this question
+    assert unused == []
+    theirs = [{name: value for name, value in entry.items() if name != "readonly"} for entry in earlier]
+    _, unused = mask(theirs, SIDE, SIDE)
+    assert all("is for what was disregarded in an earlier round" in reason for reason in unused)
+    assert len(unused) == 2  # an expert who drew with that label is told so
+
+
 def test_answers_become_masks_and_remember_what_was_shown(tmp_path):
     asked = manifest(tmp_path, 3)
     (key, query), (skipped_key, skipped_query), _ = asked.keys().items()
     p = query.proposals[1]
     answers = [answer(key, {p.id}, query), answer(skipped_key, {p.id}, skipped_query, skipped=True)]
-    (entry,) = hitl_train.to_entries(asked, answers)  # skipped and unanswered queries say nothing
+    (entry,) = hitl_train.to_entries(asked, answers, Consensus())  # skipped and unanswered queries say nothing
     expected = np.zeros((SIDE, SIDE), bool)
     expected[p.y : p.y + p.height, p.x : p.x + p.width] = True
     assert (entry.image_id, entry.round) == (query.image_id, "00")
     assert np.array_equal(entry.mask, expected)
     assert entry.asked.sum() == sum(p.width * p.height for p in query.proposals)
+
+
+def test_the_share_of_experts_who_marked_becomes_a_soft_mask(tmp_path):
+    asked = manifest(tmp_path, 1)
+    ((key, query),) = asked.keys().items()
+    p, *_ = query.proposals
+    answers = [answer(key, {p.id}, query, "a"), answer(key, {p.id}, query, "b"), answer(key, set(), query, "c")]
+    (soft,) = hitl_train.to_entries(asked, answers, Consensus(soft=True))
+    (hard,) = hitl_train.to_entries(asked, answers, Consensus())
+    (all_,) = hitl_train.to_entries(asked, answers, Consensus(rule="all"))
+    assert soft.mask[p.y, p.x] == pytest.approx(2 / 3)
+    assert (hard.mask[p.y, p.x], all_.mask.max()) == (1, 0)
+    assert soft.mask.sum() == pytest.approx(2 / 3 * p.width * p.height)
+
+
+def test_known_queries_are_those_with_evidence_and_their_truth_is_what_a_perfect_expert_says(tmp_path):
+    asked = manifest(tmp_path, 4)
+    evidence = np.zeros((SIDE, SIDE), bool)
+    evidence[:, : SIDE // 2] = True  # of the proposals, only the one in cell (7,7) is outside
+
+    class Data:
+        index = pd.DataFrame({"id": [q.image_id for q in asked.queries], "evidence": [0, 0, None, 0]})
+
+        @staticmethod
+        def evidence(image_id):
+            return evidence
+
+    known = hitl_train.gold(asked, Data, 9, 0.05)
+    assert set(known) == {key for key, q in asked.keys().items() if q.image_id != "image-002"}
+    assert all(truth.tolist() == [False, False, True] for truth in known.values())
+    some = hitl_train.gold(asked, Data, 2, 0.05)
+    assert len(some) == 2
+    assert set(some) < set(known)
+    assert hitl_train.gold(asked, Data, 0, 0.05) == {}
 
 
 def test_the_server_has_the_last_word_and_the_archive_fills_in(tmp_path, capsys):
@@ -153,6 +216,8 @@ def test_the_server_has_the_last_word_and_the_archive_fills_in(tmp_path, capsys)
     assert annotate.merge([old, lost], [new]) == [new, lost]
     assert "has changed the answer" in capsys.readouterr().out
     assert annotate.merge([], [new]) == [new]
+    colleague = answer(key, set(), query, "b@example.org", number=3)
+    assert annotate.merge([colleague], [new]) == [new, colleague]  # who answered alone is not lost to who came later
 
 
 def test_people_never_meet_a_machines_answers():

@@ -83,6 +83,20 @@ def test_masks_change_the_training_and_an_arm_without_penalty_ignores_them(image
     assert any(not torch.equal(same[key], other[key]) for key in same)
 
 
+@pytest.mark.parametrize("form", ["eq2", "share"])
+def test_where_half_of_the_experts_marked_the_penalty_is_half_as_large(images, masks, form):
+    soft = {image_id: (0.5 * mask).astype(np.float32) for image_id, mask in masks.items()}
+    settings = PENALTY.model_copy(update={"form": form})
+    terms = {}
+    for name, given in (("hard", masks), ("soft", soft)):
+        state = fresh()
+        found = training._feedback(state, images, settings, given)
+        terms[name] = found.terms(state.model, [0, 1, 7])[0].detach()
+    assert len(terms["hard"]) == 2  # image 7 has no mask
+    torch.testing.assert_close(terms["soft"], terms["hard"] / 2)
+    assert epoch(fresh(), images, soft)["penalty"] > 0
+
+
 def test_the_network_learns_to_look_away(images, masks):
     shares = {}
     for name, given in (("hitl", masks), ("automated", None)):
