@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from labelstudio import regions
 from labelstudio.records import AnnotationError, Answer
+from labelstudio.verdicts import Verdict, verdict
 
 
 def disregarded(answers: list[Answer], width: int, height: int) -> regions.Mask:
@@ -29,9 +30,12 @@ def votes(answers: list[Answer], width: int, height: int) -> tuple[npt.NDArray[n
 
 
 def latest(answers: list[Answer]) -> list[Answer]:
-    """Each expert's last answer to one query, by expert; a skipped query is not an answer."""
+    """Each expert's last answer to one query, by expert.
+
+    A skipped query is not an answer, and who says "cannot judge" takes no part.
+    """
     if len({answer.key for answer in answers}) > 1:
         raise AnnotationError("answers to different queries cannot be put into one mask")
     answered = [answer for answer in answers if not answer.skipped]
     last = {answer.expert: answer for answer in sorted(answered, key=Answer.version)}
-    return [last[expert] for expert in sorted(last)]
+    return [last[expert] for expert in sorted(last) if verdict(last[expert]) is not Verdict.CANNOT_JUDGE]

@@ -47,7 +47,8 @@ class Query:
 
     ``image`` is the picture's path relative to the manifest; ``digest`` is its SHA-256;
     ``probabilities`` maps class names to the model's probabilities; ``entropy`` is theirs,
-    divided by log(classes), so 0 is certain and 1 is undecided.
+    divided by log(classes), so 0 is certain and 1 is undecided. ``heat`` is the path of a small picture of
+    the saliency, shown on demand; empty where there is none.
     """
 
     image_id: str
@@ -60,6 +61,7 @@ class Query:
     probabilities: dict[str, float]
     entropy: float
     proposals: tuple[Proposal, ...]
+    heat: str = ""  # manifests from before there were such pictures have none
 
     def key(self, scenario: str) -> str:
         """What makes this question the same question: its scenario, picture and regions.

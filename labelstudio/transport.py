@@ -58,6 +58,10 @@ class Connection:
         status, reply = self._request("POST", path, **content)
         return reply if status == is_there else self._accepted(path, status, reply)
 
+    def patch(self, path: str, **content: Any) -> Any:
+        """Change what is there; the same change made twice is made once."""
+        return self._accepted(path, *self._request("PATCH", path, **content))
+
     def pages(self, path: str, rows: str, total: str, **params: Any) -> list[dict[str, Any]]:
         """All rows of a paged list, checked against its total; tries again while they disagree."""
         for failures in range(1, ATTEMPTS):

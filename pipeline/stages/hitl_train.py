@@ -7,6 +7,7 @@ import pandas as pd
 from labelstudio import regions
 from labelstudio.consensus import disregarded
 from labelstudio.records import Answer, Manifest, read_answers
+from labelstudio.verdicts import contradiction, summary
 from pipeline import masks, runs, subset, tracking, training
 from pipeline.config import load
 from pipeline.datasets import prepared
@@ -24,7 +25,7 @@ def main(scenario: str, round: str, after: str, epochs: str) -> None:
     answers = read_answers(folder / "answers.json")
     entries = masks.read(before / "masks.npz") + to_entries(Manifest.read(folder / "queries.json"), answers)
     in_force = masks.in_force(entries)
-    print(f"{scenario}, round {round}: {len(answers)} answers; masks on {len(in_force)} images in force")
+    print(f"{scenario}, round {round}: {summary(answers)}; masks on {len(in_force)} images in force")
 
     state = training.restore(before / "state.pt", settings.train)
     history = training.train(state, images, settings, config.seed, int(epochs), round, masks=in_force)
@@ -44,6 +45,8 @@ def to_entries(manifest: Manifest, answers: list[Answer]) -> list[masks.Entry]:
         if given:
             shown = regions.owners(query) >= 0
             for answer in given:
+                if said := contradiction(answer):
+                    print(f"{answer.expert} on {query.image_id}: {said}")
                 for unused in regions.mask(answer.result, query.width, query.height)[1]:
                     print(f"{answer.expert} on {query.image_id}: not used: {unused}")
             marked = disregarded(given, query.width, query.height)

@@ -252,7 +252,7 @@ def test_a_relabelled_prediction_is_what_the_page_submits():
         ("p", "rectangle", "prediction", None),
         ("p", "labels", "prediction", [regions.LOOKS]),
         ("q", "rectangle", "prediction-changed", None),
-        ("q", "labels", "prediction-changed", [regions.DISREGARD]),
+        ("q", "labels", "prediction-changed", [regions.DISREGARD, regions.LOOKS]),
     ]
     assert [{**e, "origin": None} for e in answer[:2]] == [{**e, "origin": None} for e in shown[:2]]
 
