@@ -60,9 +60,10 @@ def tasks(
 def write_tasks(manifest: Manifest, folder: Path, path: Path) -> None:
     """Write ``tasks.json`` with the pictures inside, to be imported into any Label Studio by hand.
 
-    ``folder`` is where the manifest's picture paths start.
+    ``folder`` is where the manifest's picture paths start. Those of the saliency are left out: Label Studio
+    shows them only from a URL.
     """
-    inside = tasks(manifest, lambda q: _data_uri(q.image, picture(q, folder)), lambda q: _data_uri(*heat(q, folder)))
+    inside = tasks(manifest, lambda query: _data_uri(query, folder), lambda _: "")
     text = json.dumps(inside, indent=1, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
 
@@ -88,9 +89,9 @@ def _read(path: Path) -> bytes:
         raise AnnotationError(f"cannot read {path} ({error.strerror}); run `dvc repro` to write it again") from error
 
 
-def _data_uri(name: str, content: bytes) -> str:
-    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+def _data_uri(query: Query, folder: Path) -> str:
+    kind = mimetypes.guess_type(query.image)[0] or "application/octet-stream"
+    return f"data:{kind};base64,{base64.b64encode(picture(query, folder)).decode('ascii')}"
 
 
 def _readable(probabilities: dict[str, float]) -> str:
