@@ -138,7 +138,7 @@ def mask(result: list[Region], width: int, height: int, label: str = DISREGARD) 
     """Everything in ``result`` with this label, as a (height, width) mask in pixels.
 
     Also returns one line for each region that could not be used (unknown type, unknown
-    label, broken numbers), naming it and why; the other regions still count.
+    label, broken numbers, no pixel in it), naming it and why; the other regions still count.
     """
     total = np.zeros((height, width), dtype=bool)
     unused: list[str] = []
@@ -147,7 +147,10 @@ def mask(result: list[Region], width: int, height: int, label: str = DISREGARD) 
             continue
         try:
             if label in _known_labels(region):
-                total |= area(region, width, height)
+                its = area(region, width, height)
+                if not its.any():
+                    raise ValueError("covers no pixel of the image")
+                total |= its
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             name = region.get("id", "?") if isinstance(region, dict) else "?"
             unused.append(f"region {name}: {_reason(error)}")

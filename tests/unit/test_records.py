@@ -122,7 +122,7 @@ def test_a_missing_picture_is_named(asked, tmp_path):
         picture(asked.queries[0], tmp_path)
 
 
-@pytest.mark.parametrize("module", ["records", "regions", "tasks", "consensus", "ledger"])
+@pytest.mark.parametrize("module", ["records", "regions", "tasks", "consensus", "ledger", "verdicts"])
 def test_these_modules_import_nothing_heavy(module):
     program = f"""
 import sys, labelstudio.{module}
