@@ -121,8 +121,9 @@ def find_answer(page: Page, url: str) -> tuple[int, dict[str, Any]]:
 
 def mix(task: dict[str, Any]) -> int:
     """How many boxes there are of the rarer kind."""
-    labels = [region["value"].get("labels") for region in task["annotations"][0]["result"]]
-    return min(labels.count(["Disregard"]), labels.count(["Model looks here"]))
+    labels = [region["value"]["labels"] for region in task["annotations"][0]["result"] if region["type"] == "labels"]
+    marked = sum("Disregard" in some for some in labels)
+    return min(marked, len(labels) - marked)
 
 
 def answer_with(route: Route, body: dict[str, Any]) -> None:

@@ -17,23 +17,34 @@ from labelstudio import projects
 from labelstudio.progress import Progress
 from labelstudio.projects import INTERFACE, Project
 from labelstudio.records import AnnotationError, Answer, Manifest, Query, moment
-from labelstudio.tasks import MODEL_VERSION, picture, tasks
+from labelstudio.tasks import MODEL_VERSION, heat, picture, tasks
 from labelstudio.transport import ATTEMPTS, Connection, Unreachable, pause_s, settle
 
-BATCH = 100  # Label Studio takes at most 100 files in one request
+FILES, TASKS = 100, 500  # in one request; Label Studio takes no more files
+HEAT = "-heat"  # what an uploaded picture of the saliency has in its name beside the query's key
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Task:
-    """One query as it lies on the server; predictions and annotations are the server's own JSON."""
+    """One query as it lies on the server; predictions and annotations are the server's own JSON.
+
+    One that is ``withdrawn`` is shown to nobody any more, but takes the answer of whoever has it open.
+    """
 
     id: int
     key: str
     image_id: str
     predictions: list[dict[str, Any]]
     annotations: list[dict[str, Any]]
+    round: str = ""
+    withdrawn: bool = False
+
+    def experts(self) -> set[int]:
+        """The accounts that have answered it; a skipped query is not answered."""
+        by = [a["completed_by"] for a in self.annotations if not a["was_cancelled"]]
+        return {who["id"] if isinstance(who, dict) else who for who in by}
 
     def prediction(self) -> dict[str, Any]:
         """What experts start from: the latest prediction of ours."""
@@ -73,32 +84,40 @@ class LabelStudio:
         """Make sure that every query of the manifest is a task; returns how many were missing.
 
         ``folder`` is where the manifest's picture paths start. Can be killed anywhere and
-        run again: no task is created twice, none is left out.
+        run again: no task is created twice, none is left out. What the same round asked before and
+        does not ask now (a training run later, say, the regions on a picture may be others) is
+        withdrawn, unless it has an answer. It is not changed, since somebody may be answering it at
+        this moment: their answer stays with the question that they saw.
         """
         wanted = manifest.keys()
         added, failures = None, 0
         posted: set[str] = set()  # keys of the tasks, and
-        mended: set[str] = set()  # of the regions, that the server has just accepted
+        mended: set[str] = set()  # of the regions, and
+        turned: set[str] = set()  # of the withdrawals and their opposite, that the server has just accepted
         while True:
-            present = {task.key: task for task in self.tasks(project, wanted)}
+            listed = self.tasks(project)
+            present = {task.key: task for task in listed if task.key in wanted}
             missing = _absent(wanted, present)
+            stale = [t for t in listed if t.round == manifest.round and t.key not in wanted and not t.experts()]
+            turn = {t.key: t for t in [*stale, *present.values()] if t.withdrawn == (t.key in wanted)}
             # Label Studio creates an import's tasks first and their predictions afterwards; on a busy SQLite
             # the second can fail alone, and experts would see pictures without a box.
             bare = {k: task for k, task in present.items() if not task.predictions and not task.annotations}
             added = len(missing) if added is None else added
-            if not missing and not bare:
+            if not missing and not bare and not turn:
                 return added
-            if lost := (posted & missing.keys()) | (mended & bare.keys()):
+            if lost := (posted & missing.keys()) | (mended & bare.keys()) | (turned & turn.keys()):
                 # Posting again what was accepted would be the way to duplicates.
                 raise AnnotationError(
                     f"{self.url} accepted the tasks of {project.title!r}, but does not list "
-                    f"{len(lost)} of them; look at the project there, then run this again"
+                    f"{len(lost)} of them as it should; look at the project there, then run this again"
                 )
             try:
                 if missing:
                     self._post_missing(project, manifest, missing, folder)
                 self._give_regions(manifest, bare)
-                posted, mended = set(missing), set(bare)
+                self._turn(project, turn.values())
+                posted, mended, turned = set(missing), set(bare), set(turn)
             except Unreachable:
                 failures += 1
                 if failures == ATTEMPTS:
@@ -107,9 +126,22 @@ class LabelStudio:
 
     def _give_regions(self, manifest: Manifest, bare: dict[str, Task]) -> None:
         """Give these tasks their regions (again)."""
-        posts = {post["data"]["key"]: post for post in tasks(manifest, lambda query: query.image)}
+        posts = {post["data"]["key"]: post for post in tasks(manifest, lambda q: q.image, lambda q: q.heat)}
         for key, task in bare.items():
             self._server.post("api/predictions/", json={"task": task.id, **posts[key]["predictions"][0]})
+
+    def _turn(self, project: Project, some: Iterable[Task]) -> None:
+        """Withdraw the tasks that are shown to experts, and show them those that are withdrawn.
+
+        A task that wants no answer is served to nobody; Label Studio would not work out by itself
+        that it is done, so it is told.
+        """
+        for task in some:
+            overlap = 0
+            if task.withdrawn:
+                overlap = int(self._server.get(f"api/projects/{project.id}")["maximum_annotations"])
+            is_labeled = len(task.experts()) >= overlap
+            self._server.patch(f"api/tasks/{task.id}/", json={"overlap": overlap, "is_labeled": is_labeled})
 
     def _post_missing(self, project: Project, manifest: Manifest, missing: dict[str, Query], folder: Path) -> None:
         """Upload the pictures that are not there yet, then create the tasks."""
@@ -118,26 +150,32 @@ class LabelStudio:
             # A push was cut off after its uploads; its tasks may be about to appear.
             settle()
             missing = _absent(missing, {task.key for task in self.tasks(project, missing)})
-        new = [(key, query) for key, query in missing.items() if key not in uploads]
-        for some in _batches(new):
-            files = {key: (key + Path(query.image).suffix, picture(query, folder)) for key, query in some}
+        shown = [(key + kind, query) for key, query in missing.items() for kind in ("", HEAT)]
+        new = [(name, query) for name, query in shown if name not in uploads]
+        for some in _batches(new, FILES):
+            files = {name: _file(name, query, folder) for name, query in some}
             self._import(project, params={"commit_to_project": "false"}, files=files)
         if new:
             uploads = self._uploads(project)
-        if lost := [key for key in missing if key not in uploads]:
+        if lost := [name for name, _ in shown if name not in uploads]:
             raise Unreachable(f"{self.url} lost {len(lost)} of the uploaded pictures; run this again")
 
-        asked = Manifest(manifest.scenario, manifest.round, tuple(missing.values()))
-        posts = tasks(asked, lambda query: uploads[query.key(manifest.scenario)])
+        # Of the whole manifest, so that each is numbered among all of them.
+        posts = tasks(
+            manifest,
+            lambda query: uploads.get(query.key(manifest.scenario), ""),
+            lambda query: uploads.get(query.key(manifest.scenario) + HEAT, ""),
+        )
+        posts = [post for post in posts if post["data"]["key"] in missing]
         _validate(posts)
-        for batch in _batches(posts):
+        for batch in _batches(posts, TASKS):
             self._import(project, json=batch)
 
     def _import(self, project: Project, **content: Any) -> None:
         self._server.post(f"api/projects/{project.id}/import", **content)
 
     def _uploads(self, project: Project) -> dict[str, str]:
-        """URLs of the pictures that this account uploaded to the project, by their query's key."""
+        """URLs of the pictures that this account uploaded to the project, by their query's key (and HEAT)."""
         rows = self._server.get(f"api/projects/{project.id}/file-uploads", all="true")
         # Label Studio keeps "<key>.png" as "upload/<project>/<8 random digits>-<key>.png".
         names = {row["file"]: row["file"].rsplit("/", 1)[-1].partition("-")[2] for row in rows}
@@ -145,8 +183,8 @@ class LabelStudio:
 
     # --- pull ---
 
-    def pull(self, project: Project, keys: Iterable[str]) -> list[Answer]:
-        """Every expert's every submitted annotation on these queries, skipped ones too, kept raw."""
+    def pull(self, project: Project, keys: Iterable[str] | None = None) -> list[Answer]:
+        """Every expert's every submitted annotation on these (or all) queries, skipped ones too, kept raw."""
         return [
             Answer(
                 key=task.key,
@@ -179,13 +217,14 @@ class LabelStudio:
         seen = {user["email"]: moment(user["last_activity"]) for user in users if user["email"] != me}
         return Progress.of(asked, given, seen, self._server.now(), experts)
 
-    def tasks(self, project: Project, keys: Iterable[str]) -> list[Task]:
-        """The tasks of these queries, by id; all of them, or AnnotationError."""
-        wanted = set(keys)
+    def tasks(self, project: Project, keys: Iterable[str] | None = None) -> list[Task]:
+        """The tasks of these queries (or of all that were ever asked), by id; all of them, or AnnotationError."""
+        wanted = None if keys is None else set(keys)
         rows = self._server.pages(
             "api/tasks", rows="tasks", total="total", project=project.id, fields="all", resolve_uri="false"
         )
-        return [_task(row) for row in rows if row["data"].get("key") in wanted]
+        ours = [row for row in rows if "key" in row["data"]]
+        return [_task(row) for row in ours if wanted is None or row["data"]["key"] in wanted]
 
     def _email(self, completed_by: int | dict[str, Any] | None) -> str:
         """Whose annotation it is; Label Studio says it by number, or with the whole account."""
@@ -216,9 +255,22 @@ def _absent(wanted: dict[str, Query], present: Container[str]) -> dict[str, Quer
     return {key: query for key, query in wanted.items() if key not in present}
 
 
+def _file(name: str, query: Query, folder: Path) -> tuple[str, bytes]:
+    path, content = heat(query, folder) if name.endswith(HEAT) else (query.image, picture(query, folder))
+    return name + Path(path).suffix, content
+
+
 def _task(row: dict[str, Any]) -> Task:
     data = row["data"]
-    return Task(row["id"], data["key"], data["image_id"], row["predictions"], row["annotations"])
+    return Task(
+        id=row["id"],
+        key=data["key"],
+        image_id=data["image_id"],
+        predictions=row["predictions"],
+        annotations=row["annotations"],
+        round=data["round"],
+        withdrawn=row["overlap"] == 0,
+    )
 
 
 def _validate(posts: list[dict[str, Any]]) -> None:
@@ -232,6 +284,6 @@ def _validate(posts: list[dict[str, Any]]) -> None:
                 raise AnnotationError(f"image {post['data']['image_id']} cannot be shown: {errors[0]}")
 
 
-def _batches(items: list[T]) -> Iterator[list[T]]:
-    for start in range(0, len(items), BATCH):
-        yield items[start : start + BATCH]
+def _batches(items: list[T], size: int) -> Iterator[list[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from labelstudio import regions
 from labelstudio.records import AnnotationError, Answer, Query
+from labelstudio.verdicts import Verdict, verdict
 
 Rule = Literal["majority", "any", "all", "dawid-skene"]
 
@@ -79,12 +80,15 @@ def judged(query: Query, answer: Answer) -> npt.NDArray[np.bool_]:
 
 
 def latest(answers: list[Answer]) -> list[Answer]:
-    """Each expert's last answer to one query, by expert; a skipped query is not an answer."""
+    """Each expert's last answer to one query, by expert.
+
+    A skipped query is not an answer, and who says "cannot judge" takes no part.
+    """
     if len({answer.key for answer in answers}) > 1:
         raise AnnotationError("answers to different queries cannot be put into one mask")
     answered = [answer for answer in answers if not answer.skipped]
     last = {answer.expert: answer for answer in sorted(answered, key=Answer.version)}
-    return [last[expert] for expert in sorted(last)]
+    return [last[expert] for expert in sorted(last) if verdict(last[expert]) is not Verdict.CANNOT_JUDGE]
 
 
 def _dawid_skene(queries: dict[str, Query], readings: dict[str, list[Answer]]) -> dict[str, npt.NDArray[Any]]:

@@ -48,7 +48,8 @@ class Query:
     ``image`` is the picture's path relative to the manifest; ``digest`` is its SHA-256;
     ``probabilities`` maps class names to the model's probabilities; ``entropy`` is theirs,
     divided by log(classes), so 0 is certain and 1 is undecided. ``earlier`` is what experts disregarded
-    on it in earlier rounds: shown, not asked about.
+    on it in earlier rounds: shown, not asked about. ``heat`` is the path of a small picture of
+    the saliency, shown on demand; empty where there is none.
     """
 
     image_id: str
@@ -62,6 +63,7 @@ class Query:
     entropy: float
     proposals: tuple[Proposal, ...]
     earlier: tuple[Proposal, ...] = ()
+    heat: str = ""  # manifests from before there were such pictures have none
 
     def key(self, scenario: str) -> str:
         """What makes this question the same question: its scenario, picture and regions.

@@ -21,7 +21,10 @@ from labelstudio.records import Proposal, Query
 LOOKS = "Model looks here"
 DISREGARD = "Disregard"
 BEFORE = "Disregarded before"
-LABELS, EARLIER = "regions", "earlier"  # these, the names of the shapes and IMAGE are the tags' names in config.xml
+NOTHING = "Nothing to disregard"
+CANNOT_JUDGE = "Cannot judge"
+LABELS, EARLIER = "regions", "earlier"  # these, CHOICES, the names of the shapes and IMAGE are the tags' names in
+CHOICES = "verdict"  # config.xml
 SHAPES = ("rectangle", "ellipse", "polygon", "brush")
 IMAGE = "image"
 TIE = (1e-5, 1.618e-5)  # pixels; see _polygon
@@ -93,13 +96,20 @@ def owners(query: Query) -> npt.NDArray[np.int_]:
 
 
 def relabelled(result: list[Region], ids: Container[str], label: str) -> list[Region]:
-    """What Label Studio stores once an expert has given these regions of a prediction another label."""
+    """What Label Studio stores once an expert has given these regions of a prediction a further label."""
     return [_relabelled(entry, label) if entry["id"] in ids else {**entry, "origin": "prediction"} for entry in result]
 
 
 def _relabelled(entry: Region, label: str) -> Region:
-    value = {**entry["value"], "labels": [label]} if entry["type"] == "labels" else entry["value"]
+    value = entry["value"]
+    if entry["type"] == "labels":
+        value = {**value, "labels": [label, *(other for other in value["labels"] if other != label)]}
     return {**entry, "origin": "prediction-changed", "value": value}
+
+
+def chosen(result: list[Region]) -> set[str]:
+    """What the expert chose about the image as a whole: NOTHING, CANNOT_JUDGE, both (by hand) or neither."""
+    return {choice for entry in result for choice in _choices(entry)}
 
 
 def joined(result: list[Region]) -> list[Region]:
@@ -129,18 +139,28 @@ def marked(result: list[Region]) -> set[str]:
     }
 
 
+def has_marks(result: list[Region]) -> bool:
+    """Whether anything is marked, be it a proposal or drawn by the expert."""
+    return any(isinstance(region, dict) and DISREGARD in _labels(region) for region in joined(result))
+
+
 def mask(result: list[Region], width: int, height: int, label: str = DISREGARD) -> tuple[Mask, list[str]]:
     """Everything in ``result`` with this label, as a (height, width) mask in pixels.
 
     Also returns one line for each region that could not be used (unknown type, unknown
-    label, broken numbers), naming it and why; the other regions still count.
+    label, broken numbers, no pixel in it), naming it and why; the other regions still count.
     """
     total = np.zeros((height, width), dtype=bool)
     unused: list[str] = []
     for region in joined(result):
+        if _choices(region):
+            continue
         try:
             if label in _known_labels(region):
-                total |= area(region, width, height)
+                its = area(region, width, height)
+                if not its.any():
+                    raise ValueError("covers no pixel of the image")
+                total |= its
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             name = region.get("id", "?") if isinstance(region, dict) else "?"
             unused.append(f"region {name}: {_reason(error)}")
@@ -217,6 +237,14 @@ def _turned(dx: Any, dy: Any, value: dict[str, Any]) -> tuple[Any, Any]:
 def _kind(entry: Any) -> str | None:
     kind = entry.get("type") if isinstance(entry, dict) else None
     return kind if isinstance(kind, str) else None
+
+
+def _choices(entry: Any) -> list[str]:
+    """The entry's choices, if it is one of ours and says nothing else."""
+    if _kind(entry) != "choices" or entry.get("from_name") != CHOICES:
+        return []
+    choices = _labels(entry)
+    return choices if all(choice in (NOTHING, CANNOT_JUDGE) for choice in choices) else []
 
 
 def _labels(region: Region) -> list[Any]:

@@ -21,12 +21,20 @@ from labelstudio.regions import to_result
 MODEL_VERSION = "lookaway"
 
 
-def tasks(manifest: Manifest, image_url: Callable[[Query], str]) -> list[dict[str, Any]]:
-    """One task per query, in the manifest's order; ``image_url`` says where its picture is."""
+def tasks(
+    manifest: Manifest, image_url: Callable[[Query], str], heat_url: Callable[[Query], str]
+) -> list[dict[str, Any]]:
+    """One task per query, in the manifest's order; the functions say where its pictures are."""
+    # Numbered as they are served: the least certain first.
+    queries = manifest.keys()
+    served = sorted(queries, key=lambda key: -queries[key].entropy)
+    position = {key: f"{number} of {len(served)}" for number, key in enumerate(served, start=1)}
     return [
         {
             "data": {
                 "image": image_url(query),
+                "heat": heat_url(query),
+                "position": position[key],
                 "key": key,
                 "image_id": query.image_id,
                 "scenario": manifest.scenario,
@@ -45,29 +53,40 @@ def tasks(manifest: Manifest, image_url: Callable[[Query], str]) -> list[dict[st
                 }
             ],
         }
-        for key, query in manifest.keys().items()
+        for key, query in queries.items()
     ]
 
 
 def write_tasks(manifest: Manifest, folder: Path, path: Path) -> None:
     """Write ``tasks.json`` with the pictures inside, to be imported into any Label Studio by hand.
 
-    ``folder`` is where the manifest's picture paths start.
+    ``folder`` is where the manifest's picture paths start. Those of the saliency are left out: Label Studio
+    shows them only from a URL.
     """
-    text = json.dumps(tasks(manifest, lambda query: _data_uri(query, folder)), indent=1, ensure_ascii=False)
+    inside = tasks(manifest, lambda query: _data_uri(query, folder), lambda _: "")
+    text = json.dumps(inside, indent=1, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
 def picture(query: Query, folder: Path) -> bytes:
     """The query's picture, checked against its digest: no answer may end up on another image."""
     path = folder / query.image
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise AnnotationError(f"cannot read {path} ({error.strerror}); run `dvc repro` to write it again") from error
+    content = _read(path)
     if hashlib.sha256(content).hexdigest() != query.digest:
         raise AnnotationError(f"{path} is not the picture that was asked about; run `dvc repro` to write it again")
     return content
+
+
+def heat(query: Query, folder: Path) -> tuple[str, bytes]:
+    """Name and content of the picture of the query's saliency; where there is none, its picture as it is."""
+    return (query.heat, _read(folder / query.heat)) if query.heat else (query.image, picture(query, folder))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise AnnotationError(f"cannot read {path} ({error.strerror}); run `dvc repro` to write it again") from error
 
 
 def _data_uri(query: Query, folder: Path) -> str:

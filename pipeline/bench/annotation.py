@@ -117,7 +117,7 @@ def _cost(running: server.Server, emails: list[str], count: int, folder: Path) -
     asked = _round(folder, count)
     project = client.ensure_project(f"push {count}")
     answered = client.ensure_project(f"pull {count}")
-    posts = tasks(asked, lambda query: f"/data/upload/{query.image}")
+    posts = tasks(asked, lambda query: f"/data/upload/{query.image}", lambda query: f"/data/upload/{query.heat}")
     for post in posts:
         result = post["predictions"][0]["result"]
         post["annotations"] = [{"result": result, "lead_time": 2.0, "completed_by": {"email": e}} for e in emails]

@@ -15,7 +15,8 @@ from labelstudio.client import LabelStudio
 from labelstudio.experts import SimulatedExpert, assigned
 from labelstudio.patience import Patience
 from labelstudio.projects import Project
-from labelstudio.records import AnnotationError, Answer, Manifest, write_answers
+from labelstudio.records import AnnotationError, Answer, Manifest, read_answers, write_answers
+from labelstudio.verdicts import summary, verdict
 from labelstudio.waiting import wait
 from labelstudio.webhook import WEBHOOK, Webhook
 from pipeline.config import Annotate, Config, load
@@ -67,11 +68,16 @@ def main(scenario: str, round: str) -> None:
             known=known,
         )
 
-    pulled = client.pull(project, manifest.keys())
-    ledger.record(archive, pulled)
+    everything = client.pull(project)  # of all rounds, and of questions that are not asked any more
+    ledger.record(archive, everything)
+    asked = manifest.keys()
+    pulled = [answer for answer in everything if answer.key in asked]
     answers = merge(known, pulled)
     write_answers(folder / "answers.json", answers)
-    print(f"{scenario}, round {round}: {len(answers)} answers to {len(manifest.queries)} queries from {project.url}")
+    print(f"{scenario}, round {round}: {summary(answers)}; {len(manifest.queries)} queries at {project.url}")
+    rounds = [entry.n for entry in config.hitl.rounds]
+    for line in overtaken(scenario, rounds[: rounds.index(round)], everything):
+        print(f"{line}; both are kept in {archive}")
 
 
 def project_title(scenario: str, config: Config, data: str) -> str:
@@ -96,6 +102,31 @@ def merge(known: list[Answer], pulled: list[Answer]) -> list[Answer]:
         if old is not None and old.result != answer.result:
             print(f"{answer.expert} has changed the answer on {answer.image_id}; the new one counts")
     return pulled + [answer for answer in known if (answer.key, answer.expert) not in there]
+
+
+def overtaken(scenario: str, rounds: list[str], answers: list[Answer]) -> list[str]:
+    """What experts changed or added to these rounds' queries since their answers.json was written.
+
+    Training has used the old answers, and goes on doing so until somebody decides otherwise: a line for
+    each such round says who, on what, and how the new ones take effect.
+    """
+    lines = []
+    for number, round in enumerate(rounds):
+        folder = step_dir(scenario, round)
+        used = {(a.key, a.expert, a.annotation_id): a for a in read_answers(folder / "answers.json")}
+        keys = Manifest.read(folder / "queries.json").keys()
+        news = []
+        for answer in answers:
+            old = used.get((answer.key, answer.expert, answer.annotation_id))
+            if answer.key in keys and (old is None or (old.result, old.skipped) != (answer.result, answer.skipped)):
+                was = verdict(old).value if old else "not there"
+                news.append(f"{answer.expert} on {answer.image_id} ({was}, now {verdict(answer).value})")
+        if news:
+            lines.append(
+                f"round {round}: answers came or were changed after they were used: {', '.join(news)}; to use them, "
+                f"run `dvc repro --force --single-item annotate@{scenario}-round{number}`, then `dvc repro`"
+            )
+    return lines
 
 
 def effects_before(scenario: str, round: str, config: Config) -> dict[str, list[effect.Effect]]:

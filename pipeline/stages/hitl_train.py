@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from labelstudio import agreement, consensus, regions
 from labelstudio import effect as effects
 from labelstudio.records import Answer, Manifest, read_answers
+from labelstudio.verdicts import contradiction, summary
 from pipeline import effect, masks, runs, subset, tracking, training
 from pipeline.config import Consensus, load
 from pipeline.datasets import prepared
@@ -36,7 +37,7 @@ def main(scenario: str, round: str, after: str, epochs: str) -> None:
     masks.write(folder / "masks.npz", masks.read(before / "masks.npz") + new, data.images.shape[1])
     entries = masks.read(folder / "masks.npz")  # what every later round will read
     in_force = masks.in_force(entries)
-    print(f"{scenario}, round {round}: {len(answers)} answers; masks on {len(in_force)} images in force")
+    print(f"{scenario}, round {round}: {summary(answers)}; masks on {len(in_force)} images in force")
 
     state = training.restore(before / "state.pt", settings.train)
     marked = [entry for entry in entries if entry.round == round and entry.mask.any()]
@@ -77,12 +78,22 @@ def to_entries(manifest: Manifest, answers: list[Answer], settings: Consensus) -
     for answer in answers:
         if answer.key in queries and not answer.skipped:
             query = queries[answer.key]
+            if said := contradiction(answer):
+                print(f"{answer.expert} on {query.image_id}: {said}")
             for unused in regions.mask(answer.result, query.width, query.height)[1]:
                 print(f"{answer.expert} on {query.image_id}: not used: {unused}")
     found = consensus.weights(queries, answers, settings.rule, settings.soft)
+    answered = {answer.key for answer in answers if not answer.skipped}
     return [
-        masks.Entry(manifest.round, queries[key].image_id, weights, regions.owners(queries[key]) >= 0)
-        for key, weights in found.items()
+        # What nobody could judge has been shown all the same, and is not shown again.
+        masks.Entry(
+            manifest.round,
+            query.image_id,
+            found.get(key, np.zeros((query.height, query.width), np.float32)),
+            regions.owners(query) >= 0,
+        )
+        for key, query in queries.items()
+        if key in answered
     ]
 
 

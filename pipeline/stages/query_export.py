@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 from labelstudio.records import Manifest, Query
 from labelstudio.tasks import write_tasks
@@ -24,6 +25,8 @@ from pipeline.stages import run
 from pipeline.training import Images, State
 
 EXPLAINED_AT_ONCE = 4  # images; a CPU is no faster with more
+HEAT_SIDE = 160  # pixels, the width of its panel
+HEAT_COLOUR = (230, 30, 20)
 
 
 def main(scenario: str, round: str, after: str, queries: str) -> None:
@@ -86,6 +89,8 @@ def choose(
             image = f"images/{image_id}.png"
             png = _png(pixels)
             (folder / image).write_bytes(png)
+            heat_image = f"images/{image_id}.heat.png"
+            (folder / heat_image).write_bytes(_png(overlaid(pixels, heat, settings.rank)))
             probabilities = torch.softmax(logits[position].double(), dim=0)
             classes = state.model.classes
             found.append(
@@ -100,11 +105,25 @@ def choose(
                     probabilities={c: round(float(p), 4) for c, p in zip(classes, probabilities, strict=True)},
                     entropy=round(float(uncertainty[position]), 4),
                     proposals=regions,
+                    heat=heat_image,
                 )
             )
             if len(found) == count:
                 return found
     return found
+
+
+def overlaid(pixels: NDArray[np.uint8], saliency: NDArray[np.floating], rank: str) -> NDArray[np.uint8]:
+    """The picture (S, S, 3) in grey with its saliency (S, S) over it in red, blurred as far as an eye needs.
+
+    A small picture of ``HEAT_SIDE`` pixels, for the panel that an expert may open beside the image.
+    """
+    weight = np.abs(saliency) if rank == "absolute" else np.maximum(saliency, 0)
+    weight = ndimage.gaussian_filter(weight.astype(np.float64), sigma=len(weight) / 48)
+    alpha = 0.85 * weight[..., None] / max(float(weight.max()), np.finfo(np.float64).tiny)
+    grey = pixels.mean(axis=2, keepdims=True)
+    mixed = (1 - alpha) * grey + alpha * np.array(HEAT_COLOUR)
+    return np.asarray(Image.fromarray(mixed.astype(np.uint8)).resize((HEAT_SIDE, HEAT_SIDE), Image.Resampling.BILINEAR))
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

@@ -131,6 +131,8 @@ class FakeLabelStudio:
             r"POST /api/projects/(\d+)/import": self._import,
             r"GET /api/projects/(\d+)/file-uploads": self._file_uploads,
             r"GET /api/tasks": self._list_tasks,
+            r"GET /api/projects/(\d+)/next": self._next_task,
+            r"PATCH /api/tasks/(\d+)": self._change_task,
             r"DELETE /api/tasks/(\d+)": self._delete_task,
             r"POST /api/tasks/(\d+)/annotations": self._annotate,
             r"PATCH /api/annotations/(\d+)": self._change_annotation,
@@ -197,6 +199,8 @@ class FakeLabelStudio:
                 "project": project_id,
                 "data": item["data"],
                 "predictions": predictions,
+                "overlap": self.projects[project_id]["maximum_annotations"],
+                "is_labeled": False,
             }
         return 201, {"task_count": len(body), "prediction_count": len(body), "file_upload_ids": []}
 
@@ -237,6 +241,19 @@ class FakeLabelStudio:
             by = {"id": by, "email": self.users[by]}
         return {name: value for name, value in {**annotation, "completed_by": by}.items() if name != "unique_id"}
 
+    def _next_task(self, user: int, query: Any, body: Any, project: str) -> Any:
+        """The least certain task that still wants an answer, and has none of this account's."""
+        theirs = {a["task"] for a in self.annotations.values() if a["completed_by"] == user}
+        rows = [t for t in self.tasks.values() if t["project"] == int(project) and not t["is_labeled"]]
+        rows = [task for task in rows if task["id"] not in theirs]
+        if not rows:
+            raise Reply(404, {"detail": "There are still some tasks to complete for the user"})
+        return 200, min(rows, key=lambda task: (task["predictions"][0]["score"], task["id"]))
+
+    def _change_task(self, user: int, query: Any, body: dict[str, Any], task: str) -> Any:
+        self._task(task).update(body)
+        return 200, self._task(task)
+
     def _delete_task(self, user: int, query: Any, body: Any, task: str) -> Any:
         del self.tasks[self._task(task)["id"]]
         self.annotations = {id: a for id, a in self.annotations.items() if a["task"] != int(task)}
@@ -259,6 +276,8 @@ class FakeLabelStudio:
             "unique_id": unique_id,
         }
         self.annotations[annotation["id"]] = annotation
+        given = [a for a in self.annotations.values() if a["task"] == int(task) and not a["was_cancelled"]]
+        self._task(task)["is_labeled"] = len({a["completed_by"] for a in given}) >= self._task(task)["overlap"]
         return 201, self._shown(annotation)
 
     def _change_annotation(self, user: int, query: Any, body: dict[str, Any], annotation: str) -> Any:

@@ -34,6 +34,7 @@ def _query(folder: Path, number: int, more: tuple[Proposal, ...]) -> Query:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     (folder / f"{number:03}.png").write_bytes(buffer.getvalue())
+    Image.fromarray(255 - pixels).resize((CELL, CELL)).save(folder / f"{number:03}.heat.png")
     return Query(
         image_id=f"image-{number:03}",
         image=f"{number:03}.png",
@@ -45,4 +46,5 @@ def _query(folder: Path, number: int, more: tuple[Proposal, ...]) -> Query:
         probabilities={"1": 0.2, "3": 0.5, "8": 0.3},
         entropy=max(0.9 - number / 100, 0.0),
         proposals=(proposal(0, 0), proposal(3, 4), proposal(7, 7), *more),
+        heat=f"{number:03}.heat.png",
     )

@@ -4,35 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fakes.labelling_page import click, click_cell, drag, frame, image_on, open_as, press, regions_listed, shows, submit
 from fakes.queries import CELL, POLYGON, SIDE, manifest
 
 from labelstudio import consensus, regions
 from labelstudio.client import LabelStudio
+from labelstudio.verdicts import Verdict, verdict
 
 pytestmark = [pytest.mark.labelstudio, pytest.mark.browser]
 
 EXPERT = "expert@localhost.local"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"],
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(chromium):
-    """A page on the smallest screen we promise."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(30_000)
-    yield context.new_page()
-    context.close()
 
 
 @pytest.fixture
@@ -40,74 +21,45 @@ def admin(real_label_studio):
     return LabelStudio(real_label_studio.url, real_label_studio.api_key)
 
 
-def open_as_expert(page, label_studio, project):
-    """Follow the link that `wait` prints, log in, read the instructions, close them."""
-    page.goto(project.url)
-    page.fill("input[name=email]", label_studio.expert["email"])
-    page.fill("input[name=password]", label_studio.expert["password"])
-    page.click("button[type=submit]")
-    page.wait_for_selector("text=must not matter")
-    page.keyboard.press("Escape")
-    page.wait_for_selector("text=must not matter", state="hidden")
+# Whatever on the page has more in it than it shows.
+SCROLLED = """() => [document.documentElement, ...document.querySelectorAll('*')]
+    .filter(e => e.clientHeight > 0 && e.scrollHeight > e.clientHeight + 2)
+    .filter(e => e === document.documentElement || ['auto', 'scroll'].includes(getComputedStyle(e).overflowY))
+    .map(e => e.className)"""
 
 
-def image_on(page) -> dict[str, float]:
-    """Where the picture lies, once it is large: Label Studio shows it small first and fits it afterwards."""
-    page.wait_for_function(
-        """() => {
-            const image = document.querySelector(".lsf-image")?.getBoundingClientRect();
-            if (!image) return false;
-            const box = [image.x, image.y, image.width, image.height].join();
-            const settled = box === window.lastBox && Math.min(image.width, image.height) > 500;
-            window.lastBox = box;
-            return settled;
-        }""",
-        polling=200,
-    )
-    box = page.locator(".lsf-image").bounding_box()
-    assert box is not None
-    return box
+def test_the_arrows_frame_takes_many_proposals_at_once(page, real_label_studio, admin, tmp_path):
+    """What Label Studio 1.23 does with it, one answer for each fact."""
+    asked = manifest(tmp_path, 4)
+    project = admin.ensure_project("the frame")
+    admin.push(project, asked, tmp_path)
+    open_as(page, real_label_studio.expert, project)
 
+    shows(page, "1 of 4")  # whatever it touches is taken; one key marks all of it
+    frame(page, (2.5, 3.5), (7.2, 7.2))
+    press(page, "2", "Escape")
+    submit(page)
+    shows(page, "2 of 4")  # the same key again takes all marks back
+    frame(page, (2.5, 3.5), (7.2, 7.2))
+    press(page, "2", "2", "Escape")
+    submit(page)
+    shows(page, "3 of 4")  # where some are marked already, the key marks the others too
+    click_cell(page, 3, 4)
+    press(page, "2", "Escape")
+    frame(page, (7.9, 3.5), (2.5, 7.9))
+    press(page, "2", "Escape")
+    submit(page)
+    shows(page, "4 of 4")  # a frame around nothing marks nothing
+    frame(page, (2.2, 2.2), (2.9, 7.9))
+    press(page, "Escape")
+    submit(page)
 
-def on_screen(page, x: float, y: float) -> tuple[float, float]:
-    """Where on the screen this place of the picture (in its pixels) is."""
-    box = image_on(page)
-    return box["x"] + x * box["width"] / SIDE, box["y"] + y * box["height"] / SIDE
-
-
-def click(page, x: float, y: float) -> None:
-    page.mouse.click(*on_screen(page, x, y))
-
-
-def click_cell(page, column: int, row: int) -> None:
-    click(page, (column + 0.5) * CELL, (row + 0.5) * CELL)
-
-
-def drag(page, *places: tuple[float, float]) -> None:
-    """Draw a line through these places of the picture, in its pixels."""
-    first, *others = [on_screen(page, *place) for place in places]
-    page.mouse.move(*first)
-    page.mouse.down()
-    for place in others:
-        page.mouse.move(*place, steps=10)
-    page.mouse.up()
-
-
-def press(page, *keys: str) -> None:
-    for key in keys:
-        page.keyboard.press(key)
-        page.wait_for_timeout(300)  # the page takes its time to change tools
-
-
-def regions_listed(page, count: int) -> None:
-    """Wait until the page's list has so many regions."""
-    page.wait_for_function("count => window.Htx.annotationStore.selected.regions.length === count", arg=count)
-
-
-def submit(page, button: str = "Submit") -> None:
-    with page.expect_response(lambda r: "/annotations" in r.url and r.request.method == "POST") as response:
-        page.locator(f"button:has-text('{button}')").first.click()
-    assert response.value.ok
+    answers = sorted(admin.pull(project, asked.keys()), key=lambda answer: answer.image_id)
+    both, taken_back, others_too, nothing = [regions.marked(answer.result) for answer in answers]
+    assert both == others_too == {"c3r4", "c7r7"}
+    assert taken_back == nothing == set()
+    assert [verdict(answer) for answer in answers[1:3]] == [Verdict.NOTHING, Verdict.MARKED]
+    np.testing.assert_array_equal(regions.mask(answers[0].result, SIDE, SIDE)[0], cells((3, 4), (7, 7)))
 
 
 def cells(*places: tuple[int, int]) -> regions.Mask:
@@ -121,36 +73,45 @@ def test_an_expert_marks_unmarks_draws_and_skips(page, real_label_studio, admin,
     asked = manifest(tmp_path, 4)
     project = admin.ensure_project("a person at work")
     admin.push(project, asked, tmp_path)
-    open_as_expert(page, real_label_studio, project)
+    open_as(page, real_label_studio.expert, project)
 
     # The least certain query comes first; all of it, and the buttons, fit on the screen.
-    page.wait_for_selector("text=Image image-000, round 00")
+    shows(page, "1 of 4")
     assert page.locator("text=Truth: 8").is_visible()
     assert page.locator("text=Model says: 3").is_visible()
     assert page.locator("text=3: 50% · 8: 30% · 1: 20%").is_visible()
     box = image_on(page)
+    assert min(box["width"], box["height"]) > 640, "the image is most of a screen of 1280x800"
     assert box["y"] + box["height"] <= page.locator("button:has-text('Submit')").first.bounding_box()["y"]
+    assert page.evaluate(SCROLLED) == []
+    # The saliency is there for who asks for it, beside the image and not over it.
+    saliency = page.locator("img[alt='where the model looked']")
+    assert not saliency.is_visible()
+    page.click("text=Where the model looked")
+    saliency.wait_for()
+    assert saliency.evaluate("image => image.naturalWidth") == CELL
+    assert saliency.bounding_box()["x"] > box["x"] + box["width"]
+    assert image_on(page) == box
+    assert page.evaluate(SCROLLED) == []
 
-    # One click and one key mark a proposal; the other key takes it back.
+    # One click and one key mark a proposal; the same key takes it back, and no other key does anything to it.
     click_cell(page, 3, 4)
-    page.keyboard.press("2")
-    page.keyboard.press("Escape")
+    press(page, "2", "1", "Escape")
     click_cell(page, 0, 0)
-    page.keyboard.press("2")
-    page.keyboard.press("1")
+    press(page, "2", "2", "1")
     submit(page)
 
     # Own regions can be drawn.
-    page.wait_for_selector("text=Image image-001, round 00")
+    shows(page, "2 of 4")
     image_on(page)
-    page.keyboard.press("2")
+    press(page, "2")
     drag(page, (SIDE * 0.5, SIDE * 0.125), (SIDE * 0.75, SIDE * 0.25))
     submit(page)
 
-    page.wait_for_selector("text=Image image-002, round 00")
+    shows(page, "3 of 4")
     submit(page, "Skip")
 
-    page.wait_for_selector("text=Image image-003, round 00")
+    shows(page, "4 of 4")
     submit(page)  # as it is: every box is where it should be
 
     answers = {answer.image_id: answer for answer in admin.pull(project, asked.keys())}
@@ -172,9 +133,9 @@ def test_an_expert_marks_proposals_of_any_shape_and_draws_any_shape(page, real_l
     asked = manifest(tmp_path, 2, more=(POLYGON,))
     project = admin.ensure_project("shapes")
     admin.push(project, asked, tmp_path)
-    open_as_expert(page, real_label_studio, project)
+    open_as(page, real_label_studio.expert, project)
 
-    page.wait_for_selector("text=Image image-000, round 00")
+    shows(page, "1 of 2")
     click(page, POLYGON.x + 8, POLYGON.y + 14)
     press(page, "2", "Escape")
     click_cell(page, 3, 4)
@@ -201,11 +162,11 @@ def test_an_expert_marks_proposals_of_any_shape_and_draws_any_shape(page, real_l
     click_cell(page, 0, 0)
     press(page, "2", "Escape")
     click_cell(page, 3, 4)
-    press(page, "1", "Escape")
+    press(page, "2", "Escape")
     submit(page)
 
     # The arrow stays in the hand for the next picture.
-    page.wait_for_selector("text=Image image-001, round 00")
+    shows(page, "2 of 2")
     click_cell(page, 7, 7)
     press(page, "2", "Escape")
     submit(page)

@@ -2,67 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 
 import httpx
 import numpy as np
 import pytest
+from fakes.clients import ADMIN, EXPERT, keys_on, left_half, rest
 from fakes.label_studio import FakeLabelStudio, jwt
 from fakes.queries import CELL, POLYGON, SIDE, manifest
 
-from labelstudio import client, consensus, ledger, projects, regions, transport, waiting
+from labelstudio import client, consensus, projects, regions, transport, waiting
 from labelstudio.client import LabelStudio, Task
 from labelstudio.experts import SimulatedExpert
-from labelstudio.records import AnnotationError, Proposal
-from labelstudio.tasks import MODEL_VERSION, write_tasks
+from labelstudio.records import AnnotationError
+from labelstudio.tasks import MODEL_VERSION
 from labelstudio.transport import Unreachable
 
-ADMIN, EXPERT = "admin@localhost.local", "expert@localhost.local"
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    """Small pages, so that every list has several; short waits."""
-    monkeypatch.setattr(transport, "PAGE_SIZE", 3)
-    monkeypatch.setattr(client, "BATCH", 4)
-    monkeypatch.setattr(transport, "SETTLE_S", 0.25)
-    monkeypatch.setattr(client, "pause_s", lambda failures: 0.01)
-    monkeypatch.setattr(transport, "pause_s", lambda failures: 0.01)
-    monkeypatch.setattr("labelstudio.experts.pause_s", lambda failures: 0.01)
-
-
-@pytest.fixture
-def admin(label_studio):
-    return LabelStudio(label_studio.url, label_studio.api_key)
-
-
-@pytest.fixture
-def expert(label_studio):
-    return LabelStudio(label_studio.url, label_studio.expert_api_key)
-
-
-@pytest.fixture
-def project(admin, request):
-    """A project of the test's own, since the real server lives as long as the session."""
-    return admin.ensure_project(f"{request.node.originalname}"[:50])
-
-
-def rest(label_studio, *, key: str | None = None) -> httpx.Client:
-    """Raw access, for what a person or somebody else's program does."""
-    headers = {"Authorization": f"Token {key or label_studio.api_key}"}
-    return httpx.Client(base_url=label_studio.url, headers=headers)
-
-
-def keys_on(admin: LabelStudio, project: client.Project, wanted) -> list[str]:
-    return sorted(task.key for task in admin.tasks(project, wanted.keys()))
-
-
-def left_half(image_id: str) -> regions.Mask:
-    """Evidence in the left half: of the proposals, only the one in cell (7,7) is outside."""
-    mask = np.zeros((SIDE, SIDE), dtype=bool)
-    mask[:, : SIDE // 2] = True
-    return mask
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 # --- projects ---
@@ -102,156 +58,6 @@ def test_two_projects_of_one_title_are_not_chosen_between(label_studio, admin, p
     assert rest(label_studio).post("/api/projects", json=body).is_success
     with pytest.raises(AnnotationError, match="2 projects"):
         admin.ensure_project(project.title)
-
-
-# --- push ---
-
-
-def test_push_adds_what_is_missing_and_nothing_twice(admin, project, tmp_path):
-    some, all_ = manifest(tmp_path, 5), manifest(tmp_path, 11)
-    assert admin.push(project, some, tmp_path) == 5
-    assert admin.push(project, some, tmp_path) == 0
-    assert admin.push(project, all_, tmp_path) == 6
-    assert keys_on(admin, project, all_) == sorted(all_.keys())
-
-
-def test_a_task_shows_the_query_and_its_proposals(label_studio, admin, project, tmp_path):
-    asked = manifest(tmp_path, 1)
-    admin.push(project, asked, tmp_path)
-    (task,) = admin.tasks(project, asked.keys())
-    (row,) = rest(label_studio).get("/api/tasks", params={"project": project.id}).json()["tasks"]
-    picture = row["data"].pop("image")
-    assert row["data"] == {
-        "key": next(iter(asked.keys())),
-        "image_id": "image-000",
-        "scenario": "digits",
-        "round": "00",
-        "label": "8",
-        "prediction": "3",
-        "probabilities": "3: 50% · 8: 30% · 1: 20%",
-        "uncertainty": 0.9,
-    }
-    assert picture.startswith("/data/upload/")
-    assert task.prediction()["result"] == regions.to_result(asked.queries[0])
-    assert task.prediction()["score"] == pytest.approx(0.1)
-
-
-def test_the_expert_sees_the_picture_and_a_stranger_does_not(label_studio, admin, project, tmp_path):
-    admin.push(project, manifest(tmp_path, 1), tmp_path)
-    (row,) = rest(label_studio).get("/api/tasks", params={"project": project.id}).json()["tasks"]
-    reply = rest(label_studio, key=label_studio.expert_api_key).get(row["data"]["image"])
-    assert reply.content == (tmp_path / "000.png").read_bytes()
-    assert httpx.get(label_studio.url + row["data"]["image"]).status_code == 401
-
-
-def test_a_deleted_task_is_asked_again_under_its_recurring_id(label_studio, admin, project, tmp_path):
-    asked = manifest(tmp_path, 3)
-    admin.push(project, asked, tmp_path)
-    last = max(admin.tasks(project, asked.keys()), key=lambda task: task.id)
-    assert rest(label_studio).delete(f"/api/tasks/{last.id}/").status_code == 204
-    assert admin.push(project, asked, tmp_path) == 1
-    again = max(admin.tasks(project, asked.keys()), key=lambda task: task.id)
-    assert (again.id, again.key, again.annotations) == (last.id, last.key, [])
-
-
-def test_a_picture_that_changed_is_not_pushed(admin, project, tmp_path):
-    asked = manifest(tmp_path, 2)
-    (tmp_path / "001.png").write_bytes((tmp_path / "000.png").read_bytes())
-    with pytest.raises(AnnotationError, match="not the picture that was asked about"):
-        admin.push(project, asked, tmp_path)
-    assert keys_on(admin, project, asked) == []
-
-
-def test_regions_that_could_not_be_shown_are_not_pushed(admin, project, tmp_path):
-    asked = manifest(tmp_path, 1)
-    outside = dataclasses.replace(asked.queries[0], proposals=(Proposal("p", 90, 0, 200, 12, 0.1),))
-    asked = dataclasses.replace(asked, queries=(outside,))
-    with pytest.raises(AnnotationError, match="image-000"):
-        admin.push(project, asked, tmp_path)
-    assert keys_on(admin, project, asked) == []
-
-
-@pytest.mark.labelstudio
-def test_tasks_json_can_be_imported_by_hand(real_label_studio, tmp_path):
-    admin = LabelStudio(real_label_studio.url, real_label_studio.api_key)
-    project, asked = admin.ensure_project("imported by hand"), manifest(tmp_path, 3)
-    write_tasks(asked, tmp_path, tmp_path / "tasks.json")
-    files = {"file": ("tasks.json", (tmp_path / "tasks.json").read_bytes())}
-    assert rest(real_label_studio).post(f"/api/projects/{project.id}/import", files=files).is_success
-    assert admin.push(project, asked, tmp_path) == 0
-    shown = {task.key: task.prediction()["result"] for task in admin.tasks(project, asked.keys())}
-    assert shown == {key: regions.to_result(query) for key, query in asked.keys().items()}
-
-
-# --- pull ---
-
-
-def test_pull_brings_every_experts_every_answer(label_studio, admin, project, tmp_path):
-    asked = manifest(tmp_path, 4)
-    admin.push(project, asked, tmp_path)
-    tasks = admin.tasks(project, asked.keys())
-    by_admin, by_expert = rest(label_studio), rest(label_studio, key=label_studio.expert_api_key)
-    region, _ = regions.relabelled(tasks[0].prediction()["result"][:2], {"c0r0"}, regions.DISREGARD)
-    for http, task, body in [
-        (by_admin, tasks[0], {"result": [region], "lead_time": 3.25}),
-        (by_expert, tasks[0], {"result": [], "lead_time": 1.5}),  # empty: nothing to disregard
-        (by_expert, tasks[1], {"result": [region], "was_cancelled": True}),  # skipped
-        (by_expert, tasks[3], {"result": [region], "parent_prediction": tasks[3].prediction()["id"]}),
-    ]:
-        assert http.post(f"/api/tasks/{task.id}/annotations/", json=body).status_code == 201
-    answers = {(a.image_id, a.expert): a for a in admin.pull(project, asked.keys())}
-    assert set(answers) == {
-        ("image-000", ADMIN),
-        ("image-000", EXPERT),
-        ("image-001", EXPERT),
-        ("image-003", EXPERT),
-    }
-    assert answers["image-000", ADMIN].result == [region]
-    assert answers["image-000", ADMIN].lead_time == 3.25
-    assert (answers["image-000", EXPERT].result, answers["image-000", EXPERT].skipped) == ([], False)
-    assert answers["image-001", EXPERT].skipped
-    assert answers["image-003", EXPERT].parent_prediction == tasks[3].prediction()["id"]
-    assert all(a.key == asked.queries[int(a.image_id[-3:])].key("digits") for a in answers.values())
-
-    progress = admin.progress(project, asked.keys())
-    assert (progress.asked, progress.answered, progress.skipped) == (4, 2, 1)
-    assert {expert: part.answered for expert, part in progress.per_expert.items()} == {ADMIN: 1, EXPERT: 2}
-
-
-def test_pull_and_progress_keep_to_the_queries_asked_about(admin, expert, project, tmp_path):
-    first, second = manifest(tmp_path, 3), manifest(tmp_path, 4, round="01", first=3)
-    admin.push(project, first, tmp_path)
-    admin.push(project, second, tmp_path)
-    SimulatedExpert(expert, left_half).answer(project, first.keys())
-    assert len(admin.pull(project, first.keys())) == 3
-    assert admin.pull(project, second.keys()) == []
-    progress = admin.progress(project, second.keys())
-    assert (progress.asked, progress.answered, progress.skipped) == (4, 0, 0)
-
-
-def test_an_edited_answer_is_a_new_version_of_it(label_studio, admin, expert, project, tmp_path):
-    asked = manifest(tmp_path, 1)
-    admin.push(project, asked, tmp_path)
-    SimulatedExpert(expert, left_half).answer(project, asked.keys())
-    path = tmp_path / "ledger.jsonl"
-    (before,) = ledger.record(path, admin.pull(project, asked.keys()))
-    reply = rest(label_studio).patch(f"/api/annotations/{before.annotation_id}/", json={"result": []})
-    assert reply.is_success
-    (after,) = ledger.record(path, admin.pull(project, asked.keys()))
-    assert (after.annotation_id, after.result) == (before.annotation_id, [])
-    assert ledger.record(path, admin.pull(project, asked.keys())) == []
-    assert ledger.recall(path, asked.keys()) == [after]
-
-
-@pytest.mark.parametrize("form", ["int", "dict"])
-def test_an_expert_is_known_by_number_or_by_account(fake, tmp_path, form):
-    fake.completed_by = form
-    admin, expert = LabelStudio(fake.url, fake.api_key), LabelStudio(fake.url, fake.expert_api_key)
-    project, asked = admin.ensure_project("digits"), manifest(tmp_path, 1)
-    admin.push(project, asked, tmp_path)
-    SimulatedExpert(expert, left_half).answer(project, asked.keys())
-    del fake.users[1]  # the administrator's account is deleted, the expert's is not
-    assert [answer.expert for answer in admin.pull(project, asked.keys())] == [EXPERT]
 
 
 # --- simulated experts ---
@@ -487,7 +293,7 @@ def test_many_tasks_take_few_requests(fake, tmp_path, monkeypatch):
     fake.requests.clear()
     admin.push(project, asked, tmp_path)
     admin.pull(project, asked.keys())
-    assert len(fake.requests) <= 10
+    assert len(fake.requests) <= 11
 
 
 # --- waiting ---
@@ -543,23 +349,3 @@ def test_the_fake_keeps_running_while_it_is_wrong(fake: FakeLabelStudio):
     with pytest.raises(httpx.TransportError):
         rest(fake).get("/api/users")
     assert rest(fake).get("/api/users").status_code == 200
-
-
-@pytest.mark.labelstudio
-def test_tasks_that_lost_their_regions_get_them_back(real_label_studio, tmp_path):
-    # What a real server does under load: the tasks of an import are there, their predictions are not.
-    client = LabelStudio(real_label_studio.url, real_label_studio.api_key)
-    project = client.ensure_project("lost regions")
-    asked = manifest(tmp_path, 3)
-    client.push(project, asked, tmp_path)
-    before = client.tasks(project, asked.keys())
-    for task in before[:2]:
-        httpx.delete(
-            f"{client.url}/api/predictions/{task.prediction()['id']}/",
-            headers={"Authorization": f"Token {real_label_studio.api_key}"},
-        ).raise_for_status()
-    assert client.push(project, asked, tmp_path) == 0
-    after = client.tasks(project, asked.keys())
-    assert [task.id for task in after] == [task.id for task in before]
-    assert [task.prediction()["result"] for task in after] == [task.prediction()["result"] for task in before]
-    assert [len(task.predictions) for task in after] == [1, 1, 1]

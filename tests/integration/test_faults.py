@@ -42,7 +42,8 @@ REQUESTS = {
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setattr(transport, "PAGE_SIZE", 4)
-    monkeypatch.setattr(client, "BATCH", 4)
+    monkeypatch.setattr(client, "FILES", 4)
+    monkeypatch.setattr(client, "TASKS", 4)
     monkeypatch.setattr(transport, "SETTLE_S", 0.8)
     for module in ("labelstudio.client", "labelstudio.transport", "labelstudio.experts"):
         monkeypatch.setattr(f"{module}.pause_s", lambda failures: 0.01)

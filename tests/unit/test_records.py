@@ -97,22 +97,22 @@ def test_tasks_to_import_by_hand_carry_their_pictures_and_are_the_same_bytes(ask
     assert one.read_bytes() == two.read_bytes()
     document = json.loads(one.read_text())
     assert [task["data"]["key"] for task in document] == list(asked.keys())
-    assert document == tasks(asked, lambda query: document[asked.queries.index(query)]["data"]["image"])
+    assert document == tasks(asked, lambda q: document[asked.queries.index(q)]["data"]["image"], lambda _: "")
     assert document[0]["data"]["image"].startswith("data:image/png;base64,")
 
 
 def test_the_least_certain_query_has_the_lowest_score(asked):
-    scores = [task["predictions"][0]["score"] for task in tasks(asked, lambda query: query.image)]
+    scores = [task["predictions"][0]["score"] for task in tasks(asked, lambda q: q.image, lambda q: q.heat)]
     assert scores == sorted(scores)
     assert all(0 <= score <= 1 for score in scores)
     beyond = dataclasses.replace(asked.queries[0], entropy=1.0000000001)  # rounding in the model
-    (task,) = tasks(dataclasses.replace(asked, queries=(beyond,)), lambda query: query.image)
+    (task,) = tasks(dataclasses.replace(asked, queries=(beyond,)), lambda q: q.image, lambda q: q.heat)
     assert task["predictions"][0]["score"] == 0
 
 
 def test_probabilities_are_readable_and_ties_have_an_order(asked):
     query = dataclasses.replace(asked.queries[0], probabilities={"c": 0.2, "b": 0.2, "a": 0.004, "d": 0.596})
-    (task,) = tasks(dataclasses.replace(asked, queries=(query,)), lambda query: query.image)
+    (task,) = tasks(dataclasses.replace(asked, queries=(query,)), lambda q: q.image, lambda q: q.heat)
     assert task["data"]["probabilities"] == "d: 60% · b: 20% · c: 20%"
 
 
@@ -122,7 +122,7 @@ def test_a_missing_picture_is_named(asked, tmp_path):
         picture(asked.queries[0], tmp_path)
 
 
-@pytest.mark.parametrize("module", ["records", "regions", "tasks", "consensus", "ledger"])
+@pytest.mark.parametrize("module", ["records", "regions", "tasks", "consensus", "ledger", "verdicts"])
 def test_these_modules_import_nothing_heavy(module):
     program = f"""
 import sys, labelstudio.{module}

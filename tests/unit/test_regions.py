@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import random
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelstudio import regions
-from labelstudio.records import Proposal, Query
+from labelstudio.records import Answer, Proposal, Query
+from labelstudio.verdicts import Verdict, contradiction, summary, verdict
 
 
 def query(width: int, height: int, *proposals: Proposal) -> Query:
@@ -150,7 +154,7 @@ def test_what_hangs_over_the_edge_is_cut_off():
     expected = box(10, 10, 0, 0, 5, 5) | box(10, 10, 9, 9, 1, 1)
     expected[9, 9] = False  # only its upper half is covered, and its centre lies on the border
     np.testing.assert_array_equal(mask, expected)
-    assert unused == []
+    assert unused == ["region r: covers no pixel of the image"]
 
 
 # --- brush strokes ---
@@ -171,7 +175,7 @@ def test_a_brush_stroke_is_the_pixels_it_painted(shape):
     painted = np.random.default_rng(0).random(shape) < 0.3
     mask, unused = regions.mask([brush(painted)], *shape[::-1])
     np.testing.assert_array_equal(mask, painted)
-    assert unused == []
+    assert unused == ([] if painted.any() else ["region r: covers no pixel of the image"])
 
 
 def test_a_brush_stroke_on_a_picture_of_another_size_is_scaled():
@@ -252,7 +256,7 @@ def test_a_relabelled_prediction_is_what_the_page_submits():
         ("p", "rectangle", "prediction", None),
         ("p", "labels", "prediction", [regions.LOOKS]),
         ("q", "rectangle", "prediction-changed", None),
-        ("q", "labels", "prediction-changed", [regions.DISREGARD]),
+        ("q", "labels", "prediction-changed", [regions.DISREGARD, regions.LOOKS]),
     ]
     assert [{**e, "origin": None} for e in answer[:2]] == [{**e, "origin": None} for e in shown[:2]]
 
@@ -317,6 +321,115 @@ def test_no_answer_is_too_broken_to_be_read(result):
     assert mask.dtype == bool
     assert len(unused) <= len(result)
     regions.marked(result)
+
+
+NOT_NUMBERS = (None, "wide", float("nan"), float("inf"), [], {}, "", "1e999", 10**400)
+PAINTED = brush(np.ones((5, 7), bool))["value"]
+
+
+def broken_rectangle(luck: random.Random) -> Any:
+    name = luck.choice(["x", "y", "width", "height"])
+    good = {"x": 0, "y": 0, "width": 50, "height": 50, "rotation": 0}
+    return region("rectangle", luck.choice([without(good, name), {**good, name: luck.choice(NOT_NUMBERS)}]))
+
+
+def broken_ellipse(luck: random.Random) -> Any:
+    name = luck.choice(["x", "y", "radiusX", "radiusY"])
+    good = {"x": 50, "y": 50, "radiusX": 20, "radiusY": 20, "rotation": 0}
+    return region("ellipse", luck.choice([without(good, name), {**good, name: luck.choice(NOT_NUMBERS)}]))
+
+
+def broken_polygon(luck: random.Random) -> Any:
+    corner = luck.choice([None, 7, [1], [1, 2, 3], "xyz", [1, luck.choice(NOT_NUMBERS)], {}])
+    points = luck.choice([[[0, 0], corner, [9, 90]], None, 7, "points", [], {"a": 1}])
+    return region("polygon", luck.choice([{"points": points}, {}]))
+
+
+def broken_brush(luck: random.Random) -> Any:
+    sizes = {"original_width": 7, "original_height": 5}
+    wrong = luck.choice([{"rle": luck.choice([None, [], [1], [-1], [256], "rle", {}, [None], PAINTED["rle"][:8]])}, {}])
+    if luck.random() < 0.5:
+        return region("brush", wrong, **sizes)
+    name = luck.choice(list(sizes))
+    return region("brush", PAINTED, **{**sizes, name: luck.choice([*NOT_NUMBERS, 0, -3, 6])})
+
+
+def broken_labels(luck: random.Random) -> Any:
+    kind = luck.choice(regions.SHAPES)
+    labels = luck.choice(
+        [None, [], "Disregard", [None], ["Suspicious"], [["Disregard"]], [{}], ["Disregard", "Maybe"], 3]
+    )
+    return {"id": "r", "type": f"{kind}labels", "value": {"x": 0, "y": 0, f"{kind}labels": labels}}
+
+
+def nothing_of_ours(luck: random.Random) -> Any:
+    thing = luck.choice([None, 0, "", "region", [], [[]], True, 1.5, {}])
+    kind = luck.choice(["textarea", "keypointlabels", "videorectangle", "labels", "", None, 3, [], {}, "choices"])
+    value = luck.choice([thing, {"choices": ["Perhaps"]}, {"choices": [[]]}, {"labels": ["Disregard"]}])
+    return luck.choice([thing, {"id": luck.choice([thing, "r"]), "type": kind, "from_name": "verdict", "value": value}])
+
+
+def outside(luck: random.Random) -> Any:
+    return rectangle(luck.choice([-60, 100, 400]), 0, luck.choice([0, 50, -5]), 10)
+
+
+def without(value: dict, name: str) -> dict:
+    return {other: number for other, number in value.items() if other != name}
+
+
+BREAKS = [
+    broken_rectangle,
+    broken_ellipse,
+    broken_polygon,
+    broken_brush,
+    broken_labels,
+    nothing_of_ours,
+    outside,
+]
+
+
+def test_ten_thousand_malformed_answers_are_each_counted_with_a_reason():
+    luck = random.Random(0)
+    whole = rectangle(0, 0, 100, 100, id="whole")
+    for number in range(10_000):
+        broken = [luck.choice(BREAKS)(luck) for _ in range(luck.randint(1, 3))]
+        mask, unused = regions.mask([*broken, whole], 7, 5)
+        assert mask.all(), "the rest is used"
+        assert len(unused) == len(broken), (number, broken, unused)
+        assert all(re.fullmatch(r"region .*: .+", reason, re.DOTALL) for reason in unused), unused
+        said = verdict(Answer("k", "i", "e", number, "t", "t", None, False, None, broken))
+        assert said in (Verdict.MARKED, Verdict.NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("result", "said", "told"),
+    [
+        ([], Verdict.NOTHING, None),
+        (["prediction"], Verdict.UNTOUCHED, None),
+        (["prediction-changed"], Verdict.NOTHING, None),  # marked, and the mark taken back
+        (["prediction", "Nothing to disregard"], Verdict.NOTHING, None),
+        (["prediction", "Cannot judge"], Verdict.CANNOT_JUDGE, None),
+        (["mark"], Verdict.MARKED, None),
+        (["mark", "Nothing to disregard"], Verdict.MARKED, 'says "Nothing to disregard" and marks.* the marks count'),
+        (["mark", "Cannot judge"], Verdict.CANNOT_JUDGE, 'says "Cannot judge" and marks.* not used'),
+    ],
+)
+def test_an_answer_has_one_verdict_and_a_contradiction_is_told(result, said, told):
+    entries = {
+        "mark": rectangle(0, 0, 50, 50, origin="prediction-changed"),
+        **{o: region("rectangle", {}, regions.LOOKS, origin=o) for o in ("prediction", "prediction-changed")},
+        **{
+            c: {"type": "choices", "from_name": "verdict", "value": {"choices": [c]}}
+            for c in (regions.NOTHING, regions.CANNOT_JUDGE)
+        },
+    }
+    given = Answer("k", "i", "e", 1, "t", "t", None, False, None, [entries[name] for name in result])
+    assert verdict(given) is said
+    assert (contradiction(given) is None) == (told is None)
+    assert told is None or re.match(told, contradiction(given))
+    skipped = dataclasses.replace(given, skipped=True)
+    assert (verdict(skipped), contradiction(skipped)) == (Verdict.SKIPPED, None)
+    assert summary([given, given, skipped]) == f"2 {said.value}, 1 skipped"
 
 
 def test_marked_names_proposals_only():

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fakes.queries import SIDE, manifest
+from fakes.queries import CELL, SIDE, manifest
+from PIL import Image
 
-from labelstudio.records import Answer, Manifest
+from labelstudio.records import Answer, Manifest, write_answers
 from labelstudio.regions import BEFORE, DISREGARD, mask, pixels, relabelled, to_result
 from pipeline import masks, model, params, pictures, report, runs, training
 from pipeline.config import Augment, Backbone, ConfigError, Consensus, Explain, QuerySettings, Train, load
@@ -56,7 +57,20 @@ def test_queries_are_the_least_certain_images_with_their_most_salient_cells(tmp_
     for query in found:
         assert len(query.proposals) == 5
         assert (tmp_path / query.image).is_file()
+        assert Image.open(tmp_path / query.heat).size == (query_export.HEAT_SIDE,) * 2
         assert sum(query.probabilities.values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_saliency_is_red_where_it_is_and_the_picture_grey_elsewhere():
+    saliency = np.zeros((64, 64), np.float32)
+    saliency[:16, :16] = -1.0
+    picture = np.full((64, 64, 3), 100, np.uint8)
+    shown = query_export.overlaid(picture, saliency, "absolute").astype(int)
+    red = shown[..., 0] - shown[..., 1]
+    assert red[20, 20] > 80
+    assert not red[80:, 80:].any()
+    assert not query_export.overlaid(picture, saliency, "signed").astype(int).std()
+    assert not query_export.overlaid(picture, 0 * saliency, "absolute").astype(int).std()
 
 
 def test_the_strategy_and_the_explained_class_can_be_set(tmp_path, state, pool):
@@ -218,6 +232,59 @@ def test_the_server_has_the_last_word_and_the_archive_fills_in(tmp_path, capsys)
     assert annotate.merge([], [new]) == [new]
     colleague = answer(key, set(), query, "b@example.org", number=3)
     assert annotate.merge([colleague], [new]) == [new, colleague]  # who answered alone is not lost to who came later
+
+
+def test_an_answer_changed_after_it_was_used_is_told_of_and_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(annotate, "step_dir", lambda scenario, round: tmp_path / round)
+    asked, given = {}, {}
+    for number, round in enumerate(["00", "01"]):
+        (tmp_path / round).mkdir()
+        asked[round] = manifest(tmp_path / round, 2, round, first=2 * number)
+        asked[round].write(tmp_path / round / "queries.json")
+        given[round] = [answer(key, set(), query) for key, query in asked[round].keys().items()]
+        write_answers(tmp_path / round / "answers.json", given[round])
+    rounds, used = ["00", "01"], given["00"] + given["01"]
+    assert annotate.overtaken("digits", rounds, used) == []
+
+    _, (key, query) = asked["01"].keys().items()
+    changed = answer(key, {query.proposals[0].id}, query, updated_at="2026-01-02T00:00:00Z")
+    added = dataclasses.replace(given["01"][0], expert="late@x", annotation_id=9)
+    elsewhere = dataclasses.replace(added, key="a question that is not asked any more")
+    (line,) = annotate.overtaken("digits", rounds, [*used[:3], changed, added, elsewhere])
+    assert line.startswith("round 01: ")
+    assert f"{changed.expert} on {query.image_id} (submitted untouched, now marked)" in line
+    assert "late@x on image-002 (not there, now submitted untouched)" in line
+    assert line.endswith("`dvc repro --force --single-item annotate@digits-round1`, then `dvc repro`")
+    assert annotate.overtaken("digits", ["00"], [*used[:3], changed]) == []
+
+
+def test_who_cannot_judge_takes_no_part_and_nothing_is_a_vote(tmp_path, capsys):
+    asked = manifest(tmp_path, 1)
+    ((key, query),) = asked.keys().items()
+    marks = answer(key, {query.proposals[1].id}, query)
+    cannot = dataclasses.replace(marks, expert="b@x", annotation_id=2, result=[*marks.result, choice("Cannot judge")])
+    nothing = dataclasses.replace(marks, expert="c@x", annotation_id=3, result=[choice("Nothing to disregard")])
+    (entry,) = hitl_train.to_entries(asked, [marks, cannot], Consensus())
+    assert entry.mask.sum() == CELL**2, "one of one who could judge"
+    told = capsys.readouterr().out
+    assert told == 'b@x on image-000: says "Cannot judge" and marks regions: the marks are not used\n'
+    (entry,) = hitl_train.to_entries(asked, [marks, nothing], Consensus())
+    assert not entry.mask.any(), "one of two is not more than half"
+    assert capsys.readouterr().out == "", "a choice is no region that could not be used"
+    (entry,) = hitl_train.to_entries(asked, [cannot], Consensus())
+    assert not entry.mask.any()
+    assert entry.asked.any(), "it has been shown, and need not be shown again"
+
+
+def choice(value: str) -> dict:
+    return {
+        "id": "x",
+        "type": "choices",
+        "from_name": "verdict",
+        "to_name": "image",
+        "origin": "manual",
+        "value": {"choices": [value]},
+    }
 
 
 def test_people_never_meet_a_machines_answers():

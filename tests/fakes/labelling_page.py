@@ -1,0 +1,97 @@
+"""A person's hands at Label Studio's labelling page; places are pixels of the picture."""
+
+from __future__ import annotations
+
+from fakes.queries import CELL, SIDE
+
+
+def open_as(page, account, project):
+    """Follow the link that `wait` prints, log in, read the instructions, close them."""
+    page.goto(project.url)
+    page.fill("input[name=email]", account["email"])
+    page.fill("input[name=password]", account["password"])
+    page.click("button[type=submit]")
+    page.wait_for_selector("text=must not matter")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("text=must not matter", state="hidden")
+
+
+def image_on(page) -> dict[str, float]:
+    """Where the picture lies, once it is large: Label Studio shows it small first and fits it afterwards."""
+    page.wait_for_function(
+        """() => {
+            const image = document.querySelector(".lsf-image")?.getBoundingClientRect();
+            if (!image) return false;
+            const box = [image.x, image.y, image.width, image.height].join();
+            const settled = box === window.lastBox && Math.min(image.width, image.height) > 500;
+            window.lastBox = box;
+            return settled;
+        }""",
+        polling=200,
+    )
+    box = page.locator(".lsf-image").bounding_box()
+    assert box is not None
+    return box
+
+
+def on_screen(page, x: float, y: float) -> tuple[float, float]:
+    """Where on the screen this place of the picture (in its pixels) is."""
+    box = image_on(page)
+    return box["x"] + x * box["width"] / SIDE, box["y"] + y * box["height"] / SIDE
+
+
+def settle(page) -> None:
+    """Wait until the page has dealt with what it was told, as a person sees that it has."""
+    page.wait_for_timeout(200)
+    page.evaluate("() => new Promise(done => requestIdleCallback(() => setTimeout(() => requestIdleCallback(done))))")
+
+
+def click(page, x: float, y: float) -> None:
+    page.mouse.click(*on_screen(page, x, y))
+    settle(page)
+
+
+def click_cell(page, column: int, row: int) -> None:
+    click(page, (column + 0.5) * CELL, (row + 0.5) * CELL)
+
+
+def drag(page, *places: tuple[float, float]) -> None:
+    """Draw a line through these places of the picture, in its pixels."""
+    first, *others = [on_screen(page, *place) for place in places]
+    page.mouse.move(*first)
+    page.mouse.down()
+    for place in others:
+        page.mouse.move(*place, steps=10)
+    page.mouse.up()
+    settle(page)
+
+
+def frame(page, *corners: tuple[float, float]) -> None:
+    """Drag the arrow's frame from one corner (column, row of the grid) to the other."""
+    press(page, "v")
+    drag(page, *((CELL * column, CELL * row) for column, row in corners))
+
+
+def press(page, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+        settle(page)
+
+
+def regions_listed(page, count: int) -> None:
+    """Wait until the page's list has so many regions."""
+    page.wait_for_function("count => window.Htx.annotationStore.selected.regions.length === count", arg=count)
+
+
+def shows(page, position: str, round: str = "00") -> None:
+    """Wait until the page has this task, all of it."""
+    page.wait_for_selector(f"text=Image {position}, round {round}")
+    image_on(page)
+    settle(page)
+
+
+def submit(page, button: str = "Submit") -> None:
+    """Click this button, and wait until the server has the answer."""
+    with page.expect_response(lambda r: "/annotations" in r.url and r.request.method == "POST") as response:
+        page.locator(f"button:has-text('{button}')").first.click()
+    assert response.value.ok
