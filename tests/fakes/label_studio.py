@@ -176,8 +176,13 @@ class FakeLabelStudio:
         return 200, self._project(project)
 
     def _change_project(self, user: int, query: Any, body: dict[str, Any], project: str) -> Any:
-        self._project(project).update(body)
-        return 200, self._project(project)
+        found = self._project(project)
+        if body.get("maximum_annotations", found["maximum_annotations"]) != found["maximum_annotations"]:
+            for task in self.tasks.values():
+                if task["project"] == found["id"]:
+                    task["overlap"] = body["maximum_annotations"]
+        found.update(body)
+        return 200, found
 
     def _import(self, user: int, query: dict[str, str], body: Any, project: str) -> Any:
         project_id = self._project(project)["id"]
@@ -230,7 +235,6 @@ class FakeLabelStudio:
                 continue
             given = [a for a in self.annotations.values() if a["task"] == row["id"]]
             row["annotations"] = [self._shown(a) for a in given]
-            row["overlap"] = self.projects[project]["maximum_annotations"]
             annotators = {a["completed_by"] for a in given if not a["was_cancelled"]}
             row["is_labeled"] = len(annotators) >= row["overlap"]
         return 200, {"tasks": page, "total": len(rows), "total_annotations": 0, "total_predictions": 0}

@@ -63,7 +63,7 @@ def labelled(label_studio, project) -> list[bool]:
 
 def test_a_query_is_answered_when_so_many_experts_have_answered_it(label_studio, admin, expert_keys, tmp_path):
     asked = manifest(tmp_path, 2)
-    project = admin.ensure_project("three experts", 3)
+    project = admin.ensure_project("needs three experts", 3)
     admin.push(project, asked, tmp_path)
     for number, key in enumerate(expert_keys):
         assert labelled(label_studio, project) == [False, False]

@@ -195,7 +195,7 @@ def test_three_experts_answer_two_hundred_queries_at_once(production, storage, t
     assert admin.push(project, asked, tmp_path) == TASKS
     assert admin.push(project, asked, tmp_path) == 0
     pushed = time.monotonic()
-    assert len(storage.objects) == TASKS, "the pictures are not in the object storage"
+    assert len(storage.objects) == 2 * TASKS, "the pictures and their saliency are not in the object storage"
     ordered = list(queries)
     parts = [{*ordered[:TOGETHER], *ordered[TOGETHER + n :: EXPERTS]} for n in range(EXPERTS)]
     with ThreadPoolExecutor(EXPERTS) as pool:

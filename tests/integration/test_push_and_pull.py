@@ -243,7 +243,7 @@ def test_pull_brings_every_experts_every_answer(label_studio, admin, project, tm
 
     progress = admin.progress(project, asked.keys())
     assert (progress.asked, progress.answered, progress.skipped) == (4, 2, 1)
-    assert {expert: part.answered for expert, part in progress.per_expert.items()} == {ADMIN: 1, EXPERT: 2}
+    assert {expert: n for expert, part in progress.per_expert.items() if (n := part.answered)} == {ADMIN: 1, EXPERT: 2}
 
 
 def test_the_verdicts_of_answers_are_told_apart(label_studio, admin, project, tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes.clients import rest
 from fakes.labelling_page import click_cell, drag, frame, open_as, press, regions_listed, shows, submit
 from fakes.queries import CELL, SIDE, manifest
 
@@ -83,9 +82,7 @@ def experts(chromium, real_label_studio):
 
 def test_three_experts_answer_a_round_at_the_same_time(experts, real_label_studio, tmp_path, capsys):
     admin = LabelStudio(real_label_studio.url, real_label_studio.api_key)
-    project, asked = admin.ensure_project("three experts"), manifest(tmp_path, len(ROUND))
-    everybody = {"maximum_annotations": len(NAMES)}
-    assert rest(real_label_studio).patch(f"/api/projects/{project.id}", json=everybody).is_success
+    project, asked = admin.ensure_project("three experts", len(NAMES)), manifest(tmp_path, len(ROUND))
     admin.push(project, asked, tmp_path)
 
     for page, account in experts.values():
