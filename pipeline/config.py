@@ -185,7 +185,7 @@ class Hitl(Section):
     """Which scenarios get rounds, which rounds, and which placebos follow them."""
 
     scenarios: Annotated[list[Name], Field(min_length=1)]
-    placebos: list[Literal["random-mask"]]
+    placebos: list[Literal["random-mask", "as-published"]]
     last: str
     rounds: Annotated[list[Round], Field(min_length=1)]
 

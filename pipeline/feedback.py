@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pipeline.config import Penalty
-from pipeline.penalty import Check, check, in_eval, penalty
+from pipeline.penalty import Check, as_published, check, in_eval, penalty
 
 WEIGHED = 32  # masked images by which `weight: auto` sets lambda
 
@@ -34,6 +34,7 @@ class Feedback:
     ids: list[str]
     labels: Tensor
     originals: Callable[[list[int]], Tensor]
+    dead: bool = False  # as published
     steps: int = 0
     checked: Check | None = None
 
@@ -55,6 +56,9 @@ class Feedback:
         if self.settings.sample and self.settings.sample < len(masked):
             order = torch.randperm(len(masked))[: self.settings.sample]
             chosen = [masked[i] for i in order.sort().values.tolist()]
+        if self.dead:
+            x = self.originals(chosen)
+            return as_published(model, x, self._w(chosen).to(x)), self.weight or 0.0
         if self.checked is None:
             self._begin(model, masked)
         assert self.checked is not None

@@ -25,7 +25,7 @@ What becomes of the gradient g = d y / d x (``Form``):
 - ``cosine``: the cosine between |sum_c g| and W, 0..1, Reveal to Revise's; no scale either.
 
 The paper's code builds no graph for g, so that its penalty has no effect on any weight: ours has, and
-``check`` holds it to that.
+``check`` holds it to that. ``as_published`` is theirs, for the arm of that name.
 """
 
 from __future__ import annotations
@@ -75,6 +75,18 @@ def penalty(
         terms = _term(gradient if gradient.dtype == torch.float64 else gradient.float(), w, form)
     _assert_finite(logits, gradient, terms)
     return terms
+
+
+def as_published(model: nn.Module, x: Tensor, w: Tensor) -> Tensor:
+    """The penalty of each image (B,) as the paper's code has it: a constant, through which no weight learns.
+
+    Without ``create_graph=True``, the gradient of the summed logits is a number that does not know where it
+    came from.
+    """
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(model(x).sum(), x, retain_graph=True)
+    return (w[:, None] * gradient).square().flatten(1).mean(dim=1)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,11 @@ from pipeline.datasets import prepared
 from pipeline.paths import prepared_dir, step_dir, subset_file
 
 
-def replay(config: Config, scenario: str, arm: str, entries: list[masks.Entry]) -> None:
-    """Write the arm's final state, history and masks; each entry is in force from its round on."""
+def replay(config: Config, scenario: str, arm: str, entries: list[masks.Entry], dead: bool = False) -> None:
+    """Write the arm's final state, history and masks; each entry is in force from its round on.
+
+    ``dead``: penalised as published, to no effect.
+    """
     settings = config.scenario(scenario)
     data = prepared.read(prepared_dir(settings.dataset))
     images = subset.by_split(data, subset.read(subset_file(scenario), data))
@@ -22,7 +25,9 @@ def replay(config: Config, scenario: str, arm: str, entries: list[masks.Entry]) 
     for replayed in config.hitl.rounds:
         so_far += [entry for entry in entries if entry.round == replayed.n]
         in_force = masks.in_force(so_far)
-        trained = training.train(state, images, settings, config.seed, replayed.epochs, replayed.n, masks=in_force)
+        trained = training.train(
+            state, images, settings, config.seed, replayed.epochs, replayed.n, masks=in_force, dead=dead
+        )
         history.append(trained)
 
     masks.write(folder / "masks.npz", so_far, data.images.shape[1])

@@ -144,7 +144,8 @@ def train_epoch(
             accelerator.backward((ce * in_loss[labels].to(ce)).mean())
             if feedback and (found := feedback.terms(model, batch)):
                 terms, weight = found
-                accelerator.backward(weight * terms.sum() / len(batch))
+                if terms.requires_grad:  # all but the dead ones of `as-published`
+                    accelerator.backward(weight * terms.sum() / len(batch))
                 penalty_sum += float(terms.detach().sum())
                 penalised += len(terms)
             optimizer.step()
@@ -174,6 +175,7 @@ def train(
     step: str,
     *,
     masks: dict[str, NDArray[Any]] | None,
+    dead: bool = False,
 ) -> pd.DataFrame:
     """Some epochs on ``data["train"]``, each followed by a reading of every other split.
 
@@ -187,7 +189,7 @@ def train(
     """
     batchnorm = settings.train.batchnorm
     frozen = batchnorm == "frozen" and masks is not None
-    feedback = _feedback(state, data["train"], settings.penalty, masks) if masks else None
+    feedback = _feedback(state, data["train"], settings.penalty, masks, dead) if masks else None
     rows = []
     for _ in range(epochs):
         row: dict[str, Any] = {"step": step, "epoch": state.epoch + 1}
@@ -235,7 +237,9 @@ def as_input(state: State, images: Tensor) -> Tensor:
     return model.normalise(moved)
 
 
-def _feedback(state: State, images: Images, settings: Penalty, masks: dict[str, NDArray[Any]]) -> Feedback | None:
+def _feedback(
+    state: State, images: Images, settings: Penalty, masks: dict[str, NDArray[Any]], dead: bool = False
+) -> Feedback | None:
     if settings.weight == 0:
         return None
     weight = state.penalty_weight if settings.weight == "auto" else settings.weight
@@ -243,7 +247,7 @@ def _feedback(state: State, images: Images, settings: Penalty, masks: dict[str, 
     def originals(some: list[int]) -> Tensor:
         return as_input(state, as_tensor(images.pixels[some]))
 
-    return Feedback(masks, settings, weight, images.ids, images.labels, originals)
+    return Feedback(masks, settings, weight, images.ids, images.labels, originals, dead)
 
 
 def _balanced(labels: Tensor, settings: Train, times: Tensor | None) -> tuple[Tensor, list[list[int]]]:

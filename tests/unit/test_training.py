@@ -148,6 +148,19 @@ def test_the_network_sees_the_augmented_image_and_the_penalty_the_original(image
         assert any(torch.equal(image, original) for original in originals)
 
 
+def test_the_penalty_as_published_trains_as_if_there_were_no_masks(tmp_path, images, masks):
+    plain, dead = fresh(), fresh()
+    data = {"train": images, "val": images}
+    settings = SCENARIO.model_copy(update={"train": SETTINGS.model_copy(update={"batchnorm": "frozen"})})
+    training.train(plain, data, settings, 0, 2, "00", masks={})
+    history = training.train(dead, data, settings, 0, 2, "00", masks=masks, dead=True)
+    assert (history["penalty"] > 0).all(), "it has a value, to be looked at"
+    for name, state in (("plain", plain), ("dead", dead)):
+        state.penalty_weight = None
+        training.save(state, tmp_path / name)
+    assert (tmp_path / "plain").read_bytes() == (tmp_path / "dead").read_bytes()
+
+
 def test_a_loss_that_is_no_number_stops_with_the_setting_to_change(images):
     state = fresh()
     state.model.network.classifier.weight.data.fill_(float("nan"))
