@@ -22,7 +22,7 @@ paper: .venv/installed
 	python -m pipeline.paper --only $(ONLY) --backbone $(BACKBONE) --expert $(EXPERT)
 
 test: check .venv/browser .venv/postgres
-	python -m pytest -n 2 --dist loadfile
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed-dev
 	ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -384,10 +385,14 @@ def test_interrupted_it_says_what_to_do_next(fake, two_scenarios):
     process = subprocess.Popen(
         [sys.executable, "stage.py", "--scenario", "one", "--round", "00"],
         cwd=folder, env={**environment, "ANNOTATE_WAIT_S": ""}, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as at a terminal; pytest-xdist ignores it
     )  # fmt: skip
-    assert "0/2 answered" in process.stderr.readline()
-    process.send_signal(2)
-    said = process.communicate(timeout=20)[1]
+    try:
+        assert "0/2 answered" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=20)[1]
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "no answer is lost; run `dvc repro` to go on" in said
     assert "Traceback" not in said
