@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -130,16 +130,17 @@ class LabelStudio:
         for key, task in bare.items():
             self._server.post("api/predictions/", json={"task": task.id, **posts[key]["predictions"][0]})
 
-    def _turn(self, project: Project, some: Iterable[Task]) -> None:
+    def _turn(self, project: Project, some: Collection[Task]) -> None:
         """Withdraw the tasks that are shown to experts, and show them those that are withdrawn.
 
         A task that wants no answer is served to nobody; Label Studio would not work out by itself
         that it is done, so it is told.
         """
+        wanted = 0
+        if any(task.withdrawn for task in some):
+            wanted = int(self._server.get(f"api/projects/{project.id}")["maximum_annotations"])
         for task in some:
-            overlap = 0
-            if task.withdrawn:
-                overlap = int(self._server.get(f"api/projects/{project.id}")["maximum_annotations"])
+            overlap = wanted if task.withdrawn else 0
             is_labeled = len(task.experts()) >= overlap
             self._server.patch(f"api/tasks/{task.id}/", json={"overlap": overlap, "is_labeled": is_labeled})
 

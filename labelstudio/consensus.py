@@ -37,7 +37,7 @@ def weights(
     for key, given in readings.items():
         size = queries[key].width, queries[key].height
         counts, experts = votes(given, *size)
-        found[key] = (counts / experts if soft else disregarded(given, *size, rule)).astype(np.float32)
+        found[key] = (counts / experts if soft else _decided(counts, experts, rule)).astype(np.float32)
     if rule == "dawid-skene":
         for key, probabilities in _dawid_skene(queries, readings).items():
             owner = regions.owners(queries[key])
@@ -52,7 +52,10 @@ def disregarded(answers: list[Answer], width: int, height: int, rule: Rule = "ma
     With a majority, a tie is not one, and without an answer nothing is disregarded: the model is only
     told to look away where experts clearly agree. ``dawid-skene`` counts as majority here.
     """
-    counts, experts = votes(answers, width, height)
+    return _decided(*votes(answers, width, height), rule)
+
+
+def _decided(counts: npt.NDArray[np.int64], experts: int, rule: Rule) -> regions.Mask:
     if rule == "any":
         return counts > 0
     if rule == "all":

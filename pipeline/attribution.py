@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torchvision.transforms.v2 import functional as vision
 
+from pipeline.penalty import in_eval
 from pipeline.rescale import depends, rescale_rules, with_reference
 
 Method = Literal["deeplift", "integrated-gradients", "input-x-gradient", "grad-cam"]
@@ -164,17 +165,13 @@ def _doubled(model: nn.Module) -> Callable[[Tensor], Tensor]:
 @contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
     """The network in eval mode with parameters that require no gradient; afterwards, as it was."""
-    modes = [(module, module.training) for module in model.modules()]
     wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
-        for module, _ in modes:
-            module.training = False  # set directly: a network's own `train` may do more
         for parameter, _ in wanted:
             parameter.requires_grad_(False)
-        yield
+        with in_eval(model):
+            yield
     finally:
-        for module, training in modes:
-            module.training = training
         for parameter, requires_grad in wanted:
             parameter.requires_grad_(requires_grad)
 

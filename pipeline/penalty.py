@@ -114,10 +114,7 @@ def check(model: nn.Module, x: Tensor, w: Tensor, form: Form, output: Output, la
         with torch.random.fork_rng():
             torch.manual_seed(0)  # the same projection on both routes
             terms = penalty(model, x, w, form, output, labels, fast).sum()
-        assert_alive(model, terms)
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        found = torch.autograd.grad(terms, parameters, allow_unused=True)
-        return torch.cat([g.detach().double().flatten() for g in found if g is not None])
+        return _living_gradient(model, terms)
 
     exact = gradient(fast=False)
     norm = float(exact.norm())
@@ -134,17 +131,7 @@ def assert_alive(model: nn.Module, loss: Tensor) -> float:
 
     ``loss`` is the sum of some images' penalties; its graph is kept for the caller's backward pass.
     """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not loss.requires_grad:
-        raise DeadPenaltyError("the penalty has no graph: it was computed without create_graph=True")
-    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    norm = float(sum(g.square().sum() for g in gradients if g is not None)) ** 0.5
-    if norm == 0:
-        raise DeadPenaltyError(
-            "the penalty's gradient is zero for every weight, so the experts' masks would change nothing; "
-            "check that the masks are not empty and that the network is not constant"
-        )
-    return norm
+    return float(_living_gradient(model, loss).norm())
 
 
 @contextmanager
@@ -158,6 +145,21 @@ def in_eval(model: nn.Module, kind: type[nn.Module] = nn.Module) -> Iterator[Non
     finally:
         for module in training:
             module.training = True
+
+
+def _living_gradient(model: nn.Module, loss: Tensor) -> Tensor:
+    """The gradient over all weights that there is one for, in a row; DeadPenaltyError where it is zero."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not loss.requires_grad:
+        raise DeadPenaltyError("the penalty has no graph: it was computed without create_graph=True")
+    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    found = torch.cat([torch.zeros(0), *(g.detach().double().flatten().cpu() for g in gradients if g is not None)])
+    if not found.any():
+        raise DeadPenaltyError(
+            "the penalty's gradient is zero for every weight, so the experts' masks would change nothing; "
+            "check that the masks are not empty and that the network is not constant"
+        )
+    return found
 
 
 def _output(logits: Tensor, output: Output, labels: Tensor | None) -> Tensor:

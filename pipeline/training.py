@@ -189,7 +189,7 @@ def train(
     """
     batchnorm = settings.train.batchnorm
     frozen = batchnorm == "frozen" and masks is not None
-    feedback = _feedback(state, data["train"], settings.penalty, masks, dead) if masks else None
+    feedback = feedback_on(state, data["train"], settings.penalty, masks, dead) if masks else None
     rows = []
     for _ in range(epochs):
         row: dict[str, Any] = {"step": step, "epoch": state.epoch + 1}
@@ -237,9 +237,10 @@ def as_input(state: State, images: Tensor) -> Tensor:
     return model.normalise(moved)
 
 
-def _feedback(
+def feedback_on(
     state: State, images: Images, settings: Penalty, masks: dict[str, NDArray[Any]], dead: bool = False
 ) -> Feedback | None:
+    """The masks of some epochs on these images, as the settings spend on them; None where they weigh nothing."""
     if settings.weight == 0:
         return None
     weight = state.penalty_weight if settings.weight == "auto" else settings.weight

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +39,7 @@ PAPER = Train(
     batchnorm="moving",
     augment=Augment(flip=True, rotate_degrees=180.0, crop=0.1, brightness=0.1),
 )
-EQ2 = Penalty(form="eq2-mean", output="logits", weight=1e6)
+EQ2 = Penalty(form="eq2-mean", output="logits", weight=1.0)
 SIZE, BATCH = 224, 4
 
 
@@ -70,7 +69,7 @@ def hitl_epoch_ratio(share: float, count: int = 40) -> Figure:
     mask = np.zeros((SIZE, SIZE), bool)
     mask[: SIZE // 4] = True
     masked: dict[str, NDArray[np.bool_]] = dict.fromkeys(images.ids[: round(share * count)], mask)
-    feedback = Feedback(masked, EQ2, 1.0, images.ids, images.labels, partial(_originals, state, images))
+    feedback = training.feedback_on(state, images, EQ2, masked)
 
     def epoch(feedback: Feedback | None) -> None:
         training.train_epoch(state, images, PAPER, 0, freeze_batchnorm=False, feedback=feedback)
@@ -139,10 +138,6 @@ def _state() -> State:
 def _images(count: int) -> Images:
     pixels: NDArray[np.uint8] = np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
     return Images([f"image-{i}" for i in range(count)], pixels, torch.arange(count) % 2)
-
-
-def _originals(state: State, images: Images, some: list[int]) -> Tensor:
-    return training.as_input(state, training.as_tensor(images.pixels[some]))
 
 
 def _stirred(network: nn.Module) -> nn.Module:

@@ -107,7 +107,7 @@ def _gradient(state: State) -> Tensor:
 
 def _feedback(form: str, share: float, state: State, schedule: dict[str, int]) -> Feedback:
     settings = PENALTIES[form].model_copy(update=schedule)
-    feedback = training._feedback(state, digits.images("train"), settings, digits.masks(share))
+    feedback = training.feedback_on(state, digits.images("train"), settings, digits.masks(share))
     assert feedback is not None
     return feedback
 

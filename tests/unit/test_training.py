@@ -49,7 +49,7 @@ def fresh() -> training.State:
 
 
 def epoch(state, images, masks=None, penalised=PENALTY, freeze_batchnorm=False):
-    feedback = training._feedback(state, images, penalised, masks) if masks else None
+    feedback = training.feedback_on(state, images, penalised, masks) if masks else None
     return training.train_epoch(state, images, SETTINGS, seed=0, freeze_batchnorm=freeze_batchnorm, feedback=feedback)
 
 
@@ -90,7 +90,7 @@ def test_where_half_of_the_experts_marked_the_penalty_is_half_as_large(images, m
     terms = {}
     for name, given in (("hard", masks), ("soft", soft)):
         state = fresh()
-        found = training._feedback(state, images, settings, given)
+        found = training.feedback_on(state, images, settings, given)
         terms[name] = found.terms(state.model, [0, 1, 7])[0].detach()
     assert len(terms["hard"]) == 2  # image 7 has no mask
     torch.testing.assert_close(terms["soft"], terms["hard"] / 2)
@@ -210,7 +210,7 @@ def test_lambda_that_sets_itself_balances_both_terms_once_and_is_kept(tmp_path, 
 def spent(images, masks, **how):
     """What a feedback weighs in each step of one epoch, by image, and in how many steps."""
     settings = PENALTY.model_copy(update=how)
-    given = training._feedback(fresh(), images, settings, masks)
+    given = training.feedback_on(fresh(), images, settings, masks)
     given.checked = Check(norm=1.0, cosine=1.0, fast=True)
     given._penalty = lambda model, some, fast: torch.tensor([float(i) for i in some])
     found = [given.terms(None, batch) for batch in ([0, 6, 1, 2], [7, 8, 9], [3, 10, 4, 5], [0, 1, 2, 3])]
@@ -228,7 +228,7 @@ def test_spending_less_leaves_out_steps_or_images_and_makes_up_for_it_by_weight(
 
 
 def test_masked_images_come_more_often_when_told_to(images, masks):
-    given = training._feedback(fresh(), images, PENALTY.model_copy(update={"oversample": 3}), masks)
+    given = training.feedback_on(fresh(), images, PENALTY.model_copy(update={"oversample": 3}), masks)
     _, batches = training._balanced(images.labels, SETTINGS, given.times())
     order = [i for batch in batches for i in batch]
     assert [order.count(i) for i in range(12)] == [3] * 6 + [1] * 6
