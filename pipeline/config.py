@@ -130,7 +130,7 @@ class Train(Section):
 class Penalty(Section):
     """The masked input-gradient penalty; see pipeline/penalty.py for what the words mean."""
 
-    form: Literal["eq2", "eq2-mean", "share", "cosine"]
+    form: Literal["eq2", "eq2-mean", "share", "cosine", "as-published"]
     output: Literal["logits", "log-probs", "predicted", "ce", "projection"]
     weight: Annotated[float, Field(ge=0)] | Literal["auto"]  # lambda
     ratio: Annotated[float, Field(gt=0)] = 1.0  # auto: of the penalty to the cross-entropy, when masks first come
@@ -181,11 +181,14 @@ class Round(Section):
     epochs: Annotated[int, Field(ge=1)]
 
 
+Placebo = Literal["random-mask", "shuffled-mask", "weight-decay", "oversample-only", "as-published"]
+
+
 class Hitl(Section):
-    """Which scenarios get rounds, which rounds, and which placebos follow them."""
+    """Which scenarios get rounds, which rounds, and which placebos follow them; see pipeline/arms.py."""
 
     scenarios: Annotated[list[Name], Field(min_length=1)]
-    placebos: list[Literal["random-mask", "as-published"]]
+    placebos: list[Placebo]
     last: str
     rounds: Annotated[list[Round], Field(min_length=1)]
 

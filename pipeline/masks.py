@@ -64,26 +64,6 @@ def read(path: Path) -> list[Entry]:
         raise ConfigError(f"{path} is not a file of masks ({error}); run `dvc repro` to write it again") from error
 
 
-def at_random(entries: list[Entry], cell: int, seed: int) -> list[Entry]:
-    """The placebo: the same images and rounds, as many grid cells each with the same mean W, placed at random.
-
-    ``cell`` is a grid cell's side in pixels. Areas that are no whole number of cells are rounded.
-    """
-    rng = np.random.default_rng(seed)
-    placed = []
-    for entry in entries:
-        side = entry.mask.shape[0] // cell
-        chosen = np.zeros(side * side, entry.mask.dtype)
-        marked = entry.mask[entry.mask > 0]
-        chosen[rng.permutation(side * side)[: round(marked.size / cell**2)]] = (
-            marked.mean(dtype=float) if marked.size else 0
-        )
-        mask = np.zeros_like(entry.mask)  # cells that do not divide it leave a margin
-        mask[: side * cell, : side * cell] = chosen.reshape(side, side).repeat(cell, axis=0).repeat(cell, axis=1)
-        placed.append(Entry(entry.round, entry.image_id, mask, entry.asked))
-    return placed
-
-
 def _union(areas: Iterable[tuple[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
     together: dict[str, NDArray[Any]] = {}
     for image_id, area in areas:

@@ -218,7 +218,7 @@ def _params(config: Config, scenario: str, arm: str) -> dict[str, Any]:
         del kept["penalty"], kept["query"]
     if arm != "baseline":
         kept["rounds"] = " ".join(f"{r.queries}q{r.epochs}e" for r in config.hitl.rounds)
-    if arm in ("hitl", "random-mask", "as-published"):
+    if arm not in ("baseline", "automated"):
         kept["annotate"] = config.annotate.model_dump()
         kept["consensus"] = config.consensus.model_dump()
     return dict(_flat(kept))
