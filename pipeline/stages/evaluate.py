@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
-from pipeline import pictures, runs, subset, training
-from pipeline.config import load
+from pipeline import attention, masks, pictures, runs, subset, training
+from pipeline.config import Config, Explain, load
 from pipeline.datasets import prepared
 from pipeline.datasets.prepared import Prepared
 from pipeline.explain import explain, targets
 from pipeline.metrics import by_class, worst_group
-from pipeline.paths import curves_file, explanations_file, prepared_dir, scores_file, subset_file
+from pipeline.paths import curves_file, explanations_file, prepared_dir, scores_file, step_dir, subset_file
 from pipeline.stages import run
 from pipeline.training import Images, State
 
@@ -27,12 +29,14 @@ def main(scenario: str) -> None:
     data = prepared.read(prepared_dir(settings.dataset))
     splits = subset.by_split(data, subset.read(subset_file(scenario), data))
     probes = probe_images(splits["test-shifted" if "test-shifted" in splits else "test"], config.seed)
+    marked = asked_about(config, scenario)
     histories, scores, saliency = {}, {}, {}
     for arm in runs.arms(config, scenario):
         folder = runs.final_dir(config, scenario, arm)
         histories[arm] = runs.history(folder)
         state = training.restore(folder / "state.pt", settings.train)
         scores[arm] = runs.summary(histories[arm], arm) | in_detail(state, data, splits)
+        scores[arm] |= looks(state, splits, marked, data, settings.query.explain)
         z = training.logits(state, probes.pixels)
         target = targets(settings.query.explain, data.classes, z, probes.labels)
         maps = explain(state, probes.pixels[:], target, settings.query.explain)
@@ -64,6 +68,33 @@ def in_detail(state: State, data: Prepared, splits: dict[str, Images]) -> dict[s
         readings = [*by_class(z, images.labels, data.classes), *worst_group(z, images.labels, members)]
         found |= {f"{split}_{name}": value for name, value in readings}
     return found
+
+
+def asked_about(config: Config, scenario: str) -> dict[str, NDArray[np.float32]]:
+    """All that experts disregarded, W by image id: the same for every arm; nothing where nobody was asked."""
+    if scenario not in config.hitl.scenarios:
+        return {}
+    return masks.in_force(masks.read(step_dir(scenario, config.hitl.last) / "masks.npz"))
+
+
+def looks(
+    state: State,
+    splits: dict[str, Images],
+    marked: dict[str, NDArray[np.float32]],
+    data: Prepared,
+    settings: Explain,
+) -> dict[str, float]:
+    """Where a network looks on the images that experts marked, and, where it is known, on the evidence.
+
+    The evidence is that of the test images or, if they have none, of the validation images.
+    """
+    known = set(data.index.loc[data.index["evidence"].notna(), "id"])
+    held_out = next((splits[s] for s in ("test", "val") if known & set(splits[s].ids)), splits["val"])
+    some = [image_id for image_id in held_out.ids if image_id in known][: attention.LOOKED_AT]
+    evidence = {image_id: data.evidence(image_id) for image_id in some}
+    return attention.measure(state, splits["train"], marked, "marked", settings) | attention.measure(
+        state, held_out, evidence, "evidence", settings
+    )
 
 
 if __name__ == "__main__":
