@@ -41,6 +41,19 @@ class DecoyDigits(Source):
     source: Literal["decoy-digits"]
 
 
+class DecoyMnist(Source):
+    """See pipeline/datasets/decoy_mnist.py."""
+
+    source: Literal["decoy-mnist"]
+    size: Literal[28] = 28
+
+
+class Isic2017Patches(Source):
+    """See pipeline/datasets/isic2017_patches.py."""
+
+    source: Literal["isic2017-patches"]
+
+
 class Files(Source):
     """A data set of image files below ``root``."""
 
@@ -90,7 +103,8 @@ class Folder(Files):
     held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.2  # val and test together, without splits: one in 2, 3, 4, …
 
 
-Dataset = Annotated[DecoyDigits | Isic2017 | Aptos2019 | Nci | Folder, Field(discriminator="source")]
+Drawn = DecoyDigits | DecoyMnist | Isic2017Patches  # data sets with a shortcut of ours, without files of their own
+Dataset = Annotated[Drawn | Isic2017 | Aptos2019 | Nci | Folder, Field(discriminator="source")]
 
 
 class Backbone(Section):

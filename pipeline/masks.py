@@ -6,7 +6,7 @@ An entry is one image in one round. Later rounds may add to an image; nothing is
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,14 @@ def write(path: Path, entries: list[Entry], size: int) -> None:
         path,
         round=np.array([entry.round for entry in entries], dtype=str),
         image_id=np.array([entry.image_id for entry in entries], dtype=str),
-        mask=np.concatenate([none] + [np.round(255 * entry.mask).astype(np.uint8)[None] for entry in entries]),
+        mask=np.concatenate([none] + [_steps(entry.mask)[None] for entry in entries]),
         asked=np.concatenate([none.astype(bool)] + [entry.asked[None] for entry in entries]),
     )
+
+
+def rounded(entries: list[Entry]) -> list[Entry]:
+    """The entries as they would come back from ``write`` and ``read``."""
+    return [replace(entry, mask=_steps(entry.mask).astype(np.float32) / np.float32(255)) for entry in entries]
 
 
 def read(path: Path) -> list[Entry]:
@@ -62,6 +67,10 @@ def read(path: Path) -> list[Entry]:
             return [Entry(str(n), str(image_id), m, a) for n, image_id, m, a in rows]
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{path} is not a file of masks ({error}); run `dvc repro` to write it again") from error
+
+
+def _steps(mask: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.round(255 * mask).astype(np.uint8)
 
 
 def _union(areas: Iterable[tuple[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
