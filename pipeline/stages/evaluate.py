@@ -1,4 +1,4 @@
-"""evaluate: what each arm of a scenario came to, and what its network looks at, before and after."""
+"""evaluate: what each arm of a scenario came to, image by image, and what its network looks at."""
 
 from __future__ import annotations
 
@@ -9,13 +9,21 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from pipeline import attention, masks, pictures, runs, subset, training
+from pipeline import attention, masks, pictures, predictions, runs, subset, training
 from pipeline.config import Config, Explain, load
 from pipeline.datasets import prepared
 from pipeline.datasets.prepared import Prepared
 from pipeline.explain import explain, targets
 from pipeline.metrics import by_class, worst_group
-from pipeline.paths import curves_file, explanations_file, prepared_dir, scores_file, step_dir, subset_file
+from pipeline.paths import (
+    curves_file,
+    explanations_file,
+    predictions_file,
+    prepared_dir,
+    scores_file,
+    step_dir,
+    subset_file,
+)
 from pipeline.stages import run
 from pipeline.training import Images, State
 
@@ -23,7 +31,7 @@ PROBES = 6  # images explained by every arm's final network: always the same one
 
 
 def main(scenario: str) -> None:
-    """Write the scenario's scores, curves and explanations under report/."""
+    """Write the scenario's scores, predictions, curves and explanations under report/."""
     config = load()
     settings = config.scenario(scenario)
     data = prepared.read(prepared_dir(settings.dataset))
@@ -31,17 +39,20 @@ def main(scenario: str) -> None:
     probes = probe_images(splits["test-shifted" if "test-shifted" in splits else "test"], config.seed)
     marked = asked_about(config, scenario)
     histories, scores, saliency = {}, {}, {}
+    said = [predictions.images(splits, data.classes)]
     for arm in runs.arms(config, scenario):
         folder = runs.final_dir(config, scenario, arm)
         histories[arm] = runs.history(folder)
         state = training.restore(folder / "state.pt", settings.train)
         scores[arm] = runs.summary(histories[arm], arm) | in_detail(state, data, splits)
         scores[arm] |= looks(state, splits, marked, data, settings.query.explain)
+        said.append(predictions.of(state, arm, splits, data.classes))
         z = training.logits(state, probes.pixels)
         target = targets(settings.query.explain, data.classes, z, probes.labels)
         maps = explain(state, probes.pixels[:], target, settings.query.explain)
         saliency[arm] = (maps, [data.classes[int(c)] for c in z.argmax(dim=1)])
 
+    predictions.write(predictions_file(scenario), pd.concat(said, axis=1))
     titles = [f"{i}: {data.classes[int(label)]}" for i, label in zip(probes.ids, probes.labels, strict=True)]
     pictures.save(pictures.explanations(probes.pixels[:], titles, saliency), explanations_file(scenario))
     pictures.save(pictures.curves(histories, scenario), curves_file(scenario))

@@ -118,8 +118,11 @@ def test_everything_ran_and_is_compared(project, finished):
         assert 0 <= arm["test-shifted_accuracy"] <= 1
         assert arm["min_loss"] > 0
     table = (project / "report" / "table.md").read_text()
-    assert table.count(f"| {SCENARIO} (1") == 2 * 4  # a tenth of 1,347; two tables
+    assert table.count(f"| {SCENARIO} (1") == 4 + 3 + 4  # a tenth of 1,347; three tables, one of differences
     assert "8 answers from experts" in table
+    page = (project / "report" / "index.html").read_text()
+    assert page.count('src="data:image/png;base64,') == page.count("src=") == 2 + 2  # two pictures, and one a round
+    assert not re.search("https?:|<script|expert@", page), "it needs nothing else, and names nobody"
     for picture in ("curves", "explanations"):
         assert (project / "report" / picture / f"{SCENARIO}.png").stat().st_size > 10_000
 
