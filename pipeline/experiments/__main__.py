@@ -10,7 +10,7 @@ import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 
-from pipeline.experiments import catalogue, cells
+from pipeline.experiments import catalogue, cells, tables
 from pipeline.repro import run
 
 
@@ -32,6 +32,8 @@ def main(names: list[str], seeds: int | None, jobs: int) -> None:
     with ProcessPoolExecutor(jobs) as pool:
         for cell, minutes in zip(todo, pool.map(_one, todo), strict=True):
             print(f"=== {' '.join(map(str, cell))}: {minutes} minutes", flush=True)
+            tables.write([cell[0]])
+    tables.write(list(catalogue.EXPERIMENTS))
 
 
 def _one(cell: tuple[str, str, int]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,62 @@ GIVEN = "given"  # among changes: such a share of the training images comes with
 
 
 @dataclass(frozen=True)
+class Metric:
+    """A number that an experiment is about, of an arm's numbers and those of `automated`.
+
+    ``by_epoch`` is what the curves call it.
+    """
+
+    title: str
+    of: Callable[[dict[str, float], dict[str, float]], float]
+    scale: float = 1.0
+    digits: int = 3
+    by_epoch: str = ""
+
+
+def percent(title: str, name: str, by_epoch: str = "") -> Metric:
+    """A share that the history or evaluate calls so, in percent."""
+    return Metric(title, lambda arm, _: arm[name], 100, 1, by_epoch)
+
+
+def _closed(name: str) -> Metric:
+    """Of what `automated` loses where the shortcut misleads, the share that an arm does not lose, in percent."""
+
+    def closed(arm: dict[str, float], automated: dict[str, float]) -> float:
+        lost, own = (m[f"test_{name}"] - m[f"test-shifted_{name}"] for m in (automated, arm))
+        return 1 - own / lost
+
+    return Metric("Loss closed, %", closed, 100, 0)
+
+
+def _worst_recall(arm: dict[str, float], _: dict[str, float]) -> float:
+    return min(value for name, value in arm.items() if name.startswith("test-shifted_recall_"))
+
+
+SHORTCUT = (
+    percent("Accuracy, test", "test_accuracy", "test_accuracy"),
+    percent("Accuracy, test-shifted", "test-shifted_accuracy", "test-shifted_accuracy"),
+    _closed("accuracy"),
+)
+MNIST = (
+    percent("Accuracy, test-shifted", "test-shifted_accuracy"),
+    Metric("Worst class, test-shifted", _worst_recall, 100, 1),
+)
+PATCHES = (
+    Metric("Loss, test", lambda arm, _: arm["test_loss"], by_epoch="test_loss"),
+    percent("Balanced accuracy, test", "test_balanced_accuracy", "test_balanced_accuracy"),
+    percent("… with patches", "test-shifted_balanced_accuracy", "test-shifted_balanced_accuracy"),
+    _closed("balanced_accuracy"),
+)
+PAPER = (
+    Metric("Min loss, test", lambda arm, _: arm["min_test_loss"]),
+    Metric("Loss, test, selected on val", lambda arm, _: arm["selected_test_loss"]),
+    percent("Accuracy, test", "selected_test_accuracy", "test_accuracy"),
+    Metric("AUC, test", lambda arm, _: arm["selected_test_auc"]),
+)
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One question: a scenario, the arms that answer it, and variants of its settings.
 
@@ -26,6 +83,7 @@ class Experiment:
     question: str
     scenario: str
     minutes: float
+    metrics: tuple[Metric, ...]
     arms: tuple[str, ...] = ("automated", "hitl")
     changes: Changes = field(default_factory=dict)  # of all variants
     variants: dict[str, Changes] = field(default_factory=lambda: {"": {}})
@@ -56,12 +114,14 @@ EXPERIMENTS = {
         "Does feedback undo a shortcut, and which of its parts does?",
         "decoy-digits-20pct",
         minutes=9,
+        metrics=SHORTCUT,
         arms=("automated", "hitl", *PLACEBOS),
     ),
     "decoy-mnist": Experiment(
         "Ross et al.'s benchmark: how well with all masks, how well with one in five?",
         "decoy-mnist",
         minutes=12,
+        metrics=MNIST,
         arms=("automated", "hitl", "random-mask"),
         changes=rounds(1, [5]),
         variants={"100pct": {GIVEN: 1.0}, "20pct": {GIVEN: 0.2}},
@@ -70,6 +130,7 @@ EXPERIMENTS = {
         "The paper's data: is loss lower with feedback than without, and than with every placebo?",
         "isic2017-10pct",
         minutes=25,
+        metrics=PAPER,
         arms=("automated", "hitl", *PLACEBOS),
         changes=rounds(100, [1, 1, 1, 1, 4]),
     ),
@@ -77,6 +138,7 @@ EXPERIMENTS = {
         "A shortcut in photographs: how much of the harm is undone?",
         "isic2017-patches",
         minutes=25,
+        metrics=PATCHES,
         arms=("automated", "hitl", "random-mask", "weight-decay"),
         changes=rounds(100, [1, 1, 1, 1, 4]),
     ),
@@ -84,6 +146,7 @@ EXPERIMENTS = {
         "The paper's other data, in the layout of APTOS 2019.",
         "idrid-100pct",
         minutes=15,
+        metrics=PAPER,
         arms=("automated", "hitl", "random-mask"),
         changes=rounds(50, [1, 1, 1, 1, 4]),
         variants={"10pct": {"scenario.fraction": 0.1}, "100pct": {}},
@@ -92,6 +155,7 @@ EXPERIMENTS = {
         "Experts who are wrong about three regions in ten: what is left of the gain?",
         "decoy-digits-20pct",
         minutes=4,
+        metrics=SHORTCUT,
         variants={
             "one, right": crowd(1, 0.0, "majority"),
             "one": crowd(1, 0.3, "majority"),
@@ -104,6 +168,7 @@ EXPERIMENTS = {
         "How many answers does it take, and does it matter which images are asked about?",
         "decoy-digits-20pct",
         minutes=4,
+        metrics=SHORTCUT,
         variants={
             **{f"entropy, {n}": rounds(n, [1, 1, 1, 7]) for n in (20, 50, 100, 200)},
             **{

@@ -69,10 +69,10 @@ def probe_images(images: Images, seed: int) -> Images:
 
 
 def in_detail(state: State, data: Prepared, splits: dict[str, Images]) -> dict[str, float]:
-    """Recall of each class, and the worst group's accuracy, of a network on val and on test."""
+    """Recall of each class, and the worst group's accuracy, of a network on every split but train."""
     groups = data.index.set_index("id")["group"]
     found: dict[str, float] = {}
-    for split in ("val", "test"):
+    for split in [split for split in splits if split != "train"]:
         images = splits[split]
         z = training.logits(state, images.pixels)
         members = [None if pd.isna(group) else int(group) for group in groups.loc[images.ids]]
