@@ -24,12 +24,16 @@ Numbers = dict[str, float]
 
 def write(names: list[str]) -> None:
     """Put the tables of these experiments into docs/results.md, as far as they have run."""
-    text = RESULTS.read_text(encoding="utf-8")
     for name in names:
-        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-        if begin not in text or end not in text:
-            raise ValueError(f"{RESULTS} has no place for the tables of {name}: {begin.strip()} … {end}")
-        text = text.partition(begin)[0] + begin + tables(name) + end + text.partition(end)[2]
+        put(name, tables(name))
+
+
+def put(name: str, tables: str) -> None:
+    """Replace what docs/results.md has between the comments of that name."""
+    text, begin, end = RESULTS.read_text(encoding="utf-8"), f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    if begin not in text or end not in text:
+        raise ValueError(f"{RESULTS} has no place for the tables of {name}: {begin.strip()} … {end}")
+    text = text.partition(begin)[0] + begin + tables + end + text.partition(end)[2]
     RESULTS.write_text(text, encoding="utf-8")
 
 
