@@ -16,8 +16,9 @@ from scipy import ndimage
 from pipeline import training
 from pipeline.config import Explain
 from pipeline.explain import explain
+from pipeline.loading import Images, as_tensor
 from pipeline.penalty import penalty
-from pipeline.training import Images, State
+from pipeline.training import State
 
 Area = Literal["marked", "evidence"]
 METHODS: tuple[Literal["deeplift", "integrated-gradients", "grad-cam"], ...] = (
@@ -61,7 +62,7 @@ def measure(
         some = chosen[start : start + AT_ONCE]
         w = np.stack([areas[images.ids[n]] for n in some]).astype(np.float32)
         labels, pixels = images.labels[some], images.pixels[some]
-        x = training.as_input(state, training.as_tensor(pixels))
+        x = training.as_input(state, as_tensor(pixels))
         shares = penalty(state.model, x, torch.from_numpy(w).to(x), "share", "predicted").detach()
         found.setdefault(f"{what}_gradient", []).extend(shares.tolist())
         for method in METHODS:

@@ -138,6 +138,8 @@ class Train(Section):
     batch_size: Annotated[int, Field(ge=1)]
     batchnorm: Literal["moving", "settled", "frozen"]  # its statistics; see pipeline/training.py
     class_balance: Literal["none", "loss", "sampler"] = "none"  # rare classes weigh more, or come more often
+    precision: Literal["no", "bf16"] = "no"  # mixed; the penalty is always computed in float32
+    slices: Annotated[int, Field(ge=1)] = 1  # parts of a batch that pass one after another: less memory
     augment: Augment
 
 
@@ -196,6 +198,12 @@ class Round(Section):
 
 
 Placebo = Literal["random-mask", "shuffled-mask", "weight-decay", "oversample-only", "as-published"]
+
+
+class Compute(Section):
+    """Where stages run: changing it changes no result, and runs no stage again."""
+
+    launcher: str = ""  # what starts the stages that train, as "accelerate launch --multi_gpu --num_processes 4"
 
 
 class Hitl(Section):
@@ -269,6 +277,7 @@ class Config(Section):
     scenarios: dict[Name, Scenario]
     annotate: Annotate
     consensus: Consensus = Consensus()
+    compute: Compute = Compute()
     hitl: Hitl
 
     @model_validator(mode="after")

@@ -14,7 +14,8 @@ from pipeline import masks, pictures
 from pipeline.attention import share_inside
 from pipeline.config import Explain
 from pipeline.explain import explain
-from pipeline.training import Images, State
+from pipeline.loading import Images
+from pipeline.training import State
 
 EXPLAINED_AT_ONCE = 16  # images
 
@@ -23,7 +24,7 @@ Maps = dict[str, NDArray[np.float32]]  # image id → (S, S)
 
 def attention(state: State, images: Images, entries: list[masks.Entry], manifest: Manifest, settings: Explain) -> Maps:
     """Signed saliency (S, S) of each entry's image, for the class that was predicted when it was asked about."""
-    classes = state.accelerator.unwrap_model(state.model).classes
+    classes = state.model.classes
     predicted = {query.image_id: classes.index(query.prediction) for query in manifest.queries}
     position = {image_id: n for n, image_id in enumerate(images.ids)}
     ids = [entry.image_id for entry in entries]

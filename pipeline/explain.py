@@ -9,20 +9,22 @@ from torch import Tensor
 from pipeline import training
 from pipeline.attribution import attribute, blurred, plain
 from pipeline.config import ConfigError, Explain
+from pipeline.loading import as_tensor
+from pipeline.processes import gathered, positions
 
 
 def explain(state: training.State, pixels: NDArray[np.uint8], target: Tensor, settings: Explain) -> NDArray[np.float32]:
-    """Signed saliency (B, S, S) of (B, S, S, 3) images for the classes ``target`` (B,)."""
-    images = training.as_tensor(pixels)
-    model = state.accelerator.unwrap_model(state.model)
+    """Signed saliency (B, S, S) of (B, S, S, 3) images for the classes ``target`` (B,); processes share the images."""
+    own = positions(len(pixels), state.accelerator)
+    images = as_tensor(pixels[own])
     if settings.reference == "blur":
         reference = blurred(images, settings.blur_sigma, settings.blur_reach)
     else:
-        colours = {"white": 1.0, "black": 0.0, "mean": model.mean.to(images)}
+        colours: dict[str, float | Tensor] = {"white": 1.0, "black": 0.0, "mean": state.model.mean.to(images)}
         reference = plain(images, colours[settings.reference])
     x, x0 = training.as_input(state, images), training.as_input(state, reference)
-    saliency = attribute(state.model, x, x0, target.to(x.device), settings.method)
-    result: NDArray[np.float32] = saliency.cpu().numpy()
+    saliency = attribute(state.model, x, x0, target[own].to(x.device), settings.method)
+    result: NDArray[np.float32] = gathered(saliency, len(pixels), state.accelerator).numpy()
     return result
 
 

@@ -18,6 +18,15 @@ from pipeline.penalty import Check, check, in_eval, penalty
 WEIGHED = 32  # masked images by which `weight: auto` sets lambda
 
 
+@dataclass(frozen=True)
+class Plan:
+    """Which images a step penalises, what each weighs in the sum over its batch, and directions (n, C) if any."""
+
+    images: list[int]
+    weight: float
+    directions: Tensor | None
+
+
 @dataclass
 class Feedback:
     """The masks of one run of epochs, and how the penalty is spent on them.
@@ -33,6 +42,7 @@ class Feedback:
     weight: float | None
     ids: list[str]
     labels: Tensor
+    classes: int
     originals: Callable[[list[int]], Tensor]
     steps: int = 0
     checked: Check | None = None
@@ -41,11 +51,11 @@ class Feedback:
         """How often each image comes in an epoch, (N,)."""
         return torch.tensor([self.settings.oversample if i in self.masks else 1 for i in self.ids])
 
-    def terms(self, model: nn.Module, batch: list[int]) -> tuple[Tensor, float] | None:
-        """This step's penalties (n,) of n of the batch's images, and what each weighs in the sum over the batch.
+    def plan(self, model: nn.Module, batch: list[int]) -> Plan | None:
+        """What this step penalises; None where there is nothing.
 
-        None where there is nothing to penalise. At the first masked step, makes sure that the penalty is alive,
-        chooses the route to it, and sets lambda if that is `auto`.
+        At the first masked step, makes sure that the penalty is alive, chooses the route to it, and sets lambda if
+        that is `auto`. Every process that trains plans the whole batch, and comes to the same plan.
         """
         self.steps += 1
         masked = [i for i in batch if self.ids[i] in self.masks]
@@ -55,14 +65,17 @@ class Feedback:
         if self.settings.sample and self.settings.sample < len(masked):
             order = torch.randperm(len(masked))[: self.settings.sample]
             chosen = [masked[i] for i in order.sort().values.tolist()]
-        if self.settings.form == "as-published":  # there is nothing alive in it to be checked or balanced
-            return self._penalty(model, chosen, fast=False), self.weight or 0.0
-        if self.checked is None:
+        # The form as-published has nothing alive in it to be checked or balanced.
+        if self.checked is None and self.settings.form != "as-published":
             self._begin(model, masked)
-        assert self.checked is not None
-        assert self.weight is not None
-        terms = self._penalty(model, chosen, self.checked.fast)
-        return terms, self.weight * self.settings.every * len(masked) / len(chosen)
+        drawn = torch.randn(len(chosen), self.classes) if self.settings.output == "projection" else None
+        return Plan(chosen, (self.weight or 0.0) * self.settings.every * len(masked) / len(chosen), drawn)
+
+    def terms(self, model: nn.Module, plan: Plan, places: list[int]) -> Tensor:
+        """The penalties (n,) of those of a plan's images."""
+        fast = self.checked is not None and self.checked.fast
+        directions = None if plan.directions is None else plan.directions[places]
+        return self._penalty(model, [plan.images[place] for place in places], fast, directions)
 
     def _begin(self, model: nn.Module, masked: list[int]) -> None:
         x = self.originals(masked)
@@ -85,10 +98,10 @@ class Feedback:
             ce = cross_entropy(model(self.originals(some)).float().cpu(), self.labels[some])
         return self.settings.ratio * float(ce) / float(self._penalty(model, some, fast=True).detach().mean())
 
-    def _penalty(self, model: nn.Module, some: list[int], fast: bool) -> Tensor:
-        x = self.originals(some)
+    def _penalty(self, model: nn.Module, some: list[int], fast: bool, directions: Tensor | None = None) -> Tensor:
+        x, settings = self.originals(some), self.settings
         labels = self.labels[some].to(x.device)
-        return penalty(model, x, self._w(some).to(x), self.settings.form, self.settings.output, labels, fast)
+        return penalty(model, x, self._w(some).to(x), settings.form, settings.output, labels, fast, directions)
 
     def _w(self, some: list[int]) -> Tensor:
         return torch.from_numpy(np.stack([self.masks[self.ids[i]] for i in some]))

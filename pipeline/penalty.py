@@ -56,12 +56,20 @@ class NumericalError(PipelineError):
 
 
 def penalty(
-    model: nn.Module, x: Tensor, w: Tensor, form: Form, output: Output, labels: Tensor | None = None, fast: bool = True
+    model: nn.Module,
+    x: Tensor,
+    w: Tensor,
+    form: Form,
+    output: Output,
+    labels: Tensor | None = None,
+    fast: bool = True,
+    direction: Tensor | None = None,
 ) -> Tensor:
     """The penalty of each image, (B,), differentiable with respect to the model's weights.
 
     ``x`` (B, C, H, W) normalised, un-augmented images; ``w`` (B, H, W), 1 where the model must not look
-    (0..1 where experts disagree); ``labels`` (B,) class numbers, for ``ce``. An image's value depends
+    (0..1 where experts disagree); ``labels`` (B,) class numbers, for ``ce``; ``direction`` (B, classes) from
+    N(0, 1), for ``projection``, which otherwise draws it. An image's value depends
     neither on the others in its batch nor on dropout: the model is in eval mode here, and its modes and
     statistics are left alone. It is computed in float32 or better, whatever autocast is on around it.
     ``fast`` replaces PyTorch's formulas of double backward by cheaper ones, see ``check``.
@@ -73,7 +81,7 @@ def penalty(
         x = x.detach().requires_grad_()
         with cheap_second_derivatives() if fast else nullcontext():
             logits = model(x)
-        (gradient,) = torch.autograd.grad(_output(logits, output, labels), x, create_graph=True)
+        (gradient,) = torch.autograd.grad(_output(logits, output, labels, direction), x, create_graph=True)
         terms = _term(gradient if gradient.dtype == torch.float64 else gradient.float(), w, form)
     _assert_finite(logits, gradient, terms)
     return terms
@@ -164,7 +172,7 @@ def _living_gradient(model: nn.Module, loss: Tensor) -> Tensor:
     return found
 
 
-def _output(logits: Tensor, output: Output, labels: Tensor | None) -> Tensor:
+def _output(logits: Tensor, output: Output, labels: Tensor | None, direction: Tensor | None) -> Tensor:
     if output == "ce":
         if labels is None:
             raise ValueError("the output 'ce' needs labels")
@@ -173,7 +181,7 @@ def _output(logits: Tensor, output: Output, labels: Tensor | None) -> Tensor:
         "logits": lambda z: z.sum(),
         "log-probs": lambda z: torch.log_softmax(z, dim=1).sum(),
         "predicted": lambda z: z.amax(dim=1).sum(),
-        "projection": lambda z: (z * _centred(torch.randn_like(z))).sum(),
+        "projection": lambda z: (z * _centred(torch.randn_like(z) if direction is None else direction.to(z))).sum(),
     }
     return outputs[output](logits)
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from pipeline import training
 from pipeline.config import ConfigError
-from pipeline.training import Images, State
+from pipeline.loading import Images
+from pipeline.training import State
 
 
 @dataclass(frozen=True)

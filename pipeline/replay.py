@@ -7,12 +7,13 @@ import pandas as pd
 from pipeline import masks, runs, subset, training
 from pipeline.config import Config, Penalty, Round, Scenario
 from pipeline.datasets import prepared
+from pipeline.loading import Images
 from pipeline.paths import prepared_dir, step_dir, subset_file
-from pipeline.training import Images, State
+from pipeline.training import State
 
 
-def replay(config: Config, scenario: str, arm: str, entries: list[masks.Entry], penalty: Penalty) -> None:
-    """Write the arm's final state, history and masks."""
+def replay(config: Config, scenario: str, arm: str, entries: list[masks.Entry], penalty: Penalty) -> State:
+    """Write the arm's final state, history and masks; the first of several processes does."""
     settings = config.scenario(scenario).model_copy(update={"penalty": penalty})
     data = prepared.read(prepared_dir(settings.dataset))
     images = subset.by_split(data, subset.read(subset_file(scenario), data))
@@ -20,9 +21,11 @@ def replay(config: Config, scenario: str, arm: str, entries: list[masks.Entry], 
     state = training.restore(start / "state.pt", settings.train)
     trained = train(state, images, settings, config.seed, config.hitl.rounds, entries)
 
-    masks.write(folder / "masks.npz", entries, data.images.shape[1])
-    pd.concat([runs.history(start), trained]).to_csv(folder / "history.csv", index=False)
-    training.save(state, folder / "state.pt")
+    if state.accelerator.is_main_process:
+        masks.write(folder / "masks.npz", entries, data.images.shape[1])
+        pd.concat([runs.history(start), trained]).to_csv(folder / "history.csv", index=False)
+        training.save(state, folder / "state.pt")
+    return state
 
 
 def train(

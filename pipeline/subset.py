@@ -14,7 +14,7 @@ import torch
 
 from pipeline.config import ConfigError
 from pipeline.datasets.prepared import Prepared
-from pipeline.training import Images, Rows
+from pipeline.loading import Images, Rows
 
 HEADER = "# prepared data: "
 

@@ -196,7 +196,7 @@ def _log_model(client: MlflowClient, run_id: str, config: Config, scenario: str,
     state = training.restore(path, config.scenario(scenario).train)
     data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
     example = np.array(data.images[:2])  # two: the exported graph takes any batch but one of a size it saw as 1
-    network = Deployed(state.accelerator.unwrap_model(state.model)).cpu().eval()
+    network = Deployed(state.model).cpu().eval()
     with torch.inference_mode():
         probabilities = network(torch.from_numpy(example)).numpy()
     with mlflow.start_run(run_id=run_id):

@@ -1,7 +1,8 @@
 """Training as every arm does it: epochs of CE on augmented images, plus the penalty where masks are.
 
 Order and augmentation of an epoch follow from (seed, epoch) alone, so all arms of a scenario see the
-same batches, and no random state needs to be stored: a state is weights, optimizer and epoch.
+same batches, and no random state needs to be stored: a state is weights, optimizer and epoch. Under a launcher
+(`accelerate launch`, `torchrun`) the processes share each batch, see pipeline/processes.py.
 """
 
 from __future__ import annotations
@@ -23,44 +24,23 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
-from torchvision.transforms import v2
 
+from pipeline import loading
 from pipeline import model as networks
-from pipeline.config import Augment, Penalty, Scenario, Train
+from pipeline.config import Penalty, Scenario, Train
 from pipeline.errors import PipelineError
 from pipeline.feedback import Feedback
+from pipeline.loading import DRAWS, Images, Rows, as_tensor
 from pipeline.metrics import classification
 from pipeline.model import Classifier
 from pipeline.penalty import in_eval
+from pipeline.processes import average_buffers, gathered, join, positions, share, sum_gradients, totals
 
 SCORING_BATCH = 64
 
 
 class DivergedError(PipelineError):
     """The loss is no longer a number."""
-
-
-@dataclass
-class Rows:
-    """Some rows of a memory-mapped array, in an order of their own, read when asked for: ``rows[some]``."""
-
-    array: NDArray[np.uint8]
-    chosen: NDArray[np.integer]
-
-    def __len__(self) -> int:
-        return len(self.chosen)
-
-    def __getitem__(self, some: int | slice | list[int]) -> NDArray[np.uint8]:
-        return np.asarray(self.array[self.chosen[some]])
-
-
-@dataclass
-class Images:
-    """Some images of a prepared data set: ``pixels`` (N, S, S, 3) uint8, ``labels`` (N,) class numbers."""
-
-    ids: list[str]
-    pixels: Rows | NDArray[np.uint8]
-    labels: Tensor
 
 
 @dataclass
@@ -81,19 +61,19 @@ def begin(model: Classifier, settings: Train) -> State:
     """A fresh Adam (the paper's optimizer) around a network."""
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads it
-    accelerator = Accelerator()
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
-    return State(accelerator, *accelerator.prepare(model, optimizer))
+    accelerator = join(settings.precision)
+    model.to(accelerator.device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
+    return State(accelerator, model, accelerator.prepare_optimizer(optimizer))
 
 
 def save(state: State, path: Path) -> None:
     """Store the state; the same state is the same bytes."""
-    model = state.accelerator.unwrap_model(state.model)
     networks.write(
         {
-            "architecture": model.architecture,
-            "classes": model.classes,
-            "weights": {key: value.cpu() for key, value in model.network.state_dict().items()},
+            "architecture": state.model.architecture,
+            "classes": state.model.classes,
+            "weights": {key: value.cpu() for key, value in state.model.network.state_dict().items()},
             "optimizer": state.optimizer.state_dict(),
             "epoch": state.epoch,
             "penalty_weight": state.penalty_weight,
@@ -123,39 +103,47 @@ def train_epoch(
     """One epoch; the state's network and epoch move on.
 
     A step minimises (1/B) sum_i [CE_i + lambda P_i] over its batch of B images, with P_i = 0 where
-    an image has no mask: an image's pull on the weights depends neither on the batch size nor on
-    how many images of its batch carry a mask. CE sees the augmented image, P the original one; each
-    has its own backward pass. With ``class_balance: loss``, CE_i is
-    weighted by its class. Returns means over images: ``train_loss`` (unweighted CE, nats), ``penalty``
+    an image has no mask: an image's pull on the weights depends neither on the batch size nor on how many images of
+    its batch carry a mask, nor on how many processes or slices the batch is shared among. CE sees the augmented
+    image, P the original one; each has its own backward pass. With ``class_balance: loss``, CE_i is weighted by its
+    class. Returns means over images: ``train_loss`` (unweighted CE, nats), ``penalty``
     (unweighted, over penalised images), ``penalised_fraction`` of the images, and ``penalty_weight``, lambda.
     Raises DivergedError, and what ``feedback`` raises.
     """
     model, optimizer, accelerator = state.model, state.optimizer, state.accelerator
-    ce_sum, penalty_sum, penalised, seen = 0.0, 0.0, 0, 0
+    sums = np.zeros(3)  # CE; penalty; penalised images
     model.train()
     with _seeded(seed, state.epoch), in_eval(model, _BatchNorm) if freeze_batchnorm else nullcontext():
-        in_loss, batches = _balanced(images.labels, settings, feedback.times() if feedback else None)
+        in_loss, order = _balanced(images.labels, settings, feedback.times() if feedback else None)
+        own = [share(batch, accelerator) for batch in order]
+        draws = [torch.rand(len(batch), DRAWS)[share(list(range(len(batch))), accelerator)] for batch in order]
+        loaded = loading.batches(images.pixels, own, draws, settings.augment, accelerator.device)
         quiet = not sys.stdout.isatty()  # a log gets a line an epoch, not a bar
-        for batch in track(batches, f"epoch {state.epoch + 1}", transient=True, disable=quiet):
-            x = as_input(state, _augmented(images.pixels[batch], settings.augment))
-            labels = images.labels[batch]
-            ce = cross_entropy(model(x), labels.to(accelerator.device), reduction="none")
+        for batch, mine, x in zip(track(order, f"epoch {state.epoch + 1}", disable=quiet), own, loaded, strict=True):
             optimizer.zero_grad()
-            accelerator.backward((ce * in_loss[labels].to(ce)).mean())
-            if feedback and (found := feedback.terms(model, batch)):
-                terms, weight = found
-                if terms.requires_grad:  # all but those of the form as-published
-                    accelerator.backward(weight * terms.sum() / len(batch))
-                penalty_sum += float(terms.detach().sum())
-                penalised += len(terms)
+            for part in _slices(len(mine), settings.slices):
+                labels = images.labels[mine][part].to(accelerator.device)
+                with accelerator.autocast():
+                    logits = model(as_input(state, x[part]))
+                ce = cross_entropy(logits.float(), labels, reduction="none")
+                accelerator.backward((ce * in_loss.to(ce)[labels]).sum() / len(batch))
+                sums[0] += float(ce.detach().sum())
+            if feedback and (plan := feedback.plan(model, batch)):
+                places = share(list(range(len(plan.images))), accelerator)
+                for part in _slices(len(places), settings.slices):
+                    terms = feedback.terms(model, plan, places[part])
+                    if terms.requires_grad:  # all but those of the form as-published
+                        accelerator.backward(plan.weight * terms.sum() / len(batch))
+                    sums[1:] += float(terms.detach().sum()), len(terms)
+            sum_gradients(model, accelerator)
             optimizer.step()
-            ce_sum += float(ce.detach().sum())
-            seen += len(batch)
-            if not np.isfinite(ce_sum + penalty_sum):
+            if not np.isfinite(sums).all():
                 raise DivergedError(
-                    f"epoch {state.epoch + 1}: the loss is {ce_sum} and the penalty {penalty_sum}; "
+                    f"epoch {state.epoch + 1}: the loss is {sums[0]} and the penalty {sums[1]}; "
                     "lower `penalty.weight` or `train.learning_rate` in params.yaml"
                 )
+    ce_sum, penalty_sum, penalised = totals(sums.tolist(), accelerator)
+    seen = sum(map(len, order))
     state.epoch += 1
     state.penalty_weight = feedback.weight if feedback else state.penalty_weight
     return {
@@ -210,30 +198,25 @@ def train(
 
 def settle_batchnorm(state: State, images: Images) -> None:
     """Set BatchNorm's statistics to plain averages over the un-augmented images."""
-    starts = range(0, len(images.ids), SCORING_BATCH)
+    starts = share(list(range(0, len(images.ids), SCORING_BATCH)), state.accelerator)
     batches = (as_input(state, as_tensor(images.pixels[start : start + SCORING_BATCH])) for start in starts)
     update_bn(batches, state.model)
+    average_buffers(state.model, len(starts), state.accelerator)
 
 
 def logits(state: State, pixels: Rows | NDArray[np.uint8]) -> Tensor:
     """Logits (N, C) of (N, S, S, 3) un-augmented images in eval mode, on the CPU."""
     state.model.eval()
-    with torch.inference_mode():
-        starts = range(0, len(pixels), SCORING_BATCH)
-        batches = (as_tensor(pixels[start : start + SCORING_BATCH]) for start in starts)
-        return torch.cat([state.model(as_input(state, batch)).float().cpu() for batch in batches])
-
-
-def as_tensor(pixels: NDArray[np.uint8]) -> Tensor:
-    """(B, S, S, 3) uint8 → (B, 3, S, S) float in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 255
+    own = positions(len(pixels), state.accelerator)
+    with torch.inference_mode(), state.accelerator.autocast():
+        batches = (pixels[own[start : start + SCORING_BATCH]] for start in range(0, len(own), SCORING_BATCH))
+        found = [state.model(as_input(state, as_tensor(batch))).float() for batch in batches]
+    return gathered(torch.cat(found), len(pixels), state.accelerator)
 
 
 def as_input(state: State, images: Tensor) -> Tensor:
     """(B, 3, S, S) float in 0..1 → the network's normalised input, on its device."""
-    model = state.accelerator.unwrap_model(state.model)
-    moved = images.to(state.accelerator.device, memory_format=torch.channels_last)
-    return model.normalise(moved)
+    return state.model.normalise(images.to(state.accelerator.device, memory_format=torch.channels_last))
 
 
 def feedback_on(state: State, images: Images, settings: Penalty, masks: dict[str, NDArray[Any]]) -> Feedback | None:
@@ -245,7 +228,8 @@ def feedback_on(state: State, images: Images, settings: Penalty, masks: dict[str
     def originals(some: list[int]) -> Tensor:
         return as_input(state, as_tensor(images.pixels[some]))
 
-    return Feedback(masks, settings, weight, images.ids, images.labels, originals)
+    classes = len(state.model.classes)
+    return Feedback(masks, settings, weight, images.ids, images.labels, classes, originals)
 
 
 def _balanced(labels: Tensor, settings: Train, times: Tensor | None) -> tuple[Tensor, list[list[int]]]:
@@ -267,21 +251,10 @@ def _balanced(labels: Tensor, settings: Train, times: Tensor | None) -> tuple[Te
     return in_loss, [order[start : start + size] for start in range(0, len(order), size)]
 
 
-def _augmented(pixels: NDArray[np.uint8], settings: Augment) -> Tensor:
-    """The paper's four augmentations, drawn anew for each image: (B, S, S, 3) → (B, 3, S, S) in 0..1."""
-    size = pixels.shape[1]
-    steps: list[Any] = []
-    if settings.flip:
-        steps += [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()]
-    if settings.rotate_degrees:
-        steps.append(v2.RandomRotation(settings.rotate_degrees, v2.InterpolationMode.BILINEAR))
-    if settings.crop:
-        scale = ((1 - settings.crop) ** 2, 1.0)
-        steps.append(v2.RandomResizedCrop(size, scale=scale, ratio=(1.0, 1.0), antialias=True))
-    if settings.brightness:
-        steps.append(v2.ColorJitter(brightness=settings.brightness))
-    draw = v2.Compose(steps) if steps else v2.Identity()
-    return torch.stack([draw(image) for image in as_tensor(pixels)])
+def _slices(count: int, parts: int) -> list[slice]:
+    """0..count - 1 in so many parts or fewer, none of them empty."""
+    each = -(-count // parts) or 1
+    return [slice(start, start + each) for start in range(0, count, each)]
 
 
 @contextmanager

@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
-from pipeline import training
 from pipeline.bench.measure import Figure, ratio
 from pipeline.datasets import originals, prepared
 from pipeline.datasets.originals import Original, Originals
+from pipeline.loading import Rows
 
 
 def prepared_vs_decode_ratio(count: int = 32, size: int = 224, batch: int = 4) -> Figure:
@@ -40,7 +40,7 @@ def prepared_vs_decode_ratio(count: int = 32, size: int = 224, batch: int = 4) -
 
         def from_array() -> None:
             images = np.load(Path(folder) / "prepared" / "images.npy", mmap_mode="r")
-            pixels = training.Rows(images, np.arange(count))
+            pixels = Rows(images, np.arange(count))
             for some in batches:
                 pixels[some]
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pipeline import training
 from pipeline.config import Augment, Backbone, Penalty, QuerySettings, Scenario, Train
 from pipeline.datasets import decoy_digits
+from pipeline.loading import Images
 from pipeline.model import build, pretrained
-from pipeline.training import Images, State
+from pipeline.training import State
 
 SIZE, COUNT = 64, 192  # pixels a side; training images
 TRAIN = Train(

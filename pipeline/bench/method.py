@@ -23,10 +23,11 @@ from pipeline.attribution import blurred, deeplift
 from pipeline.bench.measure import Figure, ratio
 from pipeline.config import Augment, Penalty, QuerySettings, Train
 from pipeline.feedback import Feedback
+from pipeline.loading import Images
 from pipeline.model import Classifier
 from pipeline.penalty import check, penalty
 from pipeline.stages.query_export import choose
-from pipeline.training import Images, State
+from pipeline.training import State
 
 ARCHITECTURES = (
     *[f"efficientnet_b{n}" for n in range(5)],

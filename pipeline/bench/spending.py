@@ -21,6 +21,7 @@ from pipeline.bench import digits
 from pipeline.bench.measure import Figure, seconds
 from pipeline.config import Penalty
 from pipeline.feedback import Feedback
+from pipeline.loading import as_tensor
 from pipeline.penalty import in_eval
 from pipeline.training import State
 
@@ -94,11 +95,11 @@ def _full_gradient(form: str, share: float) -> Tensor:
 def _backward(state: State, feedback: Feedback, batch: list[int]) -> None:
     images = digits.images("train")
     state.optimizer.zero_grad()
-    x = training.as_input(state, training.as_tensor(images.pixels[batch]))
+    x = training.as_input(state, as_tensor(images.pixels[batch]))
     cross_entropy(state.model(x), images.labels[batch]).backward()
-    if found := feedback.terms(state.model, batch):
-        terms, weight = found
-        (weight * terms.sum() / len(batch)).backward()
+    if plan := feedback.plan(state.model, batch):
+        terms = feedback.terms(state.model, plan, list(range(len(plan.images))))
+        (plan.weight * terms.sum() / len(batch)).backward()
 
 
 def _gradient(state: State) -> Tensor:

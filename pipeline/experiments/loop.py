@@ -20,8 +20,9 @@ from pipeline import masks, model, replay, subset, training
 from pipeline.arms import placebo
 from pipeline.config import Config, Placebo, Scenario
 from pipeline.datasets.prepared import Prepared
+from pipeline.loading import Images
 from pipeline.stages import annotate, hitl_train, query_export
-from pipeline.training import Images, State
+from pipeline.training import State
 
 
 @dataclass(frozen=True)

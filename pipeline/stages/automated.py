@@ -11,9 +11,10 @@ from pipeline.stages import run
 def main(scenario: str) -> None:
     """Write the arm's final state and its history."""
     config = load()
-    replay(config, scenario, "automated", [], config.scenario(scenario).penalty)
-    tracking.publish(config, scenario, "automated")
+    state = replay(config, scenario, "automated", [], config.scenario(scenario).penalty)
+    if state.accelerator.is_main_process:
+        tracking.publish(config, scenario, "automated")
 
 
 if __name__ == "__main__":
-    run(main, "scenario")
+    run(main, "scenario", launched=True)

@@ -27,6 +27,8 @@ def main(scenario: str) -> None:
     epochs = settings.train.baseline_epochs
     history = training.train(state, images, settings, config.seed, epochs, "start", masks=None)
 
+    if not state.accelerator.is_main_process:
+        return
     folder = step_dir(scenario, "start")
     subset.write(subset_file(scenario), chosen, data)
     masks.write(folder / "masks.npz", [], data.images.shape[1])
@@ -36,4 +38,4 @@ def main(scenario: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main, "scenario")
+    run(main, "scenario", launched=True)

@@ -14,6 +14,7 @@ from pipeline.config import Config, Explain, load
 from pipeline.datasets import prepared
 from pipeline.datasets.prepared import Prepared
 from pipeline.explain import explain, targets
+from pipeline.loading import Images
 from pipeline.metrics import by_class, worst_group
 from pipeline.paths import (
     curves_file,
@@ -25,7 +26,7 @@ from pipeline.paths import (
     subset_file,
 )
 from pipeline.stages import run
-from pipeline.training import Images, State
+from pipeline.training import State
 
 PROBES = 6  # images explained by every arm's final network: always the same ones
 
@@ -52,6 +53,8 @@ def main(scenario: str) -> None:
         maps = explain(state, probes.pixels[:], target, settings.query.explain)
         saliency[arm] = (maps, [data.classes[int(c)] for c in z.argmax(dim=1)])
 
+    if not state.accelerator.is_main_process:
+        return
     predictions.write(predictions_file(scenario), pd.concat(said, axis=1))
     titles = [f"{i}: {data.classes[int(label)]}" for i, label in zip(probes.ids, probes.labels, strict=True)]
     pictures.save(pictures.explanations(probes.pixels[:], titles, saliency), explanations_file(scenario))
@@ -109,4 +112,4 @@ def looks(
 
 
 if __name__ == "__main__":
-    run(main, "scenario")
+    run(main, "scenario", launched=True)

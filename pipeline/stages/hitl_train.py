@@ -30,12 +30,10 @@ def main(scenario: str, round: str, after: str, epochs: str) -> None:
     manifest, answers = Manifest.read(folder / "queries.json"), read_answers(folder / "answers.json")
     known = gold(manifest, data, config.consensus.gold, config.annotate.evidence_share)
     crowd = agreement.report(manifest.keys(), answers, known)
-    (folder / "crowd.json").write_text(json.dumps(crowd, indent=1) + "\n", encoding="utf-8")
     print(f"{scenario}, round {round}: {agreement.words(crowd)}")
 
     new = to_entries(manifest, answers, config.consensus)
-    masks.write(folder / "masks.npz", masks.read(before / "masks.npz") + new, data.images.shape[1])
-    entries = masks.read(folder / "masks.npz")  # what every later round will read
+    entries = masks.rounded([*masks.read(before / "masks.npz"), *new])  # what every later round will read
     in_force = masks.in_force(entries)
     print(f"{scenario}, round {round}: {summary(answers)}; masks on {len(in_force)} images in force")
 
@@ -45,6 +43,11 @@ def main(scenario: str, round: str, after: str, epochs: str) -> None:
     looked = effect.attention(state, *looked_at)
     history = training.train(state, images, settings, config.seed, int(epochs), round, masks=in_force)
     looks = effect.attention(state, *looked_at)
+    if not state.accelerator.is_main_process:
+        return
+
+    (folder / "crowd.json").write_text(json.dumps(crowd, indent=1) + "\n", encoding="utf-8")
+    masks.write(folder / "masks.npz", entries, data.images.shape[1])
     seen = effect.show(images["train"], marked, looked, looks, folder / "effect")
     effects.write(folder / "effect.json", seen)
     print(effects.words({round: seen}))
@@ -98,4 +101,4 @@ def to_entries(manifest: Manifest, answers: list[Answer], settings: Consensus) -
 
 
 if __name__ == "__main__":
-    run(main, "scenario", "round", "after", "epochs")
+    run(main, "scenario", "round", "after", "epochs", launched=True)

@@ -18,9 +18,10 @@ def main(scenario: str, arm: str) -> None:
     settings = config.scenario(scenario)
     asked = masks.read(step_dir(scenario, config.hitl.last) / "masks.npz")
     entries, penalty = placebo(cast(Placebo, arm), asked, settings.penalty, settings.query.cell, config.seed)
-    replay(config, scenario, arm, entries, penalty)
-    tracking.publish(config, scenario, arm)
+    state = replay(config, scenario, arm, entries, penalty)
+    if state.accelerator.is_main_process:
+        tracking.publish(config, scenario, arm)
 
 
 if __name__ == "__main__":
-    run(main, "scenario", "arm")
+    run(main, "scenario", "arm", launched=True)

@@ -19,10 +19,11 @@ from pipeline import masks, sampling, subset, training
 from pipeline.config import ConfigError, QuerySettings, load
 from pipeline.datasets import prepared
 from pipeline.explain import explain, targets
+from pipeline.loading import Images
 from pipeline.paths import prepared_dir, step_dir, subset_file
 from pipeline.proposals import outlined, propose
 from pipeline.stages import run
-from pipeline.training import Images, State
+from pipeline.training import State
 
 EXPLAINED_AT_ONCE = 4  # images; a CPU is no faster with more
 HEAT_SIDE = 160  # pixels, the width of its panel
@@ -45,6 +46,8 @@ def main(scenario: str, round: str, after: str, queries: str) -> None:
 
     folder = step_dir(scenario, round)
     manifest = export(state, pool, entries, scenario, round, int(queries), settings.query, config.seed, folder)
+    if not state.accelerator.is_main_process:
+        return
     manifest.write(folder / "queries.json")
     write_tasks(manifest, folder, folder / "tasks.json")
     found = len(manifest.queries)
@@ -92,8 +95,9 @@ def choose(
     order = sampling.top(sampling.scores(settings.strategy, logits, pool.labels, seed), len(pool.ids))
     target = targets(settings.explain, state.model.classes, logits, pool.labels)
     found: list[Query] = []
-    for start in range(0, len(order), EXPLAINED_AT_ONCE):
-        some = order[start : start + EXPLAINED_AT_ONCE]
+    at_once = EXPLAINED_AT_ONCE * state.accelerator.num_processes
+    for start in range(0, len(order), at_once):
+        some = order[start : start + at_once]
         saliency = explain(state, pool.pixels[some], target[some], settings.explain)
         for position, heat in zip(some, saliency, strict=True):
             image_id = pool.ids[position]
@@ -104,9 +108,10 @@ def choose(
                 continue  # an image comes back when what the network looks at there has changed, not for a region
             image = f"images/{image_id}.png"
             png = _png(pixels)
-            (folder / image).write_bytes(png)
             heat_image = f"images/{image_id}.heat.png"
-            (folder / heat_image).write_bytes(_png(overlaid(pixels, heat, settings.rank)))
+            if state.accelerator.is_main_process:
+                (folder / image).write_bytes(png)
+                (folder / heat_image).write_bytes(_png(overlaid(pixels, heat, settings.rank)))
             probabilities = torch.softmax(logits[position].double(), dim=0)
             classes = state.model.classes
             found.append(
@@ -149,4 +154,4 @@ def _png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 if __name__ == "__main__":
-    run(main, "scenario", "round", "after", "queries")
+    run(main, "scenario", "round", "after", "queries", launched=True)

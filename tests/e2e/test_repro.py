@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,6 +143,28 @@ def test_experiments_run_the_same_loop_to_the_same_weights(project, finished, tm
         own = history[(history["step"] == "start") == (arm == "baseline")]
         assert own["test_loss"].tolist() == pytest.approx(outcome.history["test_loss"].tolist(), rel=1e-12), arm
     assert [asked.answers for asked in outcomes["hitl"].rounds] == [4, 4]
+
+
+def test_a_launcher_makes_one_arm_of_two_processes_and_no_stage_runs_again_for_it(
+    project, finished, environment, tmp_path
+):
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns("cache", "mlflow.db"))
+    params = yaml.safe_load((copy / "params.yaml").read_text())
+    params["compute"] = {"launcher": "torchrun --standalone --nproc-per-node 2"}
+    (copy / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    status = subprocess.run(["dvc", "status"], cwd=copy, env=environment, capture_output=True, text=True, check=True)
+    assert "params.yaml" not in status.stdout
+    alone = runs.history(copy / "runs" / SCENARIO / "automated")
+    shutil.rmtree(copy / "runs" / SCENARIO / "automated")
+    command = [sys.executable, "-m", "pipeline.stages.automated", "--scenario", SCENARIO]
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(re.findall("epoch 2, train loss", done.stdout)) == 1, "the second process is silent"
+    together = runs.history(copy / "runs" / SCENARIO / "automated")
+    own = alone["step"] != "start"
+    assert together["train_loss"][own].tolist() == pytest.approx(alone["train_loss"][own].tolist(), rel=1e-2)
+    assert together["train_loss"][own].tolist() != alone["train_loss"][own].tolist(), "two processes really took part"
 
 
 def test_the_expert_answered_every_query_once_as_itself(project, finished, environment, real_label_studio):

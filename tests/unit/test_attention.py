@@ -7,8 +7,8 @@ from torch import nn
 
 from pipeline import attention, training
 from pipeline.config import Augment, Explain, Train
+from pipeline.loading import Images
 from pipeline.model import build
-from pipeline.training import Images
 
 SIDE = 32
 

@@ -12,7 +12,7 @@ from fakes.queries import SIDE, manifest
 from labelstudio.effect import Effect, read, words, write
 from labelstudio.records import AnnotationError
 from pipeline import effect, masks
-from pipeline.training import Images
+from pipeline.loading import Images
 
 
 def test_every_marked_image_is_shown_before_and_after(tmp_path):
@@ -46,7 +46,7 @@ def test_attention_is_for_the_class_that_was_predicted_then(tmp_path, monkeypatc
         return pixels[..., 0].astype(np.float32)
 
     model = SimpleNamespace(classes=["1", "3", "8"])
-    state = SimpleNamespace(model=model, accelerator=SimpleNamespace(unwrap_model=lambda model: model))
+    state = SimpleNamespace(model=model, accelerator=None)
     monkeypatch.setattr(effect, "explain", explained)
     found = effect.attention(state, images, entries, asked, settings=None)
     assert targets == [1] * 20

@@ -14,6 +14,7 @@ from labelstudio.records import Answer, Manifest, write_answers
 from labelstudio.regions import BEFORE, DISREGARD, mask, pixels, relabelled, to_result
 from pipeline import masks, model, params, pictures, predictions, report, runs, training
 from pipeline.config import Augment, Backbone, ConfigError, Consensus, Explain, QuerySettings, Train, load
+from pipeline.loading import Images
 from pipeline.metrics import classification
 from pipeline.predictions import Outcomes
 from pipeline.proposals import outlined
@@ -40,7 +41,7 @@ def answer(key, marked, query, expert="a@example.org", number=1, **changes):
 def pool():
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
-    return training.Images([f"image-{n}" for n in range(6)], pixels, torch.arange(6) % 2)
+    return Images([f"image-{n}" for n in range(6)], pixels, torch.arange(6) % 2)
 
 
 @pytest.fixture

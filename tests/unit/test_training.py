@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from pipeline import feedback, model, training
 from pipeline.config import Augment, Backbone, Penalty, QuerySettings, Scenario, Train
+from pipeline.loading import Images, as_tensor
 from pipeline.penalty import Check, penalty
-from pipeline.training import DivergedError, Images
+from pipeline.training import DivergedError
 
 SIZE, CLASSES = 32, ["left", "right"]
 SETTINGS = Train(
@@ -42,10 +44,14 @@ def masks(images):
     return dict.fromkeys(images.ids[:6], mask)
 
 
-def fresh() -> training.State:
+def fresh_model() -> model.Classifier:
     backbone = model.pretrained("x", Backbone(architecture="tf_efficientnet_lite0", weights="random"), seed=0)
     torch.manual_seed(0)
-    return training.begin(model.build(backbone, CLASSES), SETTINGS)
+    return model.build(backbone, CLASSES)
+
+
+def fresh() -> training.State:
+    return training.begin(fresh_model(), SETTINGS)
 
 
 def epoch(state, images, masks=None, penalised=PENALTY, freeze_batchnorm=False):
@@ -91,8 +97,9 @@ def test_where_half_of_the_experts_marked_the_penalty_is_half_as_large(images, m
     for name, given in (("hard", masks), ("soft", soft)):
         state = fresh()
         found = training.feedback_on(state, images, settings, given)
-        terms[name] = found.terms(state.model, [0, 1, 7])[0].detach()
-    assert len(terms["hard"]) == 2  # image 7 has no mask
+        plan = found.plan(state.model, [0, 1, 7])
+        assert plan.images == [0, 1], "image 7 has no mask"
+        terms[name] = found.terms(state.model, plan, [0, 1]).detach()
     torch.testing.assert_close(terms["soft"], terms["hard"] / 2)
     assert epoch(fresh(), images, soft)["penalty"] > 0
 
@@ -103,7 +110,7 @@ def test_the_network_learns_to_look_away(images, masks):
         state = fresh()
         for _ in range(6):
             epoch(state, images, given, freeze_batchnorm=True)
-        x = training.as_input(state, training.as_tensor(images.pixels[:6]))
+        x = training.as_input(state, as_tensor(images.pixels[:6]))
         w = torch.from_numpy(np.stack([masks[i] for i in images.ids[:6]]))
         state.model.eval()
         shares[name] = float(penalty(state.model, x, w, "share", "logits").detach().mean())
@@ -125,7 +132,7 @@ def test_statistics_are_settled_on_the_training_images(images, batchnorm):
     state = fresh()
     data = {"train": images, "val": images}
     training.train(state, data, settings, 0, 1, "start", masks=None)
-    x = training.as_input(state, training.as_tensor(images.pixels))
+    x = training.as_input(state, as_tensor(images.pixels))
     stem = state.model.network.conv_stem(x).mean(dim=(0, 2, 3)).detach()
     assert torch.allclose(state.model.network.bn1.running_mean, stem, atol=1e-5)
     frozen = state.model.network.bn1.running_mean.clone()
@@ -142,7 +149,7 @@ def test_the_network_sees_the_augmented_image_and_the_penalty_the_original(image
     monkeypatch.setattr(feedback, "penalty", lambda m, x, *_: seen.append(x.clone()) or m(x).square().sum(dim=1))
     state = fresh()
     epoch(state, images, masks)
-    originals = training.as_input(state, training.as_tensor(images.pixels[:6]))
+    originals = training.as_input(state, as_tensor(images.pixels[:6]))
     assert sum(len(batch) for batch in seen) == 6
     for image in torch.cat(seen):
         assert any(torch.equal(image, original) for original in originals)
@@ -180,22 +187,12 @@ def test_history_has_a_row_an_epoch_and_a_column_a_reading(images):
     assert history["val_accuracy"].iloc[-1] == pytest.approx(float((scores.argmax(1) == images.labels).float().mean()))
 
 
-def test_augmentation_off_is_the_image_itself_and_on_is_drawn_anew(images):
-    off = Augment(flip=False, rotate_degrees=0.0, crop=0.0, brightness=0.0)
-    original = training.as_tensor(images.pixels)
-    assert torch.equal(training._augmented(images.pixels, off), original)
-    everything = Augment(flip=True, rotate_degrees=180.0, crop=0.1, brightness=0.1)
-    one, two = training._augmented(images.pixels, everything), training._augmented(images.pixels, everything)
-    assert one.shape == original.shape
-    assert not torch.equal(one, two)
-
-
 def test_lambda_that_sets_itself_balances_both_terms_once_and_is_kept(tmp_path, images, masks):
     auto = PENALTY.model_copy(update={"weight": "auto", "ratio": 0.5})
     state = fresh()
     state.model.eval()
     some = [i for i, image_id in enumerate(images.ids) if image_id in masks]
-    x = training.as_input(state, training.as_tensor(images.pixels[some]))
+    x = training.as_input(state, as_tensor(images.pixels[some]))
     w = torch.from_numpy(np.stack([masks[images.ids[i]] for i in some]))
     ce = torch.nn.functional.cross_entropy(state.model(x), images.labels[some])
     expected = 0.5 * float(ce.detach()) / float(penalty(state.model, x, w, "share", "logits").detach().mean())
@@ -213,9 +210,8 @@ def spent(images, masks, **how):
     settings = PENALTY.model_copy(update=how)
     given = training.feedback_on(fresh(), images, settings, masks)
     given.checked = Check(norm=1.0, cosine=1.0, fast=True)
-    given._penalty = lambda model, some, fast: torch.tensor([float(i) for i in some])
-    found = [given.terms(None, batch) for batch in ([0, 6, 1, 2], [7, 8, 9], [3, 10, 4, 5], [0, 1, 2, 3])]
-    return [None if one is None else (one[0].tolist(), one[1]) for one in found]
+    found = [given.plan(None, batch) for batch in ([0, 6, 1, 2], [7, 8, 9], [3, 10, 4, 5], [0, 1, 2, 3])]
+    return [None if one is None else (one.images, one.weight) for one in found]
 
 
 def test_spending_less_leaves_out_steps_or_images_and_makes_up_for_it_by_weight(images, masks):
@@ -241,6 +237,44 @@ def test_masked_images_may_come_more_often_without_a_penalty(images, masks):
     assert row["penalised_fraction"] == row["penalty"] == row["penalty_weight"] == 0
     assert training.feedback_on(fresh(), images, only, masks).times().tolist() == [2] * 6 + [1] * 6
     assert training.feedback_on(fresh(), images, only.model_copy(update={"oversample": 1}), masks) is None
+
+
+def test_slices_of_a_batch_come_to_the_same_step(images, masks):
+    whole, sliced = fresh(), fresh()
+    one = epoch(whole, images, masks, freeze_batchnorm=True)
+    settings = SETTINGS.model_copy(update={"slices": 3})
+    feedback = training.feedback_on(sliced, images, PENALTY, masks)
+    other = training.train_epoch(sliced, images, settings, seed=0, freeze_batchnorm=True, feedback=feedback)
+    assert other == pytest.approx(one, rel=1e-4)
+    with torch.no_grad():
+        for a, b in zip(whole.model.parameters(), sliced.model.parameters(), strict=True):
+            assert float((a - b).norm()) <= 2e-3 * float(a.norm()), "Adam's first steps magnify rounding"
+
+
+def test_bf16_reads_about_the_same_and_the_penalty_stays_in_float32(images, masks, monkeypatch):
+    plain = training.logits(fresh(), images.pixels)
+    AcceleratorState._reset_state()
+    try:
+        narrow = SETTINGS.model_copy(update={"precision": "bf16"})
+        state = training.begin(fresh_model(), narrow)
+        seen = []
+        real = feedback.penalty
+        monkeypatch.setattr(feedback, "penalty", lambda *given: seen.append(real(*given)) or seen[-1])
+        found = training.logits(state, images.pixels)
+        assert found.dtype == torch.float32
+        assert 0 < float((found - plain).norm() / plain.norm()) < 0.1
+        row = training.train_epoch(
+            state,
+            images,
+            narrow,
+            0,
+            freeze_batchnorm=False,
+            feedback=training.feedback_on(state, images, PENALTY, masks),
+        )
+        assert np.isfinite(row["train_loss"])
+        assert {terms.dtype for terms in seen} == {torch.float32}
+    finally:
+        AcceleratorState._reset_state()
 
 
 def test_the_check_of_a_run_changes_nothing_that_follows(images, masks, monkeypatch):
