@@ -253,7 +253,8 @@ def test_a_registered_model_answers_a_raw_image_as_its_network_does(project, fin
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     served = subprocess.Popen(
-        ["mlflow", "models", "serve", "-m", f"models:/lookaway-{SCENARIO}@hitl", "--env-manager", "local", "-p", str(port)],
+        ["mlflow", "models", "serve", "-m", f"models:/lookaway-{SCENARIO}@hitl", "--env-manager", "local",
+         "--port", str(port)],
         cwd=tmp_path, env={**environment, "MLFLOW_TRACKING_URI": f"sqlite:///{project}/mlflow.db"},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
