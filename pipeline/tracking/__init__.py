@@ -61,7 +61,8 @@ def publish_all(config: Config, note: list[str]) -> None:
                 arms.log_queries(client, run_id, scenario, [entry.n for entry in config.hitl.rounds])
             arms.log_evaluation(client, run_id, scenario, arm, runs.summary(history, arm))
             models.register(client, run_id, f"{EXPERIMENT}-{scenario}", config, scenario, arm)
-            client.set_terminated(run_id)
+            if client.get_run(run_id).info.status == "RUNNING":
+                client.set_terminated(run_id)
     view.set_page(client, experiment, note)
 
 

@@ -213,7 +213,7 @@ def test_mlflow_has_one_run_an_arm_and_can_be_rebuilt(project, finished, environ
     assert {"final/min_loss", "final/test-shifted_accuracy"} <= columns & set(hitl["metrics"])
     assert sorted(seen["aliases"]) == sorted(seen["arms"])
     assert sorted(seen["aliases"].values()) == [1, 2, 3, 4]
-    assert "image: binary (required)" in seen["signature"]
+    assert "'image': binary (required)" in seen["signature"]
     assert seen["metadata"] == {"classes": list("0123456789"), "size": 48, "fit": "stretch"}
 
     (project / "mlflow.db").unlink()
