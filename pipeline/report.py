@@ -99,7 +99,8 @@ def meaning(name: str, result: Result) -> list[str]:
 
 
 def _table(title: str, results: dict[str, Result], rows: dict[tuple[str, str], dict[str, str]], note: str) -> Table:
-    heads = list(dict.fromkeys(head for row in rows.values() for head, cell in row.items() if cell))
+    possible = dict.fromkeys(head for row in rows.values() for head in row)
+    heads = [head for head in possible if any(row.get(head) for row in rows.values())]
     body = [
         [f"{name} ({results[name].size})", arm, *(row.get(head, "") for head in heads)]
         for (name, arm), row in rows.items()
