@@ -34,7 +34,6 @@ from pipeline.tracking import EXPERIMENT
 SIZE = (1280, 800)
 SETTLE_MS = 3000  # canvases and charts are drawn some time after their page says that it is ready
 ANSWERS = re.compile("/api/(?!dm/)")  # dm: the data manager, which makes a first visitor a tab of their own
-CHARTS = r"^(val|test|test-shifted)_accuracy"  # one row of them fits
 # What MLflow's page remembers of somebody who has looked around: no greetings, no pages for language models.
 MLFLOW_VISITED = {
     "mlflow.workflowType_v1": '"machine_learning"',
@@ -44,7 +43,7 @@ MLFLOW_VISITED = {
 
 
 def main(root: Path, output: Path, chromium: str) -> None:
-    """Write label-studio.png and mlflow.png."""
+    """Write label-studio.png, mlflow.png, mlflow-curves.png and report.png."""
     data_dir, database = (root / ".labelstudio").absolute(), (root / "mlflow.db").absolute()
     if missing := [str(path) for path in (data_dir, database) if not path.exists()]:
         sys.exit(f"error: no {' and no '.join(missing)}; run `make demo` first, or point --root at its folder")
@@ -57,6 +56,8 @@ def main(root: Path, output: Path, chromium: str) -> None:
             save(show_an_answer(browser, here), output / "label-studio.png")
         with mlflow(database) as url:
             save(show_the_comparison(browser, url), output / "mlflow.png")
+            save(show_the_comparison(browser, url, "&compareRunsMode=CHART"), output / "mlflow-curves.png")
+        save(show_the_report(browser, root), output / "report.png")
         browser.close()
 
 
@@ -170,19 +171,33 @@ def wait_until_it_serves(url: str, process: subprocess.Popen[bytes], patience_s:
     sys.exit("error: MLflow does not start; try `mlflow ui --backend-store-uri sqlite:///mlflow.db`")
 
 
-def show_the_comparison(browser: Browser, url: str) -> Page:
-    """The experiment: its note opened, its runs, and their accuracies over the epochs."""
+def show_the_comparison(browser: Browser, url: str, mode: str = "") -> Page:
+    """The experiment in the view that the pipeline stored: its note and runs, or, with a mode, its charts."""
     page = new_page(browser)
     settings = json.dumps(MLFLOW_VISITED)
     page.add_init_script(f"for (const [k, v] of Object.entries({settings})) localStorage.setItem(k, v)")
     found = page.request.get(f"{url}/ajax-api/2.0/mlflow/experiments/get-by-name?experiment_name={EXPERIMENT}")
-    page.goto(f"{url}/#/experiments/{found.json()['experiment']['experiment_id']}/runs?compareRunsMode=CHART")
+    page.goto(
+        f"{url}/#/experiments/{found.json()['experiment']['experiment_id']}/runs?viewStateShareKey=comparison{mode}"
+    )
     page.click("button[aria-label='Toggle sidebar']")
-    page.click("button[data-component-id='mlflow.experiment.metadata_editor.expand_button']")
-    page.get_by_placeholder("Search metric charts").fill(CHARTS)
+    page.wait_for_timeout(SETTLE_MS)
+    if mode:
+        page.set_viewport_size({"width": SIZE[0], "height": 1300})
+        page.wait_for_selector(".js-plotly-plot")
+    else:
+        page.click("button[data-component-id='mlflow.experiment.metadata_editor.expand_button']")
+        page.set_viewport_size({"width": SIZE[0], "height": 1150})
     page.get_by_role("button", name="MLflow Assistant").evaluate("button => button.style.display = 'none'")
-    page.wait_for_selector(".js-plotly-plot")
     page.mouse.move(0, 0)
+    return page
+
+
+def show_the_report(browser: Browser, root: Path) -> Page:
+    """The beginning of report/index.html."""
+    page = new_page(browser)
+    page.set_viewport_size({"width": SIZE[0], "height": 1300})
+    page.goto((root / "report" / "index.html").absolute().as_uri())
     return page
 
 

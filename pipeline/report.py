@@ -69,14 +69,12 @@ def tables(results: dict[str, Result]) -> list[Table]:
     ]
 
 
-def markdown(found: list[Table]) -> str:
-    """The tables as Markdown."""
-    lines = []
-    for table in found:
-        rule = f"|---|---|{'---:|' * (len(table.heads) - 2)}"
-        lines += [f"**{table.title}**", "", f"| {' | '.join(table.heads)} |", rule]
-        lines += [*(f"| {' | '.join(row)} |" for row in table.rows), "", *([table.note, ""] if table.note else [])]
-    return "\n".join(lines)
+def markdown(table: Table) -> str:
+    """The table as Markdown, an empty line after it."""
+    rule = f"|---|---|{'---:|' * (len(table.heads) - 2)}"
+    lines = [f"**{table.title}**", "", f"| {' | '.join(table.heads)} |", rule]
+    lines += [*(f"| {' | '.join(row)} |" for row in table.rows), "", *([table.note, ""] if table.note else [])]
+    return "\n".join([*lines, ""])
 
 
 def meaning(name: str, result: Result) -> list[str]:
@@ -101,7 +99,8 @@ def meaning(name: str, result: Result) -> list[str]:
 
 
 def _table(title: str, results: dict[str, Result], rows: dict[tuple[str, str], dict[str, str]], note: str) -> Table:
-    heads = list(dict.fromkeys(head for row in rows.values() for head, cell in row.items() if cell))
+    possible = dict.fromkeys(head for row in rows.values() for head in row)
+    heads = [head for head in possible if any(row.get(head) for row in rows.values())]
     body = [
         [f"{name} ({results[name].size})", arm, *(row.get(head, "") for head in heads)]
         for (name, arm), row in rows.items()
@@ -153,7 +152,7 @@ def _difference(ours: Outcomes, theirs: Outcomes) -> str:
     accuracy, loss = _paired(ours, theirs)
     return (
         f"accuracy {show(accuracy, 100, 1, sign=True)} points ({verdict(accuracy)}, McNemar p {_p(ours, theirs)}), "
-        f"loss {show(loss, sign=True)} ({verdict(loss)})"
+        f"loss {show(loss, sign=True)}, {verdict(loss)}"  # a bracket after an interval makes it a link in Markdown
     )
 
 

@@ -13,7 +13,9 @@ from labelstudio import server
 from labelstudio.records import AnnotationError
 from pipeline.config import Config, load
 from pipeline.errors import PipelineError
-from pipeline.paths import REPORT, curves_file, explanations_file, step_dir
+from pipeline.paths import PAGE, REPORT, curves_file, explanations_file, step_dir
+
+COMPARISON = "viewStateShareKey=comparison&compareRunsMode=CHART&workflowType=machine_learning"  # MLflow's view
 
 
 def repro() -> None:
@@ -40,8 +42,9 @@ def repro() -> None:
         print(f"What was asked:      {step_dir(scenario, config.hitl.rounds[0].n)}/images/")
         print(f"What each arm sees:  {explanations_file(scenario)}")
         print(f"How training went:   {curves_file(scenario)}")
-    print("MLflow:              .venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db")
-    print("                     then http://127.0.0.1:5000/#/experiments/1?workflowType=machine_learning")
+    print(f"All of it:           {PAGE}")
+    print("MLflow:              .venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db, then")
+    print(f"                     http://127.0.0.1:5000/#/experiments/1/runs?{COMPARISON}")
     print("Label Studio:        .venv/bin/python -m labelstudio.server start   (then `… login`, and `… stop`)")
 
 

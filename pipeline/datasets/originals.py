@@ -7,26 +7,24 @@ known of them, and opens none. Here they are read in parallel: turned upright by
 
 from __future__ import annotations
 
-import io
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from pipeline.config import ConfigError
+from pipeline.datasets import decoding
+from pipeline.datasets.decoding import Fit, Pixels, UnusableError
 from pipeline.datasets.prepared import Item
 from pipeline.errors import listed
 
-Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-Fit = Literal["stretch", "crop"]
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -57,10 +55,6 @@ class Originals:
     held_out: float = 0.2
 
 
-class UnusableError(Exception):
-    """One file that is no usable picture; the message says why."""
-
-
 def items(originals: Originals, size: int, fit: Fit) -> Iterator[Item]:
     """Every original at ``size`` x ``size`` pixels, in the source's order.
 
@@ -86,70 +80,30 @@ def items(originals: Originals, size: int, fit: Fit) -> Iterator[Item]:
 
 
 def picture(path: Path, size: int, fit: Fit) -> Pixels:
-    """The (S, S, 3) picture in a file.
-
-    ``stretch``: both sides to S, as the paper does. ``crop``: the shorter side to S and the middle
-    of the longer one. Grey, palette, CMYK and 16-bit pictures are converted, transparent ones laid
-    on white. Raises UnusableError for what is no picture, is cut off, or holds several.
-    """
-    return np.asarray(_resized(_upright(path, size), size, fit))
+    """The (S, S, 3) picture in a file, as ``decoding.picture`` makes it."""
+    return decoding.picture(_content(path), size, fit)
 
 
 def _read(original: Original, evidence: Callable[[Pixels], Mask] | None, size: int, fit: Fit) -> Item:
-    upright = _upright(original.path, size)
-    pixels = np.asarray(_resized(upright, size, fit))
+    upright = decoding.upright(_content(original.path), size)
+    pixels = np.asarray(decoding.resized(upright, size, fit))
     area = None
     if original.mask is not None:
         # A mask may have another size than its image; it covers the same field of view.
-        mask = _open(original.mask).convert("L")
+        mask = decoding.opened(_content(original.mask)).convert("L")
         mask = mask if fit == "stretch" else mask.resize(upright.size)
-        values = np.asarray(_resized(mask, size, fit))
+        values = np.asarray(decoding.resized(mask, size, fit))
         area = values > values.max() / 2  # masks come with 255 or with 1 for "inside"
     elif evidence is not None:
         area = evidence(pixels)
     return Item(original.name, original.label, original.split, pixels, area, original.group)
 
 
-def _upright(path: Path, size: int) -> Image.Image:
-    """The RGB picture as it is to be looked at; large JPEGs come at a fraction of their size."""
-    image = _open(path, draft=2 * size)
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        # 16 bits to 8; 32-bit containers hold 16-bit pictures, or are nothing that we know.
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise UnusableError("has more than 16 bits a pixel")
-        image = Image.fromarray((values // 257).astype(np.uint8))
-    elif image.mode == "F":
-        raise UnusableError("holds floating-point numbers, not a picture")
-    if image.has_transparency_data:
-        on_white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(on_white, image.convert("RGBA"))
-    return image.convert("RGB")
-
-
-def _open(path: Path, draft: int = 0) -> Image.Image:
-    """``draft``: a JPEG may come smaller, with no side below this many pixels, which is far quicker."""
+def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
-        if not content:
-            raise UnusableError("is empty")
-        image = Image.open(io.BytesIO(content))
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1 and image.format != "MPO":  # a camera's JPEG with a preview behind the picture
-            raise UnusableError(f"holds {frames} pictures, not one")
-        if draft and image.mode == "RGB":
-            image.draft("RGB", (draft, draft))
-        image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UnusableError(f"cannot be read as an image ({type(error).__name__}: {error})") from error
-    return image
-
-
-def _resized(image: Image.Image, size: int, fit: Fit) -> Image.Image:
-    if fit == "crop":
-        return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-    return image.resize((size, size), Image.Resampling.BICUBIC)
+        return path.read_bytes()
+    except OSError as error:
+        raise UnusableError(f"cannot be read ({type(error).__name__}: {error})") from error
 
 
 def _in_parallel(function: Callable[[T], U], arguments: Iterable[T]) -> Iterator[U]:

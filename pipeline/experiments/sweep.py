@@ -107,7 +107,7 @@ def _git(*arguments: str) -> str:
 def _run(scenario: str, todo: dict[str, dict[str, Any]], jobs: int, experts: int) -> None:
     """Queue these experiments and wait for them, with the Label Studio and the MLflow of this folder."""
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}")
-    os.environ["MLFLOW_EXPERIMENT_NAME"] = "lookaway, sweep"  # a page of its own: each experiment ends in a comparison
+    os.environ["MLFLOW_EXPERIMENT_NAME"] = "lookaway-sweep"  # a page of its own: each experiment ends in a comparison
     os.environ["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 1) // jobs, 1))
     tracking.create_database()
     ours = server.status() is None

@@ -22,12 +22,12 @@ def main() -> None:
     REPORT.mkdir(exist_ok=True)
     metrics = {scenario: result.numbers for scenario, result in results.items()}
     (REPORT / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
-    said = "\n\n".join("\n- ".join([first + "\n", *more]) for first, *more in words.values())
-    text = f"{said}\n\n{report.markdown(tables)}"
-    (REPORT / "table.md").write_text(text, encoding="utf-8")
+    said = ["\n- ".join([f"{first}\n", *more]) + "\n\n" for first, *more in words.values()]
+    parts = [*said, *map(report.markdown, tables)]
+    (REPORT / "table.md").write_text("".join(parts), encoding="utf-8")
     PAGE.write_text(page.html(config, words, tables), encoding="utf-8")
-    tracking.publish_all(config, note=text)
-    print(f"{REPORT / 'table.md'}, {PAGE}:\n\n{said}")
+    tracking.publish_all(config, note=parts)
+    print(f"{REPORT / 'table.md'}, {PAGE}:\n\n{''.join(said)}")
 
 
 def _result(config: Config, scenario: str) -> Result:

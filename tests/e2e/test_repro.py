@@ -5,9 +5,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 
 import numpy as np
@@ -194,55 +196,134 @@ def test_dvc_has_something_to_say(project, finished, environment):
     assert f"{SCENARIO}.png" in page
 
 
-def test_mlflow_has_one_run_an_arm_and_can_be_rebuilt(project, finished, environment):
-    code = """
-import json, mlflow, numpy as np
+LOOK = """
+import json, mlflow
 mlflow.set_tracking_uri("sqlite:///mlflow.db")
 client = mlflow.MlflowClient()
 experiment = client.get_experiment_by_name("lookaway")
-runs = {run.data.tags["arm"]: run for run in client.search_runs([experiment.experiment_id])}
-hitl = runs["hitl"]
-history = client.get_metric_history(hitl.info.run_id, "val_accuracy")
-model = mlflow.pyfunc.load_model(f"runs:/{hitl.info.run_id}/hitl-{hitl.data.tags['scenario']}")
-probabilities = model.predict(np.zeros((2, 48, 48, 3), np.uint8))
+
+def files(run, folder=None):
+    for found in client.list_artifacts(run.info.run_id, folder):
+        if found.is_dir and found.path != "images":  # whose names tell the time
+            yield from files(run, found.path)
+        else:
+            yield found.path
+
+def of(run):
+    own = ("mlflow.loggedImages", "mlflow.log-model.history")  # name the run itself
+    history = client.get_metric_history(run.info.run_id, "val_accuracy")
+    return {
+        "name": run.info.run_name, "params": run.data.params, "metrics": run.data.metrics,
+        "steps": [metric.step for metric in history], "files": sorted(files(run)),
+        "tags": {name: value for name, value in run.data.tags.items() if name not in own},
+    }
+
+(registered,) = client.search_registered_models()
+model = mlflow.models.get_model_info(f"models:/{registered.name}@hitl")
 print(json.dumps({
-    "runs": len(client.search_runs([experiment.experiment_id])), "arms": sorted(runs),
-    "steps": [metric.step for metric in history], "metrics": sorted(hitl.data.metrics),
-    "params": hitl.data.params, "note": experiment.tags["mlflow.note.content"],
-    "commit": hitl.data.tags["mlflow.source.git.commit"],
-    "pictures": [artifact.path for artifact in client.list_artifacts(hitl.info.run_id, "queries")],
-    "explanations": len(client.list_artifacts(hitl.info.run_id, "explanations")),
-    "sums": np.asarray(probabilities).sum(axis=1).tolist(), "signature": str(model.metadata.signature),
+    "arms": {run.data.tags["arm"]: of(run) for run in client.search_runs([experiment.experiment_id])},
+    "page": experiment.tags, "model": registered.name, "description": registered.description,
+    "aliases": {alias: int(version) for alias, version in registered.aliases.items()},
+    "signature": str(model.signature), "metadata": model.metadata, "flavors": sorted(model.flavors),
 }))
 """
 
-    def look():
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=project, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
 
-    seen = look()
-    assert seen["arms"] == ["automated", "baseline", "hitl", "random-mask"]
-    assert seen["runs"] == 4
-    assert seen["steps"] == [1, 2, 3]
-    assert {"train_loss", "penalty", "penalised_fraction", "val_loss", "final/min_loss"} <= set(seen["metrics"])
-    assert seen["params"]["penalty.form"] == "eq2"
-    assert SCENARIO in seen["note"]
-    assert re.fullmatch("[0-9a-f]{40}", seen["commit"])
-    assert seen["pictures"] == ["queries/round-00.png", "queries/round-01.png"]
-    assert seen["explanations"] == 1
-    assert seen["sums"] == pytest.approx([1.0, 1.0], abs=1e-4)
-    assert "uint8" in seen["signature"]
+def look(project, environment):
+    """Everything that MLflow shows."""
+    done = subprocess.run([sys.executable, "-c", LOOK], cwd=project, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_mlflow_has_one_run_an_arm_and_can_be_rebuilt(project, finished, environment):
+    seen = look(project, environment)
+    assert sorted(seen["arms"]) == ["automated", "baseline", "hitl", "random-mask"]
+    hitl = seen["arms"]["hitl"]
+    assert hitl["name"] == f"hitl, {SCENARIO}, seed 0"
+    assert hitl["steps"] == [1, 2, 3]
+    assert {"train_loss", "penalty", "penalised_fraction", "val_loss", "final/min_loss"} <= set(hitl["metrics"])
+    assert hitl["params"]["penalty.form"] == "eq2"
+    assert re.fullmatch("[0-9a-f]{40}", hitl["tags"]["mlflow.source.git.commit"])
+    pictures = ["curves/" + SCENARIO + ".png", "explanations/00.png", "queries/00.png", "queries/01.png"]
+    assert {*pictures, "index.html"} <= set(hitl["files"])
+    note = seen["page"]["mlflow.note.content"]
+    assert f"| {SCENARIO} (1" in note
+    assert "?viewStateShareKey=comparison&compareRunsMode=CHART" in note
+    view = json.loads(seen["page"]["mlflow.sharedViewState.comparison"])
+    charts = {chart.get("metricKey") for chart in view["compareRunCharts"]}
+    assert {"val_accuracy", "test-shifted_loss"} <= charts & set(hitl["metrics"])
+    columns = {column.removeprefix("metrics.").strip("`") for column in view["selectedColumns"]}
+    assert {"final/min_loss", "final/test-shifted_accuracy"} <= columns & set(hitl["metrics"])
+    assert sorted(seen["aliases"]) == sorted(seen["arms"])
+    assert sorted(seen["aliases"].values()) == [1, 2, 3, 4]
+    assert "'image': binary (required)" in seen["signature"]
+    assert seen["metadata"] == {"classes": list("0123456789"), "size": 48, "fit": "stretch"}
 
     (project / "mlflow.db").unlink()
+    shutil.rmtree(project / "mlruns")
     repro(project, environment, "--force", "--single-item", "compare")
     repro(project, environment, "--force", "--single-item", "compare")
-    again = look()
-    assert {key: again[key] for key in ("runs", "arms", "steps", "metrics", "note")} == {
-        key: seen[key] for key in ("runs", "arms", "steps", "metrics", "note")
-    }
+    assert look(project, environment) == seen
+
+
+ASK = """
+import base64, io, json, sys, numpy as np
+from pathlib import Path
+from PIL import Image
+from pipeline import training
+from pipeline.config import load
+from pipeline.datasets import prepared
+from pipeline.datasets.decoding import picture
+raw = []
+for kind, size in (("JPEG", (300, 200)), ("PNG", (48, 48))):
+    file = io.BytesIO()
+    Image.fromarray(prepared.read(Path("data/prepared/decoy-digits")).images[0]).resize(size).save(file, kind)
+    raw.append(file.getvalue())
+scenario = sys.argv[1]
+state = training.restore(Path(f"runs/{scenario}/01/state.pt"), load().scenario(scenario).train)
+z = training.logits(state, np.stack([picture(content, 48, "stretch") for content in raw]))
+print(json.dumps([[base64.b64encode(content).decode() for content in raw], z.softmax(dim=1).tolist()]))
+"""
+
+
+def test_a_registered_model_answers_a_raw_image_as_its_network_does(project, finished, environment, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, SCENARIO], cwd=project, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    images, expected = json.loads(done.stdout.splitlines()[-1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    served = subprocess.Popen(
+        ["mlflow", "models", "serve", "-m", f"models:/lookaway-{SCENARIO}@hitl", "--env-manager", "local",
+         "--port", str(port)],
+        cwd=tmp_path, env={**environment, "MLFLOW_TRACKING_URI": f"sqlite:///{project}/mlflow.db"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert any("Application startup complete" in line for line in served.stdout), "it does not start"
+
+        def ask(images):
+            body = json.dumps({"dataframe_records": [{"image": image} for image in images]}).encode()
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body)
+            request.add_header("Content-Type", "application/json")
+            return json.load(urllib.request.urlopen(request, timeout=60))["predictions"]
+
+        answers = ask(images)
+        for answer, probabilities in zip(answers, expected, strict=True):
+            assert list(answer["probabilities"]) == list("0123456789")
+            assert list(answer["probabilities"].values()) == pytest.approx(probabilities, abs=1e-5)
+            assert answer["prediction"] == str(np.argmax(probabilities))
+        assert ask(images[:1])[0]["prediction"] == answers[0]["prediction"]
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            ask(["bm8gaW1hZ2U="])
+        assert refused.value.code == 400
+        assert "cannot be read as an image" in refused.value.read().decode()
+    finally:
+        os.killpg(served.pid, signal.SIGTERM)
+        served.wait(timeout=30)
 
 
 def start_over(project, environment, stage):

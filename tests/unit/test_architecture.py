@@ -10,7 +10,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 # Shows what is there and changes no stage's outputs: no stage depends on it, or on what it alone imports.
-SHOWING = "pipeline/tracking.py"
+SHOWING = "pipeline/tracking/"
 
 
 def local_imports(path: Path) -> set[Path]:
@@ -36,7 +36,7 @@ def closure(start: Path) -> set[Path]:
     while todo:
         path = todo.pop()
         seen.add(path)
-        todo |= {found for found in local_imports(ROOT / path) if str(found) != SHOWING} - seen
+        todo |= {found for found in local_imports(ROOT / path) if not str(found).startswith(SHOWING)} - seen
     return seen
 
 
@@ -64,7 +64,7 @@ def test_the_annotation_backend_knows_nothing_of_the_pipeline():
 @pytest.mark.parametrize(
     ("package", "only"),
     [
-        ("mlflow", {"pipeline/tracking.py"}),
+        ("mlflow", {f"pipeline/tracking/{name}.py" for name in ("__init__", "arms", "models", "served", "view")}),
         ("label_studio_sdk", {"labelstudio/client.py", "labelstudio/regions.py", "labelstudio/transport.py"}),
     ],
 )

@@ -6,7 +6,8 @@ from PIL import Image
 
 from pipeline.config import ConfigError
 from pipeline.datasets import originals, prepared
-from pipeline.datasets.originals import Original, Originals, UnusableError, picture
+from pipeline.datasets.decoding import UnusableError
+from pipeline.datasets.originals import Original, Originals, picture
 
 SIZE = 32
 

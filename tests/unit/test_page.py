@@ -22,4 +22,4 @@ def test_the_page_stands_alone_and_runs_nothing(monkeypatch):
     assert '<tr class="hitl">' in html
     assert "decoy-digits" in html.split("<pre>")[1]
     assert provenance.commit() in html
-    assert not {"http:", "https:", ' src="/'} & set(html.split('"'))
+    assert "http" not in html

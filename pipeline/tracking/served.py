@@ -1,0 +1,49 @@
+"""What a registered model runs: the content of an image file in, its class and all classes' probabilities out.
+
+MLflow keeps this text, `pipeline/datasets/decoding.py`, and the network as a graph with weights: loading a model
+unpickles nothing, and needs nothing of this project but these two modules.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from mlflow.exceptions import MlflowException
+from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+from pipeline.datasets.decoding import UnusableError, picture
+
+
+class Served(PythonModel):
+    """A network with the preprocessing that its training images had."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the graph: uint8 pictures (B, S, S, 3) in, probabilities (B, C) out."""
+        self.network = torch.export.load(context.artifacts["network"]).module()
+
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> list[Any]:
+        """One answer for each row's ``image``: JPEG, PNG or another file's content, of any size."""
+        settings = context.model_config
+        try:
+            pictures = [picture(content, settings["size"], settings["fit"]) for content in model_input["image"]]
+        except UnusableError as error:
+            raise MlflowException(f"an image {error}", error_code=INVALID_PARAMETER_VALUE) from error
+        with torch.inference_mode():
+            probabilities = self.network(torch.from_numpy(np.stack(pictures)))
+        return [
+            {
+                "prediction": settings["classes"][int(row.argmax())],
+                "probabilities": dict(zip(settings["classes"], row.tolist(), strict=True)),
+            }
+            for row in probabilities
+        ]
+
+
+set_model(Served())
