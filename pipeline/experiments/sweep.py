@@ -90,6 +90,12 @@ def main(seeds: int, jobs: int) -> None:
     tables.put("sweep", table(scenario, seeds, found))
 
 
+def changes(scenario: str, settings: dict[str, Any]) -> list[str]:
+    """Settings as DVC's --set-param takes them; most of them are the scenario's."""
+    ours = ("hitl.", "seed")
+    return [f"{'' if path.startswith(ours) else f'scenarios.{scenario}.'}{path}={v}" for path, v in settings.items()]
+
+
 def finished() -> dict[str, dict[str, Result]]:
     """Of each DVC experiment that ran on this commit: arm → metric → value."""
     head = _git("rev-parse", "HEAD").strip()
@@ -116,11 +122,7 @@ def _run(scenario: str, todo: dict[str, dict[str, Any]], jobs: int, experts: int
         os.environ |= {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": api_key}
         os.environ |= {"LABEL_STUDIO_EXPERT_API_KEY": expert_keys} if expert_keys else {}
         for name, settings in todo.items():
-            changes = [
-                f"{path if path.startswith(('hitl', 'seed')) else f'scenarios.{scenario}.{path}'}={value}"
-                for path, value in settings.items()
-            ]
-            options = [part for change in changes for part in ("--set-param", change)]
+            options = [part for change in changes(scenario, settings) for part in ("--set-param", change)]
             subprocess.run(["dvc", "exp", "run", "--quiet", "--queue", "--name", name, *options], check=True)
         subprocess.run(["dvc", "queue", "start", "--jobs", str(jobs)], check=True)
         _wait(todo)

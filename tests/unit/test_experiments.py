@@ -1,11 +1,15 @@
 """The experiments' catalogue, what is kept of a cell, and what the tables say of it."""
 
 import json
+import shutil
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 
-from pipeline.experiments import catalogue, cells, tables
+from pipeline.config import load
+from pipeline.experiments import catalogue, cells, sweep, tables
 from pipeline.experiments.catalogue import EXPERIMENTS, Experiment, Metric
+from pipeline.pictures import save
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -105,3 +109,37 @@ def test_a_metric_of_the_experiments_is_worked_out_by_hand():
     assert isinstance(closed, Metric)
     worst = catalogue.MNIST[1]
     assert worst.of({"test-shifted_recall_3": 0.7, "test-shifted_recall_4": 0.6, "test_recall_1": 0.1}, {}) == 0.6
+
+
+@pytest.mark.parametrize("setting", sweep.SWEEPS)
+def test_dvc_understands_every_value_of_a_sweep(setting, tmp_path):
+    path = tmp_path / "params.yaml"
+    scenario = load().hitl.scenarios[0]
+    found = []
+    for settings in sweep.SWEEPS[setting].values():
+        shutil.copy("params.yaml", path)
+        apply_overrides(path, sweep.changes(scenario, settings | {"seed": 3}))
+        config = load(path)
+        assert config.seed == 3
+        assert sum(entry.queries for entry in config.hitl.rounds) == sweep.QUERIES
+        assert sum(entry.epochs for entry in config.hitl.rounds) == sweep.EPOCHS
+        found.append((config.scenario(scenario).model_dump_json(), config.hitl.model_dump_json()))
+    assert len(set(found)) == len(found), "each value is another experiment"
+    assert found.count((load().scenario(scenario).model_dump_json(), load().hitl.model_dump_json())) == 1
+    names = {sweep._name(scenario, setting, value, seed) for value in sweep.SWEEPS[setting] for seed in (0, 1)}
+    assert len(names) == 2 * len(found)
+
+
+def test_the_sweeps_table_and_picture_show_every_value(tmp_path):
+    arm = {"test_accuracy": 1.0, "test-shifted_accuracy": 0.6}
+    metrics = {"automated": arm, "hitl": arm | {"test-shifted_accuracy": 0.8}}
+    found = {
+        sweep._name("s", setting, value, seed): metrics
+        for setting, values in sweep.SWEEPS.items()
+        for value in values
+        for seed in (0, 1)
+    }
+    text = sweep.table("s", 2, found)
+    assert text.count("| 50 [50, 50] |") == sum(map(len, sweep.SWEEPS.values()))
+    save(sweep.picture("s", 2, found), tmp_path / "sweeps.png")
+    assert (tmp_path / "sweeps.png").stat().st_size > 10_000
