@@ -26,8 +26,8 @@ METHODS: tuple[Literal["deeplift", "integrated-gradients", "grad-cam"], ...] = (
     "integrated-gradients",
     "grad-cam",
 )
-LOOKED_AT = 24  # images; integrated gradients takes 50 forward and backward passes an image
-AT_ONCE = 8
+LOOKED_AT = 12  # images; integrated gradients takes 50 forward and backward passes an image
+AT_ONCE = 6
 
 
 def share_inside(saliency: NDArray[np.floating[Any]], weights: NDArray[np.floating[Any]]) -> float:
