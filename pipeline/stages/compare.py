@@ -1,19 +1,22 @@
-"""compare: all scenarios side by side: the table, the figures for DVC, and MLflow's page rebuilt."""
+"""compare: all scenarios side by side: the table, the figures for DVC, MLflow's page rebuilt, the experts told."""
 
 from __future__ import annotations
 
 import json
 
-from labelstudio.records import read_answers
+from labelstudio import server
+from labelstudio.client import LabelStudio
+from labelstudio.records import AnnotationError, read_answers
 from pipeline import report, subset, tracking
 from pipeline.config import Config, ConfigError, load
 from pipeline.datasets import prepared
 from pipeline.paths import REPORT, prepared_dir, scores_file, step_dir, subset_file
+from pipeline.projects import project_title, show_effects
 from pipeline.stages import run
 
 
 def main() -> None:
-    """Write report/metrics.json and report/table.md, and put both and every run into MLflow."""
+    """Write report/metrics.json and report/table.md, put both and every run into MLflow, and tell the experts."""
     config = load()
     metrics = {scenario: _metrics(scenario) for scenario in config.scenarios}
     table = report.table(metrics, {scenario: _size(config, scenario) for scenario in config.scenarios})
@@ -24,6 +27,32 @@ def main() -> None:
     (REPORT / "table.md").write_text(text, encoding="utf-8")
     tracking.publish_all(config, note=text)
     print(f"{REPORT / 'table.md'}:\n\n" + "\n\n".join(words))
+    if config.hitl.scenarios:
+        show(config)
+
+
+def show(config: Config) -> None:
+    """Show the experts what every round's marks did, the last one's too, after which annotate does not run again.
+
+    Nothing that DVC keeps depends on it: where no Label Studio is running, that is said, and all is well.
+    """
+    try:
+        if not server.is_there():
+            raise AnnotationError(
+                "no Label Studio is running; `python -m labelstudio.server start` starts the local one"
+            )
+        url, api_key, _ = server.connect()
+        client = LabelStudio(url, api_key)
+        client.check()
+        for scenario in config.hitl.scenarios:
+            data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
+            project = client.ensure_project(
+                project_title(scenario, config, data.digest), config.annotate.experts_per_query
+            )
+            show_effects(client, project, scenario, config)
+    except AnnotationError as error:
+        print(f"\nwarning: what the marks did is not shown to the experts: {error}")
+        print("To show it later, run `dvc repro --force --single-item compare`")
 
 
 def _metrics(scenario: str) -> dict[str, dict[str, float]]:

@@ -14,6 +14,7 @@ from labelstudio.records import Answer, Manifest, write_answers
 from labelstudio.regions import BEFORE, DISREGARD, mask, pixels, relabelled, to_result
 from pipeline import masks, model, params, pictures, report, runs, training
 from pipeline.config import Augment, Backbone, ConfigError, Consensus, Explain, QuerySettings, Train, load
+from pipeline.projects import project_title
 from pipeline.proposals import outlined
 from pipeline.stages import annotate, hitl_train, query_export
 
@@ -291,11 +292,9 @@ def test_people_never_meet_a_machines_answers():
     config = load()
     human = config.model_copy(update={"annotate": config.annotate.model_copy(update={"expert": "human"})})
     scenario = config.hitl.scenarios[0]
-    titles = {
-        annotate.project_title(scenario, c, "data") for c in (config, human, config.model_copy(update={"seed": 1}))
-    }
+    titles = {project_title(scenario, c, "data") for c in (config, human, config.model_copy(update={"seed": 1}))}
     assert len(titles) == 3
-    assert all(len(annotate.project_title("x" * 24, c, "data")) <= 50 for c in (config, human))
+    assert all(len(project_title("x" * 24, c, "data")) <= 50 for c in (config, human))
 
 
 def history(shifted, loss=0.1):
