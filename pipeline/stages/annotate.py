@@ -74,7 +74,7 @@ def main(scenario: str, round: str) -> None:
     pulled = [answer for answer in everything if answer.key in asked]
     answers = merge(known, pulled)
     write_answers(folder / "answers.json", answers)
-    print(f"{scenario}, round {round}: {summary(answers)}; {len(manifest.queries)} queries at {project.url}")
+    print(f"{scenario}, round {round}: {summary(answers, asked)}; {len(manifest.queries)} queries at {project.url}")
     rounds = [entry.n for entry in config.hitl.rounds]
     for line in overtaken(scenario, rounds[: rounds.index(round)], everything):
         print(f"{line}; both are kept in {archive}")
@@ -106,8 +106,9 @@ def overtaken(scenario: str, rounds: list[str], answers: list[Answer]) -> list[s
         for answer in answers:
             old = used.get((answer.key, answer.expert, answer.annotation_id))
             if answer.key in keys and (old is None or (old.result, old.skipped) != (answer.result, answer.skipped)):
-                was = verdict(old).value if old else "not there"
-                news.append(f"{answer.expert} on {answer.image_id} ({was}, now {verdict(answer).value})")
+                query = keys[answer.key]
+                was = verdict(old, query).value if old else "not there"
+                news.append(f"{answer.expert} on {answer.image_id} ({was}, now {verdict(answer, query).value})")
         if news:
             lines.append(
                 f"round {round}: answers came or were changed after they were used: {', '.join(news)}; to use them, "

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from labelstudio import regions
 from labelstudio.records import Answer, Proposal, Query
-from labelstudio.verdicts import Verdict, contradiction, summary, verdict
+from labelstudio.verdicts import Verdict, contradiction, removed, summary, verdict
 
 
 def query(width: int, height: int, *proposals: Proposal) -> Query:
@@ -429,7 +429,26 @@ def test_an_answer_has_one_verdict_and_a_contradiction_is_told(result, said, tol
     assert told is None or re.match(told, contradiction(given))
     skipped = dataclasses.replace(given, skipped=True)
     assert (verdict(skipped), contradiction(skipped)) == (Verdict.SKIPPED, None)
-    assert summary([given, given, skipped]) == f"2 {said.value}, 1 skipped"
+    assert summary([given, given, skipped], {}) == f"2 {said.value}, 1 skipped"
+
+
+def test_removed_outlines_are_neither_marks_nor_left_as_they_were():
+    proposals = [Proposal(name, 10 * n, 0, 10, 10, 0.1) for n, name in enumerate("pqr")]
+    asked = query(30, 10, *proposals)
+    whole = regions.relabelled(regions.to_result(asked), set(), regions.DISREGARD)
+    some = [entry for entry in whole if entry["id"] != "q"]
+    nothing = {"type": "choices", "from_name": "verdict", "value": {"choices": [regions.NOTHING]}}
+    for result, said, count in [
+        (whole, Verdict.UNTOUCHED, 0),
+        (some, Verdict.REMOVED, 1),
+        ([*some, nothing], Verdict.NOTHING, 1),
+        ([], Verdict.NOTHING, 3),
+        (regions.relabelled(some, {"p"}, regions.DISREGARD), Verdict.MARKED, 1),
+    ]:
+        given = Answer("k", "i", "e", 1, "t", "t", None, False, None, result)
+        assert (verdict(given, asked), removed(given, asked)) == (said, count)
+        assert summary([given], {"k": asked}) == f"1 {said.value}"
+        assert not regions.mask(result, 30, 10)[0][:, 10:20].any()
 
 
 def test_marked_names_proposals_only():

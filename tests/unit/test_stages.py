@@ -277,6 +277,18 @@ def test_who_cannot_judge_takes_no_part_and_nothing_is_a_vote(tmp_path, capsys):
     assert entry.asked.any(), "it has been shown, and need not be shown again"
 
 
+def test_who_removes_outlines_is_told_of_and_marks_nothing_there(tmp_path, capsys):
+    asked = manifest(tmp_path, 1)
+    ((key, query),) = asked.keys().items()
+    gone = query.proposals[1].id
+    given = answer(key, set(), query)
+    less = dataclasses.replace(given, result=[entry for entry in given.result if entry["id"] != gone])
+    (entry,) = hitl_train.to_entries(asked, [less], Consensus())
+    assert not entry.mask.any()
+    assert entry.asked.sum() == 3 * CELL**2, "it has been shown, and need not be shown again"
+    assert capsys.readouterr().out == "a@example.org on image-000: 1 of 3 outlines removed: no marks\n"
+
+
 def choice(value: str) -> dict:
     return {
         "id": "x",
