@@ -9,6 +9,7 @@ from fakes.queries import CELL, POLYGON, SIDE, manifest
 
 from labelstudio import consensus, regions
 from labelstudio.client import LabelStudio
+from labelstudio.records import Manifest
 from labelstudio.verdicts import Verdict, verdict
 
 pytestmark = [pytest.mark.labelstudio, pytest.mark.browser]
@@ -62,8 +63,8 @@ def test_the_arrows_frame_takes_many_proposals_at_once(page, real_label_studio, 
     np.testing.assert_array_equal(regions.mask(answers[0].result, SIDE, SIDE)[0], cells((3, 4), (7, 7)))
 
 
-def cells(*places: tuple[int, int]) -> regions.Mask:
-    mask = np.zeros((SIDE, SIDE), dtype=bool)
+def cells(*places: tuple[int, int], size: tuple[int, int] = (SIDE, SIDE)) -> regions.Mask:
+    mask = np.zeros(size[::-1], dtype=bool)
     for column, row in places:
         mask[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL] = True
     return mask
@@ -129,13 +130,16 @@ def test_an_expert_marks_unmarks_draws_and_skips(page, real_label_studio, admin,
     assert admin.progress(project, asked.keys()).answered == 3
 
 
-def test_an_expert_marks_proposals_of_any_shape_and_draws_any_shape(page, real_label_studio, admin, tmp_path):
-    asked = manifest(tmp_path, 2, more=(POLYGON,))
+def test_an_expert_marks_and_draws_any_shape_on_pictures_of_any_shape(page, real_label_studio, admin, tmp_path):
+    wide = manifest(tmp_path, 1, more=(POLYGON,), size=(2 * SIDE, SIDE))
+    tall = manifest(tmp_path, 1, first=1, size=(SIDE, 2 * SIDE))
+    asked = Manifest("digits", "00", wide.queries + tall.queries)
     project = admin.ensure_project("shapes")
     admin.push(project, asked, tmp_path)
     open_as(page, real_label_studio.expert, project)
 
     shows(page, "1 of 2")
+    assert page.evaluate(SCROLLED) == []
     click(page, POLYGON.x + 8, POLYGON.y + 14)
     press(page, "2", "Escape")
     click_cell(page, 3, 4)
@@ -167,6 +171,7 @@ def test_an_expert_marks_proposals_of_any_shape_and_draws_any_shape(page, real_l
 
     # The arrow stays in the hand for the next picture.
     shows(page, "2 of 2")
+    assert page.evaluate(SCROLLED) == []
     click_cell(page, 7, 7)
     press(page, "2", "Escape")
     submit(page)
@@ -180,8 +185,8 @@ def test_an_expert_marks_proposals_of_any_shape_and_draws_any_shape(page, real_l
     }
     assert set(drawn) == {"rectangle", "ellipse", "polygon", "brush"}
     assert regions.marked(result) == {"c0r0", POLYGON.id}
-    areas = {kind: regions.area(entry, SIDE, SIDE) for kind, entry in drawn.items()}
-    y, x = np.mgrid[0.5:SIDE, 0.5:SIDE]
+    areas = {kind: regions.area(entry, 2 * SIDE, SIDE) for kind, entry in drawn.items()}
+    y, x = np.mgrid[0.5:SIDE, 0.5 : 2 * SIDE]
     expected = {
         "rectangle": (x >= 24) & (x < 48) & (y >= 12) & (y < 24),
         "ellipse": ((x - 72) / 12) ** 2 + ((y - 12) / 6) ** 2 <= 1,
@@ -191,14 +196,15 @@ def test_an_expert_marks_proposals_of_any_shape_and_draws_any_shape(page, real_l
     for kind, area in areas.items():
         assert (area & expected[kind]).sum() / (area | expected[kind]).sum() > 0.85, kind
 
-    mask, (unused,) = regions.mask(result, SIDE, SIDE)
+    mask, (unused,) = regions.mask(result, 2 * SIDE, SIDE)
     assert unused.endswith("no label")
-    together = regions.pixels(POLYGON, SIDE, SIDE) | cells((0, 0))
+    together = regions.pixels(POLYGON, 2 * SIDE, SIDE) | cells((0, 0), size=(2 * SIDE, SIDE))
     for area in areas.values():
         together |= area
     np.testing.assert_array_equal(mask, together)
-    np.testing.assert_array_equal(consensus.disregarded([answers["image-000"]], SIDE, SIDE), mask)
-    np.testing.assert_array_equal(regions.mask(answers["image-001"].result, SIDE, SIDE)[0], cells((7, 7)))
+    np.testing.assert_array_equal(consensus.disregarded([answers["image-000"]], 2 * SIDE, SIDE), mask)
+    size = SIDE, 2 * SIDE
+    np.testing.assert_array_equal(regions.mask(answers["image-001"].result, *size)[0], cells((7, 7), size=size))
 
     # What a simulated expert submits is what the page does.
     query = asked.queries[1]

@@ -89,7 +89,7 @@ def test_the_versions_are_those_that_are_tested():
 
 @pytest.fixture(scope="module")
 def postgres():
-    """The port and the password of a PostgreSQL that lives as long as this module."""
+    """A way to run the programs of a PostgreSQL, with the database `labelstudio`, that lives as long as this module."""
     programs = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
     if programs is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql, or run `make test`")
@@ -110,8 +110,15 @@ def postgres():
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}"
     control = [*account, f"{bin_dir}/pg_ctl", "-D", f"{folder}/data", "-w"]
     subprocess.run([*control, "-l", f"{folder}/log", "-o", options, "start"], cwd=folder, check=True)
+    here = {"PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": EXAMPLE["POSTGRES_USER"], "PGPASSWORD": password}
+    here |= {"POSTGRES_USER": EXAMPLE["POSTGRES_USER"], "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}"}
+
+    def shell(command: str, **more) -> bytes:
+        return subprocess.run(["sh", "-c", command], env=here, check=True, stdout=subprocess.PIPE, **more).stdout
+
     try:
-        yield port, password
+        shell("createdb labelstudio")
+        yield here, shell
     finally:
         subprocess.run([*control, "-m", "immediate", "stop"], cwd=folder, check=False)
         shutil.rmtree(folder)
@@ -127,17 +134,16 @@ def storage():
 def production(postgres, storage, tmp_path_factory):
     """URL and administrator of a Label Studio with the settings of compose.yaml, but for hosts, and http."""
     folder = tmp_path_factory.mktemp("production")
-    db_port, password = postgres
+    database, _ = postgres
     port = process.free_port(None, preferred=18080)
-    values = {**EXAMPLE, "POSTGRES_PASSWORD": password, "S3_ENDPOINT_URL": storage.url}
+    values = {**EXAMPLE, "POSTGRES_PASSWORD": database["PGPASSWORD"], "S3_ENDPOINT_URL": storage.url}
     settings = {
         name: re.sub(r"\$\{(\w+)[^}]*\}", lambda match: values[match[1]], value)
         for name, value in COMPOSE["services"]["label-studio"]["environment"].items()
     }
     settings |= {
-        "POSTGRE_HOST": "127.0.0.1",
-        "POSTGRE_PORT": str(db_port),
-        "POSTGRE_NAME": "postgres",
+        "POSTGRE_HOST": database["PGHOST"],
+        "POSTGRE_PORT": database["PGPORT"],
         "LABEL_STUDIO_HOST": process.url(port),
         "CSRF_TRUSTED_ORIGINS": process.url(port),
         "SESSION_COOKIE_SECURE": "0",
@@ -176,7 +182,7 @@ def token(browser: accounts.Browser, account: accounts.Account) -> str:
 
 
 @pytest.mark.labelstudio
-def test_three_experts_answer_two_hundred_queries_at_once(production, storage, tmp_path):
+def test_three_experts_answer_two_hundred_queries_at_once_and_a_backup_has_all(production, postgres, storage, tmp_path):
     url, admin_account, folder = production
     admin = LabelStudio(url, token(accounts.Browser(url), admin_account))
     assert not list(folder.glob("*.sqlite3")), "it is not PostgreSQL"
@@ -214,3 +220,14 @@ def test_three_experts_answer_two_hundred_queries_at_once(production, storage, t
     tasks = rest.get("/api/tasks", params={"project": project.id, "page_size": 1, "resolve_uri": "false"}).json()
     picture = rest.get(tasks["tasks"][0]["data"]["image"])
     assert picture.content in storage.objects.values(), "an expert sees what lies there"
+
+    # The documentation's commands, without the containers around them.
+    _, shell = postgres
+    page = (ROOT / "docs" / "label-studio.md").read_text()
+    dump, restore = (re.search(rf"sh -c '({name} [^']* labelstudio)'", page)[1] for name in ("pg_dump", "pg_restore"))
+    shell("createdb restored")
+    shell(restore.replace("-d labelstudio", "-d restored"), input=shell(dump))
+    count = "select count(*), md5(string_agg(result::text, ' ' order by id)) from task_completion"
+    before, after = (shell(f'psql -At -d {name} -c "{count}"') for name in ("labelstudio", "restored"))
+    assert before == after
+    assert before.startswith(f"{len(answers)}|".encode())
