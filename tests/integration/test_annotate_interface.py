@@ -191,7 +191,7 @@ def test_an_expert_marks_and_draws_any_shape_on_pictures_of_any_shape(page, real
         "rectangle": (x >= 24) & (x < 48) & (y >= 12) & (y < 24),
         "ellipse": ((x - 72) / 12) ** 2 + ((y - 12) / 6) ** 2 <= 1,
         "polygon": (x <= 30) & (y >= 60) & (y - 60 <= x - 6),
-        "brush": (x >= 39) & (x < 71) & (abs(y - 84.5) <= 1.3),
+        "brush": (x >= 38) & (x < 72) & (abs(y - 84.5) <= 2.6),
     }
     for kind, area in areas.items():
         assert (area & expected[kind]).sum() / (area | expected[kind]).sum() > 0.85, kind
