@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from fakes.labelling_page import click, click_cell, drag, frame, image_on, open_as, press, regions_listed, shows, submit
-from fakes.queries import CELL, POLYGON, SIDE, manifest
+from fakes.queries import CELL, POLYGON, SIDE, manifest, proposal
 
 from labelstudio import consensus, regions
 from labelstudio.client import LabelStudio
@@ -27,6 +29,10 @@ SCROLLED = """() => [document.documentElement, ...document.querySelectorAll('*')
     .filter(e => e.clientHeight > 0 && e.scrollHeight > e.clientHeight + 2)
     .filter(e => e === document.documentElement || ['auto', 'scroll'].includes(getComputedStyle(e).overflowY))
     .map(e => e.className)"""
+
+
+COLOURS = "() => window.Htx.annotationStore.selected.regions.map(region => region.getOneColor())"
+BLUE, PINK, GREY = "#1f78ff", "#e5007d", "#7f7f7f"
 
 
 def test_the_arrows_frame_takes_many_proposals_at_once(page, real_label_studio, admin, tmp_path):
@@ -96,10 +102,12 @@ def test_an_expert_marks_unmarks_draws_and_skips(page, real_label_studio, admin,
     assert page.evaluate(SCROLLED) == []
 
     # One click and one key mark a proposal; the same key takes it back, and no other key does anything to it.
+    assert page.evaluate(COLOURS) == [BLUE, BLUE, BLUE]
     click_cell(page, 3, 4)
-    press(page, "2", "1", "Escape")
+    press(page, "2", "1", "0", "3", "Escape")
     click_cell(page, 0, 0)
-    press(page, "2", "2", "1")
+    press(page, "2", "2", "1", "0", "3")
+    assert page.evaluate(COLOURS) == [BLUE, PINK, BLUE]
     submit(page)
 
     # Own regions can be drawn.
@@ -120,6 +128,7 @@ def test_an_expert_marks_unmarks_draws_and_skips(page, real_label_studio, admin,
     assert [answers[f"image-00{n}"].skipped for n in range(4)] == [False, False, True, False]
     assert all(answer.parent_prediction and answer.lead_time for answer in answers.values())
     assert regions.marked(answers["image-000"].result) == {"c3r4"}
+    assert regions.mask(answers["image-000"].result, SIDE, SIDE)[1] == [], "no other label was given"
     masks = {name: consensus.disregarded([answer], SIDE, SIDE) for name, answer in answers.items()}
     np.testing.assert_array_equal(masks["image-000"], cells((3, 4)))
     drawn = cells((4, 1), (5, 1))
@@ -132,8 +141,9 @@ def test_an_expert_marks_unmarks_draws_and_skips(page, real_label_studio, admin,
 
 def test_an_expert_marks_and_draws_any_shape_on_pictures_of_any_shape(page, real_label_studio, admin, tmp_path):
     wide = manifest(tmp_path, 1, more=(POLYGON,), size=(2 * SIDE, SIDE))
-    tall = manifest(tmp_path, 1, first=1, size=(SIDE, 2 * SIDE))
-    asked = Manifest("digits", "00", wide.queries + tall.queries)
+    (tall,) = manifest(tmp_path, 1, first=1, size=(SIDE, 2 * SIDE)).queries
+    tall = dataclasses.replace(tall, earlier=(proposal(5, 2),))  # experts disregarded that in an earlier round
+    asked = Manifest("digits", "00", (*wide.queries, tall))
     project = admin.ensure_project("shapes")
     admin.push(project, asked, tmp_path)
     open_as(page, real_label_studio.expert, project)
@@ -169,9 +179,12 @@ def test_an_expert_marks_and_draws_any_shape_on_pictures_of_any_shape(page, real
     press(page, "2", "Escape")
     submit(page)
 
-    # The arrow stays in the hand for the next picture.
+    # The arrow stays in the hand for the next picture. What was disregarded before is seen, and stays as it is.
     shows(page, "2 of 2")
     assert page.evaluate(SCROLLED) == []
+    assert page.evaluate(COLOURS) == [GREY, BLUE, BLUE, BLUE]
+    click_cell(page, 5, 2)
+    press(page, "2", "Escape")
     click_cell(page, 7, 7)
     press(page, "2", "Escape")
     submit(page)

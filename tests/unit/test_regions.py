@@ -7,6 +7,7 @@ import math
 import random
 import re
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -473,3 +474,12 @@ def test_the_regions_fit_the_labelling_interface():
     assert set(interface.get_control(regions.EARLIER).labels) == {regions.BEFORE}
     assert {interface.get_control(shape).tag.lower() for shape in regions.SHAPES} == set(regions.SHAPES)
     assert interface.get_object(regions.IMAGE).tag == "Image"
+
+
+def test_every_key_is_chosen_by_us():
+    """Label Studio gives a label without a key the next digit, be it visible or not."""
+    from labelstudio.projects import INTERFACE
+
+    keys = [tag.get("hotkey") for tag in ElementTree.fromstring(INTERFACE).iter() if tag.tag in ("Label", "Choice")]
+    assert len(keys) == len(set(keys)) == 5
+    assert all(keys)
