@@ -367,7 +367,7 @@ def test_no_secret_is_left_anywhere(project, finished, environment, real_label_s
     ]
     files = [path for path in project.rglob("*") if path.is_file()]
     where = {path.relative_to(project).parts[0] for path in files}
-    assert {".dvc", "answers", "dvc.lock", "mlflow.db", "mlartifacts", "report", "runs"} <= where
+    assert {".dvc", "answers", "dvc.lock", "mlflow.db", "mlruns", "report", "runs"} <= where
     texts = [("what was said", "".join(SAID).encode()), *((path, path.read_bytes()) for path in files)]
     assert len(SAID) > 15
     for place, text in texts:
