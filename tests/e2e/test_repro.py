@@ -86,6 +86,22 @@ def finished(project, environment):
     return repro(project, environment)
 
 
+@pytest.fixture(scope="module")
+def report(project, finished):
+    """What the first run came to."""
+    return report_of(project)
+
+
+def report_of(project):
+    return (project / "report" / "metrics.json").read_bytes()
+
+
+def trained(project):
+    """All that the last round's training made."""
+    folder = project / "runs" / SCENARIO / "01"
+    return [(folder / name).read_bytes() for name in ("state.pt", "masks.npz", "history.csv")]
+
+
 def answers(project):
     return [json.loads((project / "runs" / SCENARIO / n / "answers.json").read_text()) for n in ("00", "01")]
 
@@ -109,7 +125,7 @@ def delete(label_studio, what):
     httpx.delete(f"{label_studio.url}/api/{what}/", headers=legacy(label_studio)).raise_for_status()
 
 
-def test_everything_ran_and_is_compared(project, finished):
+def test_everything_ran_and_is_compared(project, finished, report):
     stages = ran(finished)
     assert len(stages) == len(set(stages)) == 3 + 3 * 2 + 2 + 1 + 1
     metrics = json.loads((project / "report" / "metrics.json").read_text())[SCENARIO]
@@ -216,8 +232,8 @@ def kill(process, output):
     assert not output.exists(), "killed too late to show anything"
 
 
-def test_killed_while_asking_it_ends_in_the_same_report(project, finished, environment, real_label_studio):
-    report = (project / "report" / "metrics.json").read_bytes()
+def test_killed_while_asking_it_ends_in_the_same_training(project, finished, environment, real_label_studio):
+    state = trained(project)
     before = [(a["key"], a["result"]) for some in answers(project) for a in some]
     # As if round 01 had never been asked: neither server nor archive knows of it.
     client = LabelStudio(environment["LABEL_STUDIO_URL"], environment["LABEL_STUDIO_API_KEY"])
@@ -233,21 +249,21 @@ def test_killed_while_asking_it_ends_in_the_same_report(project, finished, envir
     while not client.tasks(there, keys) and process.poll() is None:
         time.sleep(0.02)
     kill(process, project / "runs" / SCENARIO / "01" / "answers.json")
-    repro(project, environment)
-    assert (project / "report" / "metrics.json").read_bytes() == report
+    repro(project, environment, f"hitl-train@{SCENARIO}-round1")
+    assert trained(project) == state
     assert [(a["key"], a["result"]) for some in answers(project) for a in some] == before
     on_server = tasks_on_server(project, environment)
     assert len(on_server) == len(set(on_server)) == 8
 
 
-def test_killed_while_training_it_ends_in_the_same_report(project, finished, environment):
-    report = (project / "report" / "metrics.json").read_bytes()
+def test_killed_while_training_it_ends_in_the_same_training(project, finished, environment):
+    state = trained(project)
     before = answers(project)
     process = start_over(project, environment, "hitl-train")
     assert any("in force" in line for line in process.stdout), "it never came to training"
     kill(process, project / "runs" / SCENARIO / "01" / "state.pt")
-    repro(project, environment)
-    assert (project / "report" / "metrics.json").read_bytes() == report
+    repro(project, environment, f"hitl-train@{SCENARIO}-round1")
+    assert trained(project) == state
     assert answers(project) == before
 
 
@@ -284,10 +300,11 @@ def test_reading_the_answers_otherwise_asks_nobody_again(project, finished, envi
     path.write_text(original)
 
 
-def test_people_are_waited_for_and_asked_once(project, finished, environment, real_label_studio):
+def test_people_are_waited_for_and_asked_once(project, report, environment, real_label_studio):
     repro(project, environment)  # with the params as they were at first
+    assert report_of(project) == report, "after all that was killed and changed"
     path = project / "params.yaml"
-    original, report = path.read_text(), (project / "report" / "metrics.json").read_bytes()
+    original = path.read_text()
     stage = f"annotate@{SCENARIO}-round0"
     keys = [q["key"] for q in json.loads((project / "runs" / SCENARIO / "00" / "queries.json").read_text())["queries"]]
     person = LabelStudio(real_label_studio.url, real_label_studio.expert_api_key)
@@ -309,7 +326,7 @@ def test_people_are_waited_for_and_asked_once(project, finished, environment, re
 
     path.write_text(original)  # back to the simulated expert, whose answers were never touched
     repro(project, environment)
-    assert (project / "report" / "metrics.json").read_bytes() == report
+    assert report_of(project) == report
 
 
 def test_a_lost_server_costs_no_answer(project, finished, environment, real_label_studio):
