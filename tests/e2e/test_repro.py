@@ -52,14 +52,9 @@ def project(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def environment(real_label_studio):
+def environment(real_label_studio, personal_access_token):
     """With a personal access token; elsewhere the tests use legacy ones."""
-    reply = httpx.post(f"{real_label_studio.url}/api/token/", headers=legacy(real_label_studio))
-    return environment_for(real_label_studio) | {"LABEL_STUDIO_API_KEY": reply.json()["token"]}
-
-
-def legacy(label_studio):
-    return {"Authorization": f"Token {label_studio.api_key}"}
+    return environment_for(real_label_studio) | {"LABEL_STUDIO_API_KEY": personal_access_token}
 
 
 SAID = []  # by all runs
@@ -122,7 +117,8 @@ def simulated_title(project):
 
 def delete(label_studio, what):
     """Delete something on the server, as somebody in its data manager could."""
-    httpx.delete(f"{label_studio.url}/api/{what}/", headers=legacy(label_studio)).raise_for_status()
+    headers = {"Authorization": f"Token {label_studio.api_key}"}
+    httpx.delete(f"{label_studio.url}/api/{what}/", headers=headers).raise_for_status()
 
 
 def test_everything_ran_and_is_compared(project, finished, report):
