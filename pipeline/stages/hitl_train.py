@@ -82,7 +82,7 @@ def to_entries(manifest: Manifest, answers: list[Answer], settings: Consensus) -
                 print(f"{answer.expert} on {query.image_id}: {said}")
             if verdict(answer, query) in (Verdict.MARKED, Verdict.REMOVED) and (count := removed(answer, query)):
                 print(
-                    f"{answer.expert} on {query.image_id}: removed {count} of {len(query.proposals)} outlines: no marks"
+                    f"{answer.expert} on {query.image_id}: {count} of {len(query.proposals)} outlines removed: no marks"
                 )
             for unused in regions.mask(answer.result, query.width, query.height)[1]:
                 print(f"{answer.expert} on {query.image_id}: not used: {unused}")
