@@ -2,7 +2,7 @@
 # make test                  the test suite          make check   ruff and mypy
 # make paper [ONLY=isic2017] [BACKBONE=efficientnet-b1] [EXPERT=human]   the paper's protocol; ONLY: a data set or
 #                            a scenario of params/paper.yaml
-# make experiments           seeds of the demo's scenario: half an hour
+# make experiments           arms, seeds and variations for docs/results.md: hours, which it states; goes on where it was
 # make bench                 what is fast, and how fast: report/benchmarks.json
 # All of them set up .venv first; PYTHON names another interpreter than python3.
 

@@ -15,7 +15,8 @@ from typing import Any
 from labelstudio import regions
 from labelstudio.client import LabelStudio, Task
 from labelstudio.projects import Project
-from labelstudio.records import AnnotationError
+from labelstudio.records import AnnotationError, Answer, Manifest
+from labelstudio.tasks import MODEL_VERSION
 from labelstudio.transport import ATTEMPTS, Unreachable, pause_s
 
 
@@ -23,7 +24,8 @@ class SimulatedExpert:
     """Marks a proposal as "Disregard" when less than ``threshold`` of its pixels is evidence.
 
     ``evidence`` maps an image id to the (height, width) mask of what may matter on it.
-    ``client`` must be connected with the expert's own API key. Of the proposals that are to be
+    ``client`` must be connected with the expert's own API key, or be None where there is no server. Of the proposals
+    that are to be
     marked, ``miss_rate`` are not; of the others, ``false_alarm_rate`` are: which ones follows from
     the query, the proposal and the expert's ``number`` in the crowd alone, so that asking again gives the
     same answer, and experts err each in their own way. An answer takes ``speed_s`` seconds, on average.
@@ -31,7 +33,7 @@ class SimulatedExpert:
 
     def __init__(
         self,
-        client: LabelStudio,
+        client: LabelStudio | None,
         evidence: Callable[[str], regions.Mask],
         threshold: float = 0.05,
         miss_rate: float = 0.0,
@@ -52,16 +54,15 @@ class SimulatedExpert:
 
         The answers depend on the queries alone, and no query is answered twice.
         """
-        wanted = set(keys)
-        expert = self.client.check()
+        client, wanted = self._connected(), set(keys)
+        expert = client.check()
         todo = self._unanswered(project, wanted, expert)
         added = len(todo)
         failures = 0
         while todo:
             try:
                 for task in todo:
-                    lead_time = self.speed_s * (0.5 + _luck(f"{self.number} {task.key}"))
-                    self.client.annotate(task, expert, self.reading(task), lead_time)
+                    client.annotate(task, expert, self.reading(task), self._lead_time(task.key))
             except Unreachable:
                 failures += 1
                 if failures == ATTEMPTS:
@@ -71,9 +72,21 @@ class SimulatedExpert:
             else:
                 if todo := self._unanswered(project, wanted, expert):
                     raise AnnotationError(
-                        f"{self.client.url} accepted the answers of {expert}, but does not list {len(todo)}"
+                        f"{client.url} accepted the answers of {expert}, but does not list {len(todo)}"
                     )
         return added
+
+    def answers(self, manifest: Manifest, keys: Iterable[str]) -> list[Answer]:
+        """What ``answer`` would bring home from a server, without one: for experiments of many rounds."""
+        wanted, nowhere = set(keys), "1970-01-01T00:00:00Z"
+        found = []
+        for number, (key, query) in enumerate(manifest.keys().items()):
+            if key in wanted:
+                prediction = {"id": number, "model_version": MODEL_VERSION, "result": regions.to_result(query)}
+                result = self.reading(Task(number, key, query.image_id, [prediction], []))
+                who = f"simulated-{self.number}", number, nowhere, nowhere, self._lead_time(key)
+                found.append(Answer(key, query.image_id, *who, False, number, result))
+        return found
 
     def reading(self, task: Task) -> list[dict[str, Any]]:
         """The pre-filled regions, with those relabelled that this expert says must not matter."""
@@ -96,9 +109,18 @@ class SimulatedExpert:
 
     def _unanswered(self, project: Project, keys: set[str], expert: str) -> list[Task]:
         """One task for each query without an answer of this expert's, by key."""
-        answered = {a.key for a in self.client.pull(project, keys) if a.expert == expert and not a.skipped}
-        todo = {task.key: task for task in self.client.tasks(project, keys) if task.key not in answered}
+        client = self._connected()
+        answered = {a.key for a in client.pull(project, keys) if a.expert == expert and not a.skipped}
+        todo = {task.key: task for task in client.tasks(project, keys) if task.key not in answered}
         return [todo[key] for key in sorted(todo)]
+
+    def _connected(self) -> LabelStudio:
+        if self.client is None:
+            raise AnnotationError("this simulated expert is not connected to a Label Studio")
+        return self.client
+
+    def _lead_time(self, key: str) -> float:
+        return self.speed_s * (0.5 + _luck(f"{self.number} {key}"))
 
 
 def assigned(key: str, absences: Sequence[float], count: int) -> list[int]:

@@ -41,6 +41,19 @@ class DecoyDigits(Source):
     source: Literal["decoy-digits"]
 
 
+class DecoyMnist(Source):
+    """See pipeline/datasets/decoy_mnist.py."""
+
+    source: Literal["decoy-mnist"]
+    size: Literal[28] = 28
+
+
+class Isic2017Patches(Source):
+    """See pipeline/datasets/isic2017_patches.py."""
+
+    source: Literal["isic2017-patches"]
+
+
 class Files(Source):
     """A data set of image files below ``root``."""
 
@@ -90,7 +103,8 @@ class Folder(Files):
     held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.2  # val and test together, without splits: one in 2, 3, 4, …
 
 
-Dataset = Annotated[DecoyDigits | Isic2017 | Aptos2019 | Nci | Folder, Field(discriminator="source")]
+Drawn = DecoyDigits | DecoyMnist | Isic2017Patches  # data sets with a shortcut of ours, without files of their own
+Dataset = Annotated[Drawn | Isic2017 | Aptos2019 | Nci | Folder, Field(discriminator="source")]
 
 
 class Backbone(Section):
@@ -130,7 +144,7 @@ class Train(Section):
 class Penalty(Section):
     """The masked input-gradient penalty; see pipeline/penalty.py for what the words mean."""
 
-    form: Literal["eq2", "eq2-mean", "share", "cosine"]
+    form: Literal["eq2", "eq2-mean", "share", "cosine", "as-published"]
     output: Literal["logits", "log-probs", "predicted", "ce", "projection"]
     weight: Annotated[float, Field(ge=0)] | Literal["auto"]  # lambda
     ratio: Annotated[float, Field(gt=0)] = 1.0  # auto: of the penalty to the cross-entropy, when masks first come
@@ -181,11 +195,14 @@ class Round(Section):
     epochs: Annotated[int, Field(ge=1)]
 
 
+Placebo = Literal["random-mask", "shuffled-mask", "weight-decay", "oversample-only", "as-published"]
+
+
 class Hitl(Section):
-    """Which scenarios get rounds, which rounds, and which placebos follow them."""
+    """Which scenarios get rounds, which rounds, and which placebos follow them; see pipeline/arms.py."""
 
     scenarios: Annotated[list[Name], Field(min_length=1)]
-    placebos: list[Literal["random-mask", "as-published"]]
+    placebos: list[Placebo]
     last: str
     rounds: Annotated[list[Round], Field(min_length=1)]
 

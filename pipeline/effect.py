@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from labelstudio.effect import Effect
 from labelstudio.records import Manifest
 from pipeline import masks, pictures
+from pipeline.attention import share_inside
 from pipeline.config import Explain
 from pipeline.explain import explain
 from pipeline.training import Images, State
@@ -34,12 +34,6 @@ def attention(state: State, images: Images, entries: list[masks.Entry], manifest
         maps = explain(state, images.pixels[[position[image_id] for image_id in some]], target, settings)
         found |= dict(zip(some, maps, strict=True))
     return found
-
-
-def share_inside(saliency: NDArray[np.floating[Any]], weights: NDArray[np.floating[Any]]) -> float:
-    """The share, 0..1, of the absolute attention (S, S) inside W (S, S); 0 where there is no attention at all."""
-    size = np.abs(saliency, dtype=np.float64)
-    return float((size * weights).sum() / (size.sum() or 1.0))
 
 
 def show(images: Images, entries: list[masks.Entry], before: Maps, after: Maps, folder: Path) -> list[Effect]:

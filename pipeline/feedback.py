@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pipeline.config import Penalty
-from pipeline.penalty import Check, as_published, check, in_eval, penalty
+from pipeline.penalty import Check, check, in_eval, penalty
 
 WEIGHED = 32  # masked images by which `weight: auto` sets lambda
 
@@ -23,9 +23,9 @@ class Feedback:
     """The masks of one run of epochs, and how the penalty is spent on them.
 
     ``masks`` has W (S, S), bool or 0..1, by image id; ``originals`` gives the normalised, un-augmented images
-    (B, 3, S, S) at some positions of ``ids``; ``labels`` (N,) are the class numbers. ``weight`` is lambda, or
-    None while `weight: auto` has yet to set it. ``every`` and ``sample`` spend less time: what is left out is
-    made up for by weight, so that the expected gradient stays the same.
+    (B, 3, S, S) at some positions of ``ids``; ``labels`` (N,) are the class numbers. ``weight`` is lambda:
+    None while `weight: auto` has yet to set it, 0 where masked images only come more often. ``every`` and
+    ``sample`` spend less time: what is left out is made up for by weight, so that the expected gradient stays the same.
     """
 
     masks: dict[str, NDArray[Any]]
@@ -34,7 +34,6 @@ class Feedback:
     ids: list[str]
     labels: Tensor
     originals: Callable[[list[int]], Tensor]
-    dead: bool = False  # as published
     steps: int = 0
     checked: Check | None = None
 
@@ -50,15 +49,14 @@ class Feedback:
         """
         self.steps += 1
         masked = [i for i in batch if self.ids[i] in self.masks]
-        if not masked or (self.steps - 1) % self.settings.every:
+        if not masked or (self.steps - 1) % self.settings.every or self.weight == 0:
             return None
         chosen = masked
         if self.settings.sample and self.settings.sample < len(masked):
             order = torch.randperm(len(masked))[: self.settings.sample]
             chosen = [masked[i] for i in order.sort().values.tolist()]
-        if self.dead:
-            x = self.originals(chosen)
-            return as_published(model, x, self._w(chosen).to(x)), self.weight or 0.0
+        if self.settings.form == "as-published":  # there is nothing alive in it to be checked or balanced
+            return self._penalty(model, chosen, fast=False), self.weight or 0.0
         if self.checked is None:
             self._begin(model, masked)
         assert self.checked is not None

@@ -6,7 +6,7 @@ An entry is one image in one round. Later rounds may add to an image; nothing is
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,14 @@ def write(path: Path, entries: list[Entry], size: int) -> None:
         path,
         round=np.array([entry.round for entry in entries], dtype=str),
         image_id=np.array([entry.image_id for entry in entries], dtype=str),
-        mask=np.concatenate([none] + [np.round(255 * entry.mask).astype(np.uint8)[None] for entry in entries]),
+        mask=np.concatenate([none] + [_steps(entry.mask)[None] for entry in entries]),
         asked=np.concatenate([none.astype(bool)] + [entry.asked[None] for entry in entries]),
     )
+
+
+def rounded(entries: list[Entry]) -> list[Entry]:
+    """The entries as they would come back from ``write`` and ``read``."""
+    return [replace(entry, mask=_steps(entry.mask).astype(np.float32) / np.float32(255)) for entry in entries]
 
 
 def read(path: Path) -> list[Entry]:
@@ -64,24 +69,8 @@ def read(path: Path) -> list[Entry]:
         raise ConfigError(f"{path} is not a file of masks ({error}); run `dvc repro` to write it again") from error
 
 
-def at_random(entries: list[Entry], cell: int, seed: int) -> list[Entry]:
-    """The placebo: the same images and rounds, as many grid cells each with the same mean W, placed at random.
-
-    ``cell`` is a grid cell's side in pixels. Areas that are no whole number of cells are rounded.
-    """
-    rng = np.random.default_rng(seed)
-    placed = []
-    for entry in entries:
-        side = entry.mask.shape[0] // cell
-        chosen = np.zeros(side * side, entry.mask.dtype)
-        marked = entry.mask[entry.mask > 0]
-        chosen[rng.permutation(side * side)[: round(marked.size / cell**2)]] = (
-            marked.mean(dtype=float) if marked.size else 0
-        )
-        mask = np.zeros_like(entry.mask)  # cells that do not divide it leave a margin
-        mask[: side * cell, : side * cell] = chosen.reshape(side, side).repeat(cell, axis=0).repeat(cell, axis=1)
-        placed.append(Entry(entry.round, entry.image_id, mask, entry.asked))
-    return placed
+def _steps(mask: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.round(255 * mask).astype(np.uint8)
 
 
 def _union(areas: Iterable[tuple[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import params
-from pipeline.config import ConfigError, DecoyDigits, load
+from pipeline.config import ConfigError, Files, load
 from pipeline.datasets import sources
 from pipeline.repro import repro, run
 
@@ -58,7 +58,7 @@ def check_sources(names: list[str]) -> None:
     missing = []
     for name in names:
         source = settings[name]
-        if not isinstance(source, DecoyDigits):
+        if isinstance(source, Files):
             try:
                 sources.read(source)
             except ConfigError as error:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ruamel.yaml import YAML
 
 from pipeline.config import ConfigError
@@ -21,6 +23,12 @@ _yaml.width = 120
 def read(path: Path = PARAMS) -> Any:
     """The document with its comments."""
     return _yaml.load(path)
+
+
+def plain(path: Path) -> dict[str, Any]:
+    """The document with its anchors resolved, as a tree of its own that may be changed."""
+    document: dict[str, Any] = json.loads(json.dumps(yaml.safe_load(path.read_text(encoding="utf-8"))))
+    return document
 
 
 def set_expert(expert: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 REPORT = Path("report")
+PAGE = REPORT / "index.html"  # the whole comparison, in one file
 
 
 def prepared_dir(dataset: str) -> Path:
@@ -39,6 +40,11 @@ def step_dir(scenario: str, step: str) -> Path:
 def scores_file(scenario: str) -> Path:
     """What each arm of a scenario came to: arm → metric → value."""
     return REPORT / "scenarios" / f"{scenario}.json"
+
+
+def predictions_file(scenario: str) -> Path:
+    """What each arm's final network says of every image that is not trained on."""
+    return REPORT / "predictions" / f"{scenario}.csv"
 
 
 def curves_file(scenario: str) -> Path:

@@ -25,7 +25,7 @@ What becomes of the gradient g = d y / d x (``Form``):
 - ``cosine``: the cosine between |sum_c g| and W, 0..1, Reveal to Revise's; no scale either.
 
 The paper's code builds no graph for g, so that its penalty has no effect on any weight: ours has, and
-``check`` holds it to that. ``as_published`` is theirs, for the arm of that name.
+``check`` holds it to that. The form ``as-published`` is theirs, for the arm of that name.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from torch.nn import functional as F
 from pipeline.double_backward import cheap_second_derivatives
 from pipeline.errors import PipelineError
 
-Form = Literal["eq2", "eq2-mean", "share", "cosine"]
+Form = Literal["eq2", "eq2-mean", "share", "cosine", "as-published"]
 Output = Literal["logits", "log-probs", "predicted", "ce", "projection"]
 AGREE = 0.04  # share of its norm by which the fast gradient may differ: rounding moves units across kinks
 
@@ -67,6 +67,8 @@ def penalty(
     ``fast`` replaces PyTorch's formulas of double backward by cheaper ones, see ``check``.
     Raises NumericalError, naming what is infinite or NaN.
     """
+    if form == "as-published":
+        return _as_published(model, x, w)
     with in_eval(model), torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
         x = x.detach().requires_grad_()
         with cheap_second_derivatives() if fast else nullcontext():
@@ -77,8 +79,8 @@ def penalty(
     return terms
 
 
-def as_published(model: nn.Module, x: Tensor, w: Tensor) -> Tensor:
-    """The penalty of each image (B,) as the paper's code has it: a constant, through which no weight learns.
+def _as_published(model: nn.Module, x: Tensor, w: Tensor) -> Tensor:
+    """The penalty of each image (B,) as the paper's code has it: constants, through which no weight learns.
 
     Without ``create_graph=True``, the gradient of the summed logits is a number that does not know where it
     came from.

@@ -9,7 +9,6 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
 from labelstudio import regions
 from labelstudio.records import Manifest
@@ -111,18 +110,17 @@ def curves(histories: dict[str, pd.DataFrame], title: str) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG without a date or a version in it, and let go of the figure."""
+    """Write the figure as ``as_png`` makes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90, metadata={"Software": None})
-    plt.close(figure)
+    path.write_bytes(as_png(figure))
 
 
-def as_image(figure: Figure) -> Image.Image:
-    """The figure as a picture in memory; the figure is let go of."""
+def as_png(figure: Figure) -> bytes:
+    """A PNG without a date or a version in it; the figure is let go of."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=90)
+    figure.savefig(buffer, dpi=90, metadata={"Software": None})
     plt.close(figure)
-    return Image.open(buffer)
+    return buffer.getvalue()
 
 
 def _tight(figure: Figure) -> Figure:

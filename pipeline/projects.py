@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 from labelstudio import effect, projects
 from labelstudio.client import LabelStudio
@@ -15,12 +16,14 @@ def project_title(scenario: str, config: Config, data: str) -> str:
     """One project for each scenario, seed and expert; ``data`` is the prepared data set's digest.
 
     A person never meets a machine's answers, nor a simulated expert those of one who knew or erred
-    otherwise.
+    otherwise. Simulated experts of several DVC experiments at a time, which withdraw each other's questions where
+    these differ, have a project for each experiment; people have one, so that nobody is asked twice.
     """
     title = f"{scenario}, seed {config.seed}"
     if config.annotate.expert == "human":
         return title
-    told_apart = hashlib.sha256(f"{config.annotate.model_dump_json()} {data}".encode()).hexdigest()[:4]
+    experiment = os.environ.get("DVC_EXP_NAME", "")
+    told_apart = hashlib.sha256(f"{config.annotate.model_dump_json()} {data}{experiment}".encode()).hexdigest()[:4]
     return f"{title}, simulated {told_apart}"
 
 

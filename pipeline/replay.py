@@ -5,31 +5,37 @@ from __future__ import annotations
 import pandas as pd
 
 from pipeline import masks, runs, subset, training
-from pipeline.config import Config
+from pipeline.config import Config, Penalty, Round, Scenario
 from pipeline.datasets import prepared
 from pipeline.paths import prepared_dir, step_dir, subset_file
+from pipeline.training import Images, State
 
 
-def replay(config: Config, scenario: str, arm: str, entries: list[masks.Entry], dead: bool = False) -> None:
-    """Write the arm's final state, history and masks; each entry is in force from its round on.
-
-    ``dead``: penalised as published, to no effect.
-    """
-    settings = config.scenario(scenario)
+def replay(config: Config, scenario: str, arm: str, entries: list[masks.Entry], penalty: Penalty) -> None:
+    """Write the arm's final state, history and masks."""
+    settings = config.scenario(scenario).model_copy(update={"penalty": penalty})
     data = prepared.read(prepared_dir(settings.dataset))
     images = subset.by_split(data, subset.read(subset_file(scenario), data))
     start, folder = step_dir(scenario, "start"), step_dir(scenario, arm)
     state = training.restore(start / "state.pt", settings.train)
-    history = [runs.history(start)]
-    so_far: list[masks.Entry] = []
-    for replayed in config.hitl.rounds:
-        so_far += [entry for entry in entries if entry.round == replayed.n]
-        in_force = masks.in_force(so_far)
-        trained = training.train(
-            state, images, settings, config.seed, replayed.epochs, replayed.n, masks=in_force, dead=dead
-        )
-        history.append(trained)
+    trained = train(state, images, settings, config.seed, config.hitl.rounds, entries)
 
-    masks.write(folder / "masks.npz", so_far, data.images.shape[1])
-    pd.concat(history).to_csv(folder / "history.csv", index=False)
+    masks.write(folder / "masks.npz", entries, data.images.shape[1])
+    pd.concat([runs.history(start), trained]).to_csv(folder / "history.csv", index=False)
     training.save(state, folder / "state.pt")
+
+
+def train(
+    state: State,
+    images: dict[str, Images],
+    settings: Scenario,
+    seed: int,
+    rounds: list[Round],
+    entries: list[masks.Entry],
+) -> pd.DataFrame:
+    """The epochs of all rounds, each entry in force from its round on; the history, a row an epoch."""
+    history = []
+    for replayed in rounds:
+        in_force = masks.in_force([entry for entry in entries if entry.round <= replayed.n])
+        history.append(training.train(state, images, settings, seed, replayed.epochs, replayed.n, masks=in_force))
+    return pd.concat(history)

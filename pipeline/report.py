@@ -1,113 +1,180 @@
-"""The comparison of arms: the paper's Table 2 with test splits, and what it means in words."""
+"""The comparison of arms: the paper's Table 2 with test splits and intervals, and what it means in words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline.predictions import ByArm, Outcomes
+from pipeline.statistics import Interval, mcnemar, mean_over_images, share_of_images, show, verdict
 
 Numbers = dict[str, float]  # metric → value
-Metrics = dict[str, dict[str, Numbers]]  # scenario → arm → metric → value
 
 WORTH_CORRECTING = 0.05  # a share of a smaller loss would be a share of noise
+CAVEAT = (
+    "Intervals are 95%. They cover the luck of the test images, not that of training: this is one seed, and another "
+    "may come out otherwise."
+)
 
 
-def table(metrics: Metrics, sizes: dict[str, str]) -> str:
-    """Markdown: one row a scenario and arm. ``sizes`` holds "N, classes" of each scenario.
+@dataclass(frozen=True)
+class Result:
+    """What a scenario came to: ``size`` is "N, classes"; ``answers`` those that experts gave."""
 
-    The paper's Table 2 with what it leaves out; then what else the final networks are judged by.
+    size: str
+    answers: int
+    numbers: dict[str, Numbers]  # by arm
+    outcomes: ByArm
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table to be read: what it says above its rows and below; cells are text."""
+
+    title: str
+    heads: list[str]
+    rows: list[list[str]]
+    note: str
+
+
+def tables(results: dict[str, Result]) -> list[Table]:
+    """The paper's Table 2 with what it leaves out, the differences to `automated`, and what else there is.
+
+    One row a scenario and arm; only the columns in which any row has something to say.
     """
-    rows = [(f"{name} ({sizes[name]})", arm, m) for name, by_arm in metrics.items() for arm, m in by_arm.items()]
-    main = {
-        "Accuracy, val": lambda m: _percent(m["val_accuracy"]),
-        "Min loss, val": lambda m: _number(m["min_loss"]),
-        "Accuracy, test": lambda m: _percent(m["test_accuracy"]),
-        "Loss, test": lambda m: _number(m["test_loss"]),
-        "Selected: accuracy, test": lambda m: _percent(m["selected_test_accuracy"]),
-        "Selected: loss, test": lambda m: _number(m["selected_test_loss"]),
-        "Accuracy, test-shifted": lambda m: _percent(m.get("test-shifted_accuracy")),
+    arms = [(name, arm) for name, result in results.items() for arm in result.numbers]
+    return [
+        _table(
+            "Every arm",
+            results,
+            {(name, arm): _own(results[name].numbers[arm], results[name].outcomes[arm]) for name, arm in arms},
+            "Accuracies (%) and losses are those of the final network of an arm, those under *selected* of the epoch "
+            "with the lowest loss on val. The minimum loss is the lowest of the arm's epochs on val, as in the paper.",
+        ),
+        _table(
+            "Against automated, on the same images",
+            results,
+            {
+                (name, arm): _against(results[name].outcomes[arm], results[name].outcomes["automated"])
+                for name, arm in arms
+                if arm != "automated"
+            },
+            f"Points of accuracy, and loss, of the final networks. {CAVEAT}",
+        ),
+        _table(
+            "What else the final networks are judged by, on test",
+            results,
+            {(name, arm): _more(results[name].numbers[arm]) for name, arm in arms},
+            "",
+        ),
+    ]
+
+
+def markdown(found: list[Table]) -> str:
+    """The tables as Markdown."""
+    lines = []
+    for table in found:
+        rule = f"|---|---|{'---:|' * (len(table.heads) - 2)}"
+        lines += [f"**{table.title}**", "", f"| {' | '.join(table.heads)} |", rule]
+        lines += [*(f"| {' | '.join(row)} |" for row in table.rows), "", *([table.note, ""] if table.note else [])]
+    return "\n".join(lines)
+
+
+def meaning(name: str, result: Result) -> list[str]:
+    """What a scenario's rows say: a sentence, then how `hitl` stands against each arm that trained as long."""
+    numbers, outcomes = result.numbers, result.outcomes
+    others = [arm for arm in numbers if arm not in ("baseline", "hitl")]
+    split = "test-shifted" if "test-shifted" in outcomes["automated"] else "test"
+    against = [f"hitl against {arm}: {_difference(outcomes['hitl'][split], outcomes[arm][split])}." for arm in others]
+    answers = f"with {result.answers} answers from experts"
+    if split == "test":
+        return [f"{name}: {answers}, on the test images:", *against]
+    lost = {arm: numbers[arm]["test_accuracy"] - numbers[arm]["test-shifted_accuracy"] for arm in numbers}
+    first = (
+        f"{name}: without feedback the network loses {100 * lost['automated']:.1f} points of accuracy where its "
+        f"shortcut misleads; {answers} it loses {100 * lost['hitl']:.1f}"
+    )
+    if lost["automated"] < WORTH_CORRECTING:
+        return [f"{first}. That is too small a shortcut to be corrected, so this says nothing about feedback."]
+    closed = {arm: f"{1 - lost[arm] / lost['automated']:.0%}" for arm in numbers}
+    placebos = "".join(f"; {arm} closes {closed[arm]}" for arm in others if arm != "automated")
+    return [f"{first}, which closes {closed['hitl']} of that gap{placebos}. On test-shifted:", *against]
+
+
+def _table(title: str, results: dict[str, Result], rows: dict[tuple[str, str], dict[str, str]], note: str) -> Table:
+    heads = list(dict.fromkeys(head for row in rows.values() for head, cell in row.items() if cell))
+    body = [
+        [f"{name} ({results[name].size})", arm, *(row.get(head, "") for head in heads)]
+        for (name, arm), row in rows.items()
+    ]
+    return Table(title, ["Scenario (N, classes)", "Arm", *heads], body, note)
+
+
+def _own(numbers: Numbers, outcomes: dict[str, Outcomes]) -> dict[str, str]:
+    """Columns of an arm by itself, with the intervals of what is known image by image."""
+    accuracy = {split: show(share_of_images(found.right), 100, 1) for split, found in outcomes.items()}
+    loss = {split: show(mean_over_images(found.loss)) for split, found in outcomes.items()}
+    return {
+        "Accuracy, val": accuracy["val"],
+        "Min loss, val": _number(numbers["min_loss"]),
+        "Accuracy, test": accuracy["test"],
+        "Loss, test": loss["test"],
+        "Selected: accuracy, test": _percent(numbers["selected_test_accuracy"]),
+        "Selected: loss, test": _number(numbers["selected_test_loss"]),
+        "Accuracy, test-shifted": accuracy.get("test-shifted", ""),
+        "Loss, test-shifted": loss.get("test-shifted", ""),
     }
-    more = {
-        "Balanced accuracy": lambda m: _percent(m.get("test_balanced_accuracy")),
-        "AUC": lambda m: _number(m.get("test_auc")),
-        "Kappa": lambda m: _number(m.get("test_kappa")),
-        "Calibration error": lambda m: _number(m.get("test_ece")),
-        "Worst class's recall": lambda m: _percent(_worst_recall(m)),
-        "Worst group's accuracy": lambda m: _percent(m.get("test_worst_group_accuracy")),
+
+
+def _against(ours: dict[str, Outcomes], theirs: dict[str, Outcomes]) -> dict[str, str]:
+    """Columns of an arm beside another, on the same images."""
+    columns = {}
+    for split in ("test", "test-shifted"):
+        if split in ours:
+            accuracy, loss = _paired(ours[split], theirs[split])
+            columns[f"Accuracy, {split}"] = _told(accuracy, 100, 1)
+            columns[f"McNemar p, {split}"] = _p(ours[split], theirs[split])
+            columns[f"Loss, {split}"] = _told(loss, 1, 2)
+    return columns
+
+
+def _more(numbers: Numbers) -> dict[str, str]:
+    worst = min((value for name, value in numbers.items() if name.startswith("test_recall_")), default=None)
+    return {
+        "Balanced accuracy": _percent(numbers.get("test_balanced_accuracy")),
+        "AUC": _number(numbers.get("test_auc")),
+        "Kappa": _number(numbers.get("test_kappa")),
+        "Calibration error": _number(numbers.get("test_ece")),
+        "Worst class's recall": _percent(worst),
+        "Worst group's accuracy": _percent(numbers.get("test_worst_group_accuracy")),
     }
-    return "\n".join(
-        [
-            *_markdown(rows, main),
-            "",
-            "Accuracies and losses are those of the final network of an arm, those under *selected* of the epoch with "
-            "the lowest loss on val. The minimum loss is the lowest of the arm's epochs on val, as in the paper.",
-            "",
-            "What else the final networks are judged by, on test:",
-            "",
-            *_markdown(rows, more),
-            "",
-        ]
+
+
+def _difference(ours: Outcomes, theirs: Outcomes) -> str:
+    accuracy, loss = _paired(ours, theirs)
+    return (
+        f"accuracy {show(accuracy, 100, 1, sign=True)} points ({verdict(accuracy)}, McNemar p {_p(ours, theirs)}), "
+        f"loss {show(loss, sign=True)} ({verdict(loss)})"
     )
 
 
-def _markdown(rows: list[tuple[str, str, Numbers]], columns: dict[str, Callable[[Numbers], str]]) -> list[str]:
-    """A table of the columns in which any row has something to say."""
-    cells = {title: [show(m) for _, _, m in rows] for title, show in columns.items()}
-    titles = [title for title in columns if any(cells[title])]
-    lines = [f"| Scenario (N, classes) | Arm | {' | '.join(titles)} |", f"|---|---|{'---:|' * len(titles)}"]
-    for i, (scenario, arm, _) in enumerate(rows):
-        lines.append(f"| {' | '.join([scenario, arm, *(cells[title][i] for title in titles)])} |")
-    return lines
+def _paired(ours: Outcomes, theirs: Outcomes) -> tuple[Interval, Interval]:
+    """The differences of accuracy and of loss."""
+    accuracy = mean_over_images(ours.right.astype(float) - theirs.right)
+    return accuracy, mean_over_images(ours.loss - theirs.loss)
 
 
-def _worst_recall(m: Numbers) -> float | None:
-    return min((value for name, value in m.items() if name.startswith("test_recall_")), default=None)
+def _told(difference: Interval, scale: float, digits: int) -> str:
+    none = f", {verdict(difference)}" if difference.includes_zero() else ""
+    return show(difference, scale, digits, sign=True) + none
+
+
+def _p(ours: Outcomes, theirs: Outcomes) -> str:
+    p = mcnemar(ours.right, theirs.right)
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
-
-
-def meaning(scenario: str, by_arm: dict[str, dict[str, float]], answers: int) -> str:
-    """What the scenario's rows say, in two sentences."""
-    hitl, placebo = by_arm["hitl"], by_arm.get("random-mask")
-    automated = by_arm["automated"]
-    if "test-shifted_accuracy" in automated:
-        lost = _lost(automated)
-        first = (
-            f"{scenario}: without feedback the network loses {100 * lost:.1f} points of accuracy where its "
-            f"shortcut misleads; with {answers} answers from experts it loses {100 * _lost(hitl):.1f}"
-        )
-        if lost < WORTH_CORRECTING:
-            return f"{first}. That is too small a shortcut to be corrected, so this says nothing about feedback."
-        closed = f", which closes {_closed(lost, hitl)} of that loss."
-        if placebo is None:
-            return first + closed
-        clear = _lost(placebo) - _lost(hitl) >= lost / 4
-        where = "most of the gain came" if clear else "no clear difference came"
-        return (
-            f"{first}{closed} Masks of the same size placed at random close {_closed(lost, placebo)}: "
-            f"{where} from where the experts pointed, as far as one seed can tell."
-        )
-    accuracy = 100 * (hitl["test_accuracy"] - automated["test_accuracy"])
-    loss = hitl["test_loss"] - automated["test_loss"]
-    first = (
-        f"{scenario}: with {answers} answers from experts, test accuracy changes by {accuracy:+.1f} points and "
-        f"test loss by {loss:+.3f} against training without feedback."
-    )
-    if placebo is None:
-        return first
-    other = 100 * (placebo["test_accuracy"] - automated["test_accuracy"])
-    return (
-        f"{first} Masks of the same size placed at random change them by {other:+.1f} points and "
-        f"{placebo['test_loss'] - automated['test_loss']:+.3f}; one seed cannot tell a gain from luck."
-    )
-
-
-def _lost(m: dict[str, float]) -> float:
-    return m["test_accuracy"] - m["test-shifted_accuracy"]
-
-
-def _closed(lost: float, arm: dict[str, float]) -> str:
-    return f"{(lost - _lost(arm)) / lost:.0%}"
 
 
 def _percent(value: float | None) -> str:

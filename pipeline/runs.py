@@ -30,6 +30,11 @@ def history(folder: Path) -> pd.DataFrame:
         raise ConfigError(f"cannot read {folder / 'history.csv'} ({error}); run `dvc repro` to write it") from error
 
 
+def own_epochs(history: pd.DataFrame, arm: str) -> pd.DataFrame:
+    """The epochs of an arm itself: all others start from the baseline's last."""
+    return history[(history["step"] == "start") == (arm == "baseline")]
+
+
 def summary(history: pd.DataFrame, arm: str) -> dict[str, float]:
     """What an arm came to: ``<split>_<metric>`` after its last epoch.
 
@@ -37,7 +42,7 @@ def summary(history: pd.DataFrame, arm: str) -> dict[str, float]:
     ``selected_test_<metric>`` are the test split's at that epoch; ``min_test_loss`` is the lowest of
     any epoch there, which no one could have chosen.
     """
-    own = history[history["step"] == "start"] if arm == "baseline" else history[history["step"] != "start"]
+    own = own_epochs(history, arm)
     final, selected = own.iloc[-1], own.loc[own["val_loss"].idxmin()]
     readings = [c for c in own.columns if c.partition("_")[0] in SPLITS and c != "train_loss"]
     return {

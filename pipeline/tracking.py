@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -148,6 +149,8 @@ def _log_epochs(client: MlflowClient, run: Run, rows: pd.DataFrame) -> None:
 
 def _log_query_pictures(client: MlflowClient, run_id: str, scenario: str, rounds: list[str]) -> None:
     """Each round's queries, proposals and marks as one picture, the round as its step."""
+    from PIL import Image
+
     from labelstudio.records import Manifest
     from pipeline import masks, pictures
 
@@ -158,7 +161,7 @@ def _log_query_pictures(client: MlflowClient, run_id: str, scenario: str, rounds
         if logged.get(n) != content:
             entries = masks.read(folder / "masks.npz")
             figure = pictures.queries(Manifest.read(folder / "queries.json"), folder, entries)
-            picture = pictures.as_image(figure)
+            picture = Image.open(io.BytesIO(pictures.as_png(figure)))
             client.log_image(run_id, picture, key="queries", step=int(n), synchronous=True)  # with a step slider
             client.log_image(run_id, picture, artifact_file=f"queries/round-{n}.png")  # in full size
             logged[n] = content
@@ -218,7 +221,7 @@ def _params(config: Config, scenario: str, arm: str) -> dict[str, Any]:
         del kept["penalty"], kept["query"]
     if arm != "baseline":
         kept["rounds"] = " ".join(f"{r.queries}q{r.epochs}e" for r in config.hitl.rounds)
-    if arm in ("hitl", "random-mask", "as-published"):
+    if arm not in ("baseline", "automated"):
         kept["annotate"] = config.annotate.model_dump()
         kept["consensus"] = config.consensus.model_dump()
     return dict(_flat(kept))

@@ -144,7 +144,7 @@ def train_epoch(
             accelerator.backward((ce * in_loss[labels].to(ce)).mean())
             if feedback and (found := feedback.terms(model, batch)):
                 terms, weight = found
-                if terms.requires_grad:  # all but the dead ones of `as-published`
+                if terms.requires_grad:  # all but those of the form as-published
                     accelerator.backward(weight * terms.sum() / len(batch))
                 penalty_sum += float(terms.detach().sum())
                 penalised += len(terms)
@@ -175,7 +175,6 @@ def train(
     step: str,
     *,
     masks: dict[str, NDArray[Any]] | None,
-    dead: bool = False,
 ) -> pd.DataFrame:
     """Some epochs on ``data["train"]``, each followed by a reading of every other split.
 
@@ -189,7 +188,7 @@ def train(
     """
     batchnorm = settings.train.batchnorm
     frozen = batchnorm == "frozen" and masks is not None
-    feedback = feedback_on(state, data["train"], settings.penalty, masks, dead) if masks else None
+    feedback = feedback_on(state, data["train"], settings.penalty, masks) if masks else None
     rows = []
     for _ in range(epochs):
         row: dict[str, Any] = {"step": step, "epoch": state.epoch + 1}
@@ -237,18 +236,16 @@ def as_input(state: State, images: Tensor) -> Tensor:
     return model.normalise(moved)
 
 
-def feedback_on(
-    state: State, images: Images, settings: Penalty, masks: dict[str, NDArray[Any]], dead: bool = False
-) -> Feedback | None:
-    """The masks of some epochs on these images, as the settings spend on them; None where they weigh nothing."""
-    if settings.weight == 0:
+def feedback_on(state: State, images: Images, settings: Penalty, masks: dict[str, NDArray[Any]]) -> Feedback | None:
+    """The masks of some epochs on these images, as the settings spend on them; None where they change nothing."""
+    if settings.weight == 0 and settings.oversample == 1:
         return None
     weight = state.penalty_weight if settings.weight == "auto" else settings.weight
 
     def originals(some: list[int]) -> Tensor:
         return as_input(state, as_tensor(images.pixels[some]))
 
-    return Feedback(masks, settings, weight, images.ids, images.labels, originals, dead)
+    return Feedback(masks, settings, weight, images.ids, images.labels, originals)
 
 
 def _balanced(labels: Tensor, settings: Train, times: Tensor | None) -> tuple[Tensor, list[list[int]]]:

@@ -1,10 +1,22 @@
-"""The sources of image files by their settings."""
+"""The sources of data sets by their settings."""
 
 from __future__ import annotations
 
-from pipeline.config import Aptos2019, Files, Folder, Isic2017, Nci
-from pipeline.datasets import aptos2019, folder, isic2017, nci
+from collections.abc import Iterator
+
+from pipeline.config import Aptos2019, DecoyDigits, DecoyMnist, Drawn, Files, Folder, Isic2017, Nci
+from pipeline.datasets import aptos2019, decoy_digits, decoy_mnist, folder, isic2017, isic2017_patches, nci
 from pipeline.datasets.originals import Originals
+from pipeline.datasets.prepared import Item
+
+
+def drawn(settings: Drawn) -> tuple[list[str], int, Iterator[Item]]:
+    """Class names, how many images there are, and the images, of a data set that is made here."""
+    if isinstance(settings, DecoyDigits):
+        return decoy_digits.CLASSES, decoy_digits.COUNT, decoy_digits.items(settings.size)
+    if isinstance(settings, DecoyMnist):
+        return decoy_mnist.CLASSES, decoy_mnist.COUNT, decoy_mnist.items(settings)
+    return isic2017_patches.CLASSES, *isic2017_patches.items(settings)
 
 
 def read(settings: Files) -> Originals:

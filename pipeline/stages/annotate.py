@@ -6,6 +6,7 @@ no side effects. Whatever happens on the way, running it again goes on from wher
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from labelstudio.experts import SimulatedExpert, assigned
 from labelstudio.patience import Patience
 from labelstudio.projects import Project
 from labelstudio.records import AnnotationError, Answer, Manifest, read_answers, write_answers
+from labelstudio.regions import Mask
 from labelstudio.verdicts import summary, verdict
 from labelstudio.waiting import wait
 from labelstudio.webhook import WEBHOOK, Webhook
@@ -135,18 +137,20 @@ def simulate(
     emails = [client.check() for client in clients]
     if len(set(emails)) < len(emails):
         raise AnnotationError(f"two of LABEL_STUDIO_EXPERT_API_KEY's keys are one account's: {', '.join(emails)}")
-    keys = list(manifest.keys())
+    for expert, keys in crowd(manifest, settings, data.evidence, clients):
+        expert.answer(project, keys)
+
+
+def crowd(
+    manifest: Manifest, settings: Annotate, evidence: Callable[[str], Mask], clients: Sequence[LabelStudio | None]
+) -> list[tuple[SimulatedExpert, list[str]]]:
+    """The simulated experts, each with the keys of the queries that it answers."""
+    found, keys = [], list(manifest.keys())
     for number, (client, traits) in enumerate(zip(clients, settings.crowd, strict=True)):
-        expert = SimulatedExpert(
-            client,
-            data.evidence,
-            settings.evidence_share,
-            traits.miss_rate,
-            traits.false_alarm_rate,
-            traits.speed_s,
-            number,
-        )
-        expert.answer(project, [key for key in keys if number in _assigned(key, settings)])
+        errs = traits.miss_rate, traits.false_alarm_rate
+        expert = SimulatedExpert(client, evidence, settings.evidence_share, *errs, traits.speed_s, number)
+        found.append((expert, [key for key in keys if number in _assigned(key, settings)]))
+    return found
 
 
 def _assigned(key: str, settings: Annotate) -> list[int]:

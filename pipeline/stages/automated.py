@@ -11,7 +11,7 @@ from pipeline.stages import run
 def main(scenario: str) -> None:
     """Write the arm's final state and its history."""
     config = load()
-    replay(config, scenario, "automated", entries=[])
+    replay(config, scenario, "automated", [], config.scenario(scenario).penalty)
     tracking.publish(config, scenario, "automated")
 
 

@@ -1,4 +1,4 @@
-"""compare: all scenarios side by side: the table, the figures for DVC, MLflow's page rebuilt, the experts told."""
+"""compare: all scenarios side by side: the table, the page, DVC's figures; MLflow's page rebuilt, experts told."""
 
 from __future__ import annotations
 
@@ -7,26 +7,30 @@ import json
 from labelstudio import server
 from labelstudio.client import LabelStudio
 from labelstudio.records import AnnotationError, read_answers
-from pipeline import report, subset, tracking
+from pipeline import page, predictions, report, subset, tracking
 from pipeline.config import Config, ConfigError, load
 from pipeline.datasets import prepared
-from pipeline.paths import REPORT, prepared_dir, scores_file, step_dir, subset_file
+from pipeline.paths import PAGE, REPORT, predictions_file, prepared_dir, scores_file, step_dir, subset_file
 from pipeline.projects import project_title, show_effects
+from pipeline.report import Numbers, Result
 from pipeline.stages import run
 
 
 def main() -> None:
-    """Write report/metrics.json and report/table.md, put both and every run into MLflow, and tell the experts."""
+    """Write report/metrics.json, table.md and index.html, put the table and all runs into MLflow, tell the experts."""
     config = load()
-    metrics = {scenario: _metrics(scenario) for scenario in config.scenarios}
-    table = report.table(metrics, {scenario: _size(config, scenario) for scenario in config.scenarios})
-    words = [report.meaning(name, metrics[name], _answers(config, name)) for name in config.hitl.scenarios]
+    results = {scenario: _result(config, scenario) for scenario in config.scenarios}
+    words = {name: report.meaning(name, results[name]) for name in config.hitl.scenarios}
+    tables = report.tables(results)
     REPORT.mkdir(exist_ok=True)
+    metrics = {scenario: result.numbers for scenario, result in results.items()}
     (REPORT / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
-    text = "\n\n".join(words) + "\n\n" + table
+    said = "\n\n".join("\n- ".join([first + "\n", *more]) for first, *more in words.values())
+    text = f"{said}\n\n{report.markdown(tables)}"
     (REPORT / "table.md").write_text(text, encoding="utf-8")
+    PAGE.write_text(page.html(config, words, tables), encoding="utf-8")
     tracking.publish_all(config, note=text)
-    print(f"{REPORT / 'table.md'}:\n\n" + "\n\n".join(words))
+    print(f"{REPORT / 'table.md'}, {PAGE}:\n\n{said}")
     if config.hitl.scenarios:
         show(config)
 
@@ -55,22 +59,29 @@ def show(config: Config) -> None:
         print("To show it later, run `dvc repro --force --single-item compare`")
 
 
-def _metrics(scenario: str) -> dict[str, dict[str, float]]:
+def _result(config: Config, scenario: str) -> Result:
+    data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
+    chosen = subset.read(subset_file(scenario), data)
+    return Result(
+        size=f"{int((chosen['split'] == 'train').sum())}, {len(data.classes)}",
+        answers=_answers(config, scenario),
+        numbers=_numbers(scenario),
+        outcomes=predictions.read(predictions_file(scenario)),
+    )
+
+
+def _numbers(scenario: str) -> dict[str, Numbers]:
     path = scores_file(scenario)
     try:
-        found: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Numbers] = json.loads(path.read_text(encoding="utf-8"))
         return found
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read {path} ({error}); run `dvc repro` to write it again") from error
 
 
-def _size(config: Config, scenario: str) -> str:
-    data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
-    chosen = subset.read(subset_file(scenario), data)
-    return f"{int((chosen['split'] == 'train').sum())}, {len(data.classes)}"
-
-
 def _answers(config: Config, scenario: str) -> int:
+    if scenario not in config.hitl.scenarios:
+        return 0
     found = [read_answers(step_dir(scenario, entry.n) / "answers.json") for entry in config.hitl.rounds]
     return sum(not answer.skipped for answers in found for answer in answers)
 

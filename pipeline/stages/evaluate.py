@@ -1,19 +1,29 @@
-"""evaluate: what each arm of a scenario came to, and what its network looks at, before and after."""
+"""evaluate: what each arm of a scenario came to, image by image, and what its network looks at."""
 
 from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
-from pipeline import pictures, runs, subset, training
-from pipeline.config import load
+from pipeline import attention, masks, pictures, predictions, runs, subset, training
+from pipeline.config import Config, Explain, load
 from pipeline.datasets import prepared
 from pipeline.datasets.prepared import Prepared
 from pipeline.explain import explain, targets
 from pipeline.metrics import by_class, worst_group
-from pipeline.paths import curves_file, explanations_file, prepared_dir, scores_file, subset_file
+from pipeline.paths import (
+    curves_file,
+    explanations_file,
+    predictions_file,
+    prepared_dir,
+    scores_file,
+    step_dir,
+    subset_file,
+)
 from pipeline.stages import run
 from pipeline.training import Images, State
 
@@ -21,23 +31,28 @@ PROBES = 6  # images explained by every arm's final network: always the same one
 
 
 def main(scenario: str) -> None:
-    """Write the scenario's scores, curves and explanations under report/."""
+    """Write the scenario's scores, predictions, curves and explanations under report/."""
     config = load()
     settings = config.scenario(scenario)
     data = prepared.read(prepared_dir(settings.dataset))
     splits = subset.by_split(data, subset.read(subset_file(scenario), data))
     probes = probe_images(splits["test-shifted" if "test-shifted" in splits else "test"], config.seed)
+    marked = asked_about(config, scenario)
     histories, scores, saliency = {}, {}, {}
+    said = [predictions.images(splits, data.classes)]
     for arm in runs.arms(config, scenario):
         folder = runs.final_dir(config, scenario, arm)
         histories[arm] = runs.history(folder)
         state = training.restore(folder / "state.pt", settings.train)
         scores[arm] = runs.summary(histories[arm], arm) | in_detail(state, data, splits)
+        scores[arm] |= looks(state, splits, marked, data, settings.query.explain)
+        said.append(predictions.of(state, arm, splits, data.classes))
         z = training.logits(state, probes.pixels)
         target = targets(settings.query.explain, data.classes, z, probes.labels)
         maps = explain(state, probes.pixels[:], target, settings.query.explain)
         saliency[arm] = (maps, [data.classes[int(c)] for c in z.argmax(dim=1)])
 
+    predictions.write(predictions_file(scenario), pd.concat(said, axis=1))
     titles = [f"{i}: {data.classes[int(label)]}" for i, label in zip(probes.ids, probes.labels, strict=True)]
     pictures.save(pictures.explanations(probes.pixels[:], titles, saliency), explanations_file(scenario))
     pictures.save(pictures.curves(histories, scenario), curves_file(scenario))
@@ -54,16 +69,43 @@ def probe_images(images: Images, seed: int) -> Images:
 
 
 def in_detail(state: State, data: Prepared, splits: dict[str, Images]) -> dict[str, float]:
-    """Recall of each class, and the worst group's accuracy, of a network on val and on test."""
+    """Recall of each class, and the worst group's accuracy, of a network on every split but train."""
     groups = data.index.set_index("id")["group"]
     found: dict[str, float] = {}
-    for split in ("val", "test"):
+    for split in [split for split in splits if split != "train"]:
         images = splits[split]
         z = training.logits(state, images.pixels)
         members = [None if pd.isna(group) else int(group) for group in groups.loc[images.ids]]
         readings = [*by_class(z, images.labels, data.classes), *worst_group(z, images.labels, members)]
         found |= {f"{split}_{name}": value for name, value in readings}
     return found
+
+
+def asked_about(config: Config, scenario: str) -> dict[str, NDArray[np.float32]]:
+    """All that experts disregarded, W by image id: the same for every arm; nothing where nobody was asked."""
+    if scenario not in config.hitl.scenarios:
+        return {}
+    return masks.in_force(masks.read(step_dir(scenario, config.hitl.last) / "masks.npz"))
+
+
+def looks(
+    state: State,
+    splits: dict[str, Images],
+    marked: dict[str, NDArray[np.float32]],
+    data: Prepared,
+    settings: Explain,
+) -> dict[str, float]:
+    """Where a network looks on the images that experts marked, and, where it is known, on the evidence.
+
+    The evidence is that of the test images or, if they have none, of the validation images.
+    """
+    known = set(data.index.loc[data.index["evidence"].notna(), "id"])
+    held_out = next((splits[s] for s in ("test", "val") if known & set(splits[s].ids)), splits["val"])
+    some = [image_id for image_id in held_out.ids if image_id in known][: attention.LOOKED_AT]
+    evidence = {image_id: data.evidence(image_id) for image_id in some}
+    return attention.measure(state, splits["train"], marked, "marked", settings) | attention.measure(
+        state, held_out, evidence, "evidence", settings
+    )
 
 
 if __name__ == "__main__":

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from pipeline import masks, tracking
-from pipeline.config import load
+from pipeline.arms import placebo
+from pipeline.config import Placebo, load
 from pipeline.paths import step_dir
 from pipeline.replay import replay
 from pipeline.stages import run
 
 
 def main(scenario: str, arm: str) -> None:
-    """Write the arm's final state and its history.
-
-    ``random-mask`` has as many cells on the same images in the same rounds, placed at random;
-    ``as-published`` has the masks of `hitl`, and the penalty of the paper's code, which reaches no weight.
-    """
+    """Write the arm's final state and its history; what it is trained with, pipeline/arms.py says."""
     config = load()
-    entries = masks.read(step_dir(scenario, config.hitl.last) / "masks.npz")
-    if arm == "random-mask":
-        entries = masks.at_random(entries, config.scenario(scenario).query.cell, config.seed)
-    replay(config, scenario, arm, entries, dead=arm == "as-published")
+    settings = config.scenario(scenario)
+    asked = masks.read(step_dir(scenario, config.hitl.last) / "masks.npz")
+    entries, penalty = placebo(cast(Placebo, arm), asked, settings.penalty, settings.query.cell, config.seed)
+    replay(config, scenario, arm, entries, penalty)
     tracking.publish(config, scenario, arm)
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 from rich.progress import track
 
 from pipeline import tracking
-from pipeline.config import Config, ConfigError, DecoyDigits, load
-from pipeline.datasets import decoy_digits, originals, prepared, sources, splits
+from pipeline.config import Config, ConfigError, Files, load
+from pipeline.datasets import originals, prepared, sources, splits
 from pipeline.errors import listed
 from pipeline.paths import originals_file, prepared_dir
 from pipeline.stages import run
@@ -33,10 +33,11 @@ def write_pictures(config: Config, dataset: str) -> tuple[list[str], pd.DataFram
     """Class names, and a row with an id and a split for each picture that is now in the array."""
     settings, out = config.datasets[dataset], prepared_dir(dataset)
     quiet = not sys.stdout.isatty()
-    if isinstance(settings, DecoyDigits):
-        digits = track(decoy_digits.items(settings.size), f"drawing {dataset}", decoy_digits.COUNT, disable=quiet)
-        table = prepared.write_arrays(out, decoy_digits.COUNT, settings.size, digits)
-        return decoy_digits.CLASSES, table.assign(id=table["name"])
+    if not isinstance(settings, Files):
+        classes, count, items = sources.drawn(settings)
+        shown = track(items, f"drawing {dataset}", count, disable=quiet)
+        table = prepared.write_arrays(out, count, settings.size, shown)
+        return classes, table.assign(id=table["name"])
     source = sources.read(settings)
     print(f"{dataset}: decoding {len(source.rows)} images", flush=True)
     pictures = originals.items(source, settings.size, settings.fit)

@@ -44,17 +44,33 @@ def main(scenario: str, round: str, after: str, queries: str) -> None:
     entries = masks.read(step_dir(scenario, after) / "masks.npz")
 
     folder = step_dir(scenario, round)
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    seed = 100 * config.seed + int(round)  # another one in every round
-    found = choose(state, pool, masks.asked(entries), int(queries), settings.query, seed, folder)
-    marked = masks.in_force(entries)
-    found = [replace(q, earlier=outlined(marked[q.image_id] > 0.5)) if q.image_id in marked else q for q in found]
-    manifest = Manifest(scenario, round, tuple(found))
+    manifest = export(state, pool, entries, scenario, round, int(queries), settings.query, config.seed, folder)
     manifest.write(folder / "queries.json")
     write_tasks(manifest, folder, folder / "tasks.json")
-    print(f"{scenario}, round {round}: {len(found)} of {len(pool.ids)} images to ask about, in {folder}")
-    if len(found) < int(queries):
-        print(f"{int(queries) - len(found)} fewer than wanted: on all others, experts have seen most such regions")
+    found = len(manifest.queries)
+    print(f"{scenario}, round {round}: {found} of {len(pool.ids)} images to ask about, in {folder}")
+    if found < int(queries):
+        print(f"{int(queries) - found} fewer than wanted: on all others, experts have seen most such regions")
+
+
+def export(
+    state: State,
+    pool: Images,
+    entries: list[masks.Entry],
+    scenario: str,
+    round: str,
+    count: int,
+    settings: QuerySettings,
+    seed: int,
+    folder: Path,
+) -> Manifest:
+    """A round's queries, given the entries of earlier rounds; their pictures are written to ``folder``."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    seed = 100 * seed + int(round)  # another one in every round
+    found = choose(state, pool, masks.asked(entries), count, settings, seed, folder)
+    marked = masks.in_force(entries)
+    found = [replace(q, earlier=outlined(marked[q.image_id] > 0.5)) if q.image_id in marked else q for q in found]
+    return Manifest(scenario, round, tuple(found))
 
 
 def choose(

@@ -16,6 +16,11 @@ from e2e.project import AUTHOR, copy_of_the_project, environment_for
 
 from labelstudio.client import LabelStudio
 from labelstudio.experts import SimulatedExpert
+from pipeline import runs, training
+from pipeline.config import load
+from pipeline.datasets import prepared
+from pipeline.experiments.loop import Loop
+from pipeline.paths import prepared_dir
 
 pytestmark = pytest.mark.labelstudio
 SCENARIO = "decoy-digits-10pct"
@@ -130,10 +135,30 @@ def test_everything_ran_and_is_compared(project, finished, report):
         assert 0 <= arm["test-shifted_accuracy"] <= 1
         assert arm["min_loss"] > 0
     table = (project / "report" / "table.md").read_text()
-    assert table.count(f"| {SCENARIO} (1") == 2 * 4  # a tenth of 1,347; two tables
+    assert table.count(f"| {SCENARIO} (1") == 4 + 3 + 4  # a tenth of 1,347; three tables, one of differences
     assert "8 answers from experts" in table
+    page = (project / "report" / "index.html").read_text()
+    assert page.count('src="data:image/png;base64,') == page.count("src=") == 2 + 2  # two pictures, and one a round
+    assert not re.search("https?:|<script|expert@", page), "it needs nothing else, and names nobody"
     for picture in ("curves", "explanations"):
         assert (project / "report" / picture / f"{SCENARIO}.png").stat().st_size > 10_000
+
+
+def test_experiments_run_the_same_loop_to_the_same_weights(project, finished, tmp_path, monkeypatch):
+    """In one process and without a server; both sides use as many threads."""
+    monkeypatch.chdir(project)
+    config = load()
+    loop = Loop(config, SCENARIO, prepared.read(prepared_dir("decoy-digits")), tmp_path)
+    outcomes = {"baseline": loop.baseline(), "hitl": loop.arm("hitl")}
+    outcomes |= {arm: loop.arm(arm, outcomes["hitl"]) for arm in ("automated", "random-mask")}
+    for arm, outcome in outcomes.items():
+        stages = runs.final_dir(config, SCENARIO, arm)
+        training.save(outcome.state, tmp_path / "state.pt")
+        assert (tmp_path / "state.pt").read_bytes() == (stages / "state.pt").read_bytes(), arm
+        history = runs.history(stages)
+        own = history[(history["step"] == "start") == (arm == "baseline")]
+        assert own["test_loss"].tolist() == pytest.approx(outcome.history["test_loss"].tolist(), rel=1e-12), arm
+    assert [asked.answers for asked in outcomes["hitl"].rounds] == [4, 4]
 
 
 def test_the_expert_answered_every_query_once_as_itself(project, finished, environment, real_label_studio):

@@ -221,22 +221,3 @@ def test_soft_masks_survive_the_disk_and_the_highest_of_all_rounds_counts(tmp_pa
     assert again[0].mask.max() == np.float32(1 / 3)  # 85 of 255
     column = masks.in_force(again)["a"][:, 0]
     np.testing.assert_allclose(column, [1] * 2 + [0.5] * 2 + [1 / 3] * 4 + [0] * 12, atol=1 / 510)
-    (placebo, *_) = masks.at_random(again, cell=4, seed=0)
-    assert placebo.mask.sum() == pytest.approx(again[0].mask.sum())
-    assert set(placebo.mask.ravel().tolist()) == {0.0, again[0].mask.max()}
-
-
-def test_the_placebo_has_as_many_cells_on_the_same_images_elsewhere():
-    entries = [entry("00", "a", 4), entry("01", "b", 8), entry("01", "c", 0)]
-    placed = masks.at_random(entries, cell=4, seed=0)
-    for real, placebo in zip(entries, placed, strict=True):
-        assert (placebo.round, placebo.image_id) == (real.round, real.image_id)
-        assert placebo.mask.sum() == real.mask.sum()
-        cells = placebo.mask.reshape(5, 4, 5, 4).transpose(0, 2, 1, 3).reshape(25, 16)
-        assert set(cells.sum(axis=1)) <= {0, 16}
-    assert not np.array_equal(placed[0].mask, entries[0].mask)
-    again = masks.at_random(entries, cell=4, seed=0)
-    assert all(np.array_equal(a.mask, b.mask) for a, b in zip(placed, again, strict=True))
-    (uneven,) = masks.at_random(entries[:1], cell=6, seed=0)  # regions other than a grid's need not divide the image
-    assert uneven.mask.shape == (20, 20)
-    assert uneven.mask.sum() == 6 * 6 * round(entries[0].mask.sum() / 6**2)

@@ -15,13 +15,6 @@ from pipeline import effect, masks
 from pipeline.training import Images
 
 
-def test_the_share_of_attention_inside_the_marks():
-    saliency = np.array([[3.0, -1.0], [0.0, -4.0]])
-    assert effect.share_inside(saliency, np.array([[1.0, 1.0], [0.0, 0.0]])) == (3 + 1) / 8
-    assert effect.share_inside(saliency, np.array([[0.5, 0.0], [0.0, 1.0]])) == (1.5 + 4) / 8  # half of the experts
-    assert effect.share_inside(np.zeros((2, 2)), np.ones((2, 2))) == 0
-
-
 def test_every_marked_image_is_shown_before_and_after(tmp_path):
     rng = np.random.default_rng(0)
     images = Images(["a", "b"], rng.integers(0, 255, (2, 16, 16, 3), dtype=np.uint8), torch.zeros(2))

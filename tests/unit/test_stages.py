@@ -12,10 +12,13 @@ from PIL import Image
 
 from labelstudio.records import Answer, Manifest, write_answers
 from labelstudio.regions import BEFORE, DISREGARD, mask, pixels, relabelled, to_result
-from pipeline import masks, model, params, pictures, report, runs, training
+from pipeline import masks, model, params, pictures, predictions, report, runs, training
 from pipeline.config import Augment, Backbone, ConfigError, Consensus, Explain, QuerySettings, Train, load
+from pipeline.metrics import classification
+from pipeline.predictions import Outcomes
 from pipeline.projects import project_title
 from pipeline.proposals import outlined
+from pipeline.report import Result
 from pipeline.stages import annotate, hitl_train, query_export
 
 SETTINGS = Train(
@@ -324,39 +327,74 @@ def test_a_summary_is_of_the_arms_own_epochs_and_selects_nothing():
     assert runs.summary(history(0.6), "baseline")["min_loss"] == 0.9
 
 
+def outcomes(right, of=100, loss=0.4):
+    """A network that is right on the first so many images of a split."""
+    return Outcomes(np.arange(of) < right, np.linspace(loss - 0.1, loss + 0.1, of))
+
+
+def result(shifted):
+    """What a scenario came to; ``shifted``: each arm's number of right answers, of 100, on test-shifted."""
+    return Result(
+        size="260, 10",
+        answers=80,
+        numbers={arm: runs.summary(history(count / 100), arm) for arm, count in shifted.items()},
+        outcomes={
+            arm: {"val": outcomes(90), "test": outcomes(90), "test-shifted": outcomes(count)}
+            for arm, count in shifted.items()
+        },
+    )
+
+
 def test_the_meaning_is_worked_out_from_the_numbers():
-    arms = {
-        name: runs.summary(history(s), name) for name, s in (("automated", 0.5), ("hitl", 0.8), ("random-mask", 0.6))
-    }
-    text = report.meaning("digits", arms, answers=80)
-    assert "loses 40.0 points" in text
-    assert "80 answers" in text
-    assert "loses 10.0, which closes 75% of that loss" in text
-    assert "at random close 25%" in text
-    arms["hitl"]["test-shifted_accuracy"] = 0.55
-    assert "no clear difference came from where the experts pointed" in report.meaning("digits", arms, answers=80)
-    arms["automated"]["test-shifted_accuracy"] = 0.9
-    assert "too small a shortcut to be corrected" in report.meaning("digits", arms, answers=80)
+    first, automated, placebo = report.meaning("digits", result({"automated": 50, "random-mask": 60, "hitl": 80}))
+    assert "loses 40.0 points" in first
+    assert "with 80 answers from experts it loses 10.0, which closes 75% of that gap; random-mask closes 25%" in first
+    assert automated.startswith("hitl against automated: accuracy +30.0 [+2")
+    assert "points (higher, McNemar p < 0.001), loss 0.00 [0.00, 0.00] (no difference shown)" in automated
+    assert placebo.startswith("hitl against random-mask: accuracy +20.0 [")
+    *_, placebo = report.meaning("digits", result({"automated": 50, "random-mask": 79, "hitl": 80}))
+    assert "(no difference shown, McNemar p 1.000)" in placebo
+    (only,) = report.meaning("digits", result({"automated": 90, "hitl": 85}))
+    assert "too small a shortcut to be corrected" in only
 
 
 def test_without_a_shifted_split_the_meaning_compares_accuracy_and_loss():
-    arms = {name: runs.summary(history(0.5), name) for name in ("automated", "hitl", "random-mask")}
-    for arm in arms.values():
-        del arm["test-shifted_accuracy"]
-    arms["hitl"]["test_accuracy"] = 0.88
-    text = report.meaning("isic", arms, answers=20)
-    assert "test accuracy changes by -2.0 points" in text
-    assert "cannot tell a gain from luck" in text
+    found = result({"automated": 50, "hitl": 50})
+    for by_split in found.outcomes.values():
+        del by_split["test-shifted"]
+    found.outcomes["hitl"]["test"] = outcomes(88, loss=0.3)
+    first, against = report.meaning("isic", found)
+    assert first == "isic: with 80 answers from experts, on the test images:"
+    assert "accuracy -2.0 [" in against
+    assert "loss -0.10 [-0.10, -0.10] (lower)" in against
 
 
-def test_the_table_has_a_row_an_arm():
-    arms = {"automated": runs.summary(history(0.5), "automated"), "hitl": runs.summary(history(0.8), "hitl")}
-    for arm in arms.values():
-        arm.update({"test_balanced_accuracy": 0.85, "test_recall_a": 0.9, "test_recall_b": 0.75})
-    table = report.table({"digits": arms}, {"digits": "260, 10"})
-    assert "| digits (260, 10) | hitl | 90.0 | 0.10 | 90.0 | 0.40 | 90.0 | 0.30 | 80.0 |" in table
+def test_the_tables_have_a_row_an_arm_and_intervals():
+    found = result({"automated": 50, "hitl": 80})
+    for numbers in found.numbers.values():
+        numbers.update({"test_balanced_accuracy": 0.85, "test_recall_a": 0.9, "test_recall_b": 0.75})
+    table = report.markdown(report.tables({"digits": found}))
+    wilson = "90.0 [82.6, 94.5]"
+    assert f"| digits (260, 10) | hitl | {wilson} | 0.10 | {wilson} | 0.40 [0.39, 0.41] | 90.0 | 0.30 | 80.0 [" in table
+    same = "0.0 [0.0, 0.0], no difference shown | 1.000 | 0.00 [0.00, 0.00], no difference shown"
+    assert f"| digits (260, 10) | hitl | {same} | +30.0 [" in table
     assert "| Balanced accuracy | Worst class's recall |\n" in table  # nothing is said of what nobody measured
     assert "| digits (260, 10) | hitl | 85.0 | 75.0 |" in table
+    assert "not that of training" in table
+
+
+def test_predictions_are_written_once_and_read_by_arm_and_split(tmp_path, state, pool):
+    state.model.classes = classes = ["01", "none"]
+    splits = {"train": pool, "val": pool, "test": pool}
+    said = [predictions.images(splits, classes), predictions.of(state, "hitl", splits, classes)]
+    predictions.write(tmp_path / "x.csv", pd.concat(said, axis=1))
+    found = predictions.read(tmp_path / "x.csv")["hitl"]
+    assert list(found) == ["val", "test"]
+    scores = dict(classification(training.logits(state, pool.pixels), pool.labels))
+    assert found["test"].right.mean() == scores["accuracy"]
+    assert found["test"].loss.mean() == pytest.approx(scores["loss"], rel=1e-5)
+    with pytest.raises(ConfigError, match="dvc repro"):
+        predictions.read(tmp_path / "y.csv")
 
 
 def test_a_missing_history_says_what_to_do(tmp_path):

@@ -153,7 +153,8 @@ def test_the_penalty_as_published_trains_as_if_there_were_no_masks(tmp_path, ima
     data = {"train": images, "val": images}
     settings = SCENARIO.model_copy(update={"train": SETTINGS.model_copy(update={"batchnorm": "frozen"})})
     training.train(plain, data, settings, 0, 2, "00", masks={})
-    history = training.train(dead, data, settings, 0, 2, "00", masks=masks, dead=True)
+    published = settings.model_copy(update={"penalty": PENALTY.model_copy(update={"form": "as-published"})})
+    history = training.train(dead, data, published, 0, 2, "00", masks=masks)
     assert (history["penalty"] > 0).all(), "it has a value, to be looked at"
     for name, state in (("plain", plain), ("dead", dead)):
         state.penalty_weight = None
@@ -232,6 +233,14 @@ def test_masked_images_come_more_often_when_told_to(images, masks):
     _, batches = training._balanced(images.labels, SETTINGS, given.times())
     order = [i for batch in batches for i in batch]
     assert [order.count(i) for i in range(12)] == [3] * 6 + [1] * 6
+
+
+def test_masked_images_may_come_more_often_without_a_penalty(images, masks):
+    only = PENALTY.model_copy(update={"weight": 0.0, "oversample": 2})
+    row = epoch(fresh(), images, masks, only)
+    assert row["penalised_fraction"] == row["penalty"] == row["penalty_weight"] == 0
+    assert training.feedback_on(fresh(), images, only, masks).times().tolist() == [2] * 6 + [1] * 6
+    assert training.feedback_on(fresh(), images, only.model_copy(update={"oversample": 1}), masks) is None
 
 
 def test_the_check_of_a_run_changes_nothing_that_follows(images, masks, monkeypatch):

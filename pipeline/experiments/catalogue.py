@@ -1,0 +1,198 @@
+"""Which experiments there are: what is varied, which arms are trained, and what a seed of it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline import params
+from pipeline.config import Config
+
+PARAMS = Path("params/experiments.yaml")
+PLACEBOS = ("random-mask", "shuffled-mask", "weight-decay", "oversample-only", "as-published")
+Changes = dict[str, Any]  # dotted settings → values; "scenario.…" is this experiment's
+GIVEN = "given"  # among changes: such a share of the training images comes with masks, and nobody is asked
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that an experiment is about, of an arm's numbers and those of `automated`.
+
+    ``by_epoch`` is what the curves call it.
+    """
+
+    title: str
+    of: Callable[[dict[str, float], dict[str, float]], float]
+    scale: float = 1.0
+    digits: int = 3
+    by_epoch: str = ""
+
+
+def percent(title: str, name: str, by_epoch: str = "") -> Metric:
+    """A share that the history or evaluate calls so, in percent."""
+    return Metric(title, lambda arm, _: arm[name], 100, 1, by_epoch)
+
+
+def _closed(name: str) -> Metric:
+    """Of what `automated` loses where the shortcut misleads, the share that an arm does not lose, in percent."""
+
+    def closed(arm: dict[str, float], automated: dict[str, float]) -> float:
+        lost, own = (m[f"test_{name}"] - m[f"test-shifted_{name}"] for m in (automated, arm))
+        return 1 - own / lost
+
+    return Metric("Loss closed, %", closed, 100, 0)
+
+
+def _worst_recall(arm: dict[str, float], _: dict[str, float]) -> float:
+    return min(value for name, value in arm.items() if name.startswith("test-shifted_recall_"))
+
+
+SHORTCUT = (
+    percent("Accuracy, test", "test_accuracy", "test_accuracy"),
+    percent("Accuracy, test-shifted", "test-shifted_accuracy", "test-shifted_accuracy"),
+    _closed("accuracy"),
+)
+MNIST = (
+    percent("Accuracy, test-shifted", "test-shifted_accuracy"),
+    Metric("Worst class, test-shifted", _worst_recall, 100, 1),
+)
+PATCHES = (
+    Metric("Loss, test", lambda arm, _: arm["test_loss"], by_epoch="test_loss"),
+    percent("Balanced accuracy, test", "test_balanced_accuracy", "test_balanced_accuracy"),
+    percent("… with patches", "test-shifted_balanced_accuracy", "test-shifted_balanced_accuracy"),
+    _closed("balanced_accuracy"),
+)
+PAPER = (
+    Metric("Min loss, test", lambda arm, _: arm["min_test_loss"]),
+    Metric("Loss, test, selected on val", lambda arm, _: arm["selected_test_loss"]),
+    percent("Accuracy, test", "selected_test_accuracy", "test_accuracy"),
+    Metric("AUC, test", lambda arm, _: arm["selected_test_auc"]),
+)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One question: a scenario, the arms that answer it, and variants of its settings.
+
+    ``arms`` beside the baseline, `hitl` before what follows it. A cell is one seed of one variant; ``minutes`` is what
+    it takes on one CPU core, measured. ``looks``: whether attention is measured as well.
+    """
+
+    question: str
+    scenario: str
+    minutes: float
+    metrics: tuple[Metric, ...]
+    arms: tuple[str, ...] = ("automated", "hitl")
+    changes: Changes = field(default_factory=dict)  # of all variants
+    variants: dict[str, Changes] = field(default_factory=lambda: {"": {}})
+    seeds: int = 5
+    looks: bool = True
+
+
+def rounds(queries: int, epochs: list[int]) -> Changes:
+    """So many queries in all, evenly over rounds of so many epochs each."""
+    each = [queries // len(epochs) + (n < queries % len(epochs)) for n in range(len(epochs))]
+    names = [f"{n:02d}" for n in range(len(epochs))]
+    before = ["start", *names]
+    entries = [
+        {"n": n, "after": after, "queries": q, "epochs": e}
+        for n, after, q, e in zip(names, before, each, epochs, strict=False)
+    ]
+    return {"hitl.rounds": entries, "hitl.last": names[-1]}
+
+
+def crowd(experts: int, wrong: float, rule: str) -> Changes:
+    """Experts that answer every query, each wrong about such a share of the regions."""
+    member = {"miss_rate": wrong, "false_alarm_rate": wrong}
+    return {"annotate.crowd": [member] * experts, "annotate.experts_per_query": experts, "consensus": {"rule": rule}}
+
+
+EXPERIMENTS = {
+    "decoy-digits": Experiment(
+        "Does feedback undo a shortcut, and which of its parts does?",
+        "decoy-digits-20pct",
+        minutes=9,
+        metrics=SHORTCUT,
+        arms=("automated", "hitl", *PLACEBOS),
+    ),
+    "decoy-mnist": Experiment(
+        "Ross et al.'s benchmark: how well with all masks, how well with one in five?",
+        "decoy-mnist",
+        minutes=12,
+        metrics=MNIST,
+        arms=("automated", "hitl", "random-mask"),
+        changes=rounds(1, [5]),
+        variants={"100pct": {GIVEN: 1.0}, "20pct": {GIVEN: 0.2}},
+    ),
+    "isic2017": Experiment(
+        "The paper's data: is loss lower with feedback than without, and than with every placebo?",
+        "isic2017-10pct",
+        minutes=25,
+        metrics=PAPER,
+        arms=("automated", "hitl", *PLACEBOS),
+        changes=rounds(100, [1, 1, 1, 1, 4]),
+    ),
+    "isic2017-patches": Experiment(
+        "A shortcut in photographs: how much of the harm is undone?",
+        "isic2017-patches",
+        minutes=25,
+        metrics=PATCHES,
+        arms=("automated", "hitl", "random-mask", "weight-decay"),
+        changes=rounds(100, [1, 1, 1, 1, 4]),
+    ),
+    "idrid": Experiment(
+        "The paper's other data, in the layout of APTOS 2019.",
+        "idrid-100pct",
+        minutes=15,
+        metrics=PAPER,
+        arms=("automated", "hitl", "random-mask"),
+        changes=rounds(50, [1, 1, 1, 1, 4]),
+        variants={"10pct": {"scenario.fraction": 0.1}, "100pct": {}},
+    ),
+    "crowds": Experiment(
+        "Experts who are wrong about three regions in ten: what is left of the gain?",
+        "decoy-digits-20pct",
+        minutes=4,
+        metrics=SHORTCUT,
+        variants={
+            "one, right": crowd(1, 0.0, "majority"),
+            "one": crowd(1, 0.3, "majority"),
+            **{f"three, {rule}": crowd(3, 0.3, rule) for rule in ("majority", "any", "all", "dawid-skene")},
+            "three, soft": crowd(3, 0.3, "majority") | {"consensus": {"rule": "majority", "soft": True}},
+        },
+        looks=False,
+    ),
+    "budget": Experiment(
+        "How many answers does it take, and does it matter which images are asked about?",
+        "decoy-digits-20pct",
+        minutes=4,
+        metrics=SHORTCUT,
+        variants={
+            **{f"entropy, {n}": rounds(n, [1, 1, 1, 7]) for n in (20, 50, 100, 200)},
+            **{
+                f"{strategy}, 100": rounds(100, [1, 1, 1, 7]) | {"scenario.query.strategy": strategy}
+                for strategy in ("margin", "least-confident", "confident-mistakes", "random")
+            },
+        },
+        looks=False,
+    ),
+}
+
+
+def settings(name: str, variant: str, seed: int) -> Config:
+    """The whole of the settings of one cell."""
+    experiment = EXPERIMENTS[name]
+    document = params.plain(PARAMS)
+    document["hitl"] |= {"scenarios": [experiment.scenario], "placebos": []}
+    document["seed"] = seed
+    changes = {**experiment.changes, **experiment.variants[variant]}
+    changes.pop(GIVEN, None)
+    for path, value in changes.items():
+        place = document
+        *parents, last = path.replace("scenario.", f"scenarios.{experiment.scenario}.", 1).split(".")
+        for part in parents:
+            place = place[part]
+        place[last] = value
+    return Config.model_validate(document)

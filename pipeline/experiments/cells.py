@@ -1,0 +1,130 @@
+"""One seed of one variant of an experiment: run it, and keep what came of it in a small file of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import masks, runs, training
+from pipeline.config import Config
+from pipeline.datasets import prepared
+from pipeline.datasets.prepared import Prepared
+from pipeline.experiments import (
+    catalogue,
+    cnn,  # noqa: F401  # so that timm knows it
+)
+from pipeline.experiments.loop import Loop, Outcome
+from pipeline.model import pretrained, write
+from pipeline.paths import backbone_file, prepared_dir
+from pipeline.stages import evaluate, prepare
+
+RESULTS = Path("experiments")  # in Git
+WORK = Path("data/experiments")  # what can be made again
+CURVE = ["epoch", "step", "train_loss", "val_loss", "val_accuracy", "val_balanced_accuracy", "test_loss"]
+CURVE += ["test_accuracy", "test_balanced_accuracy", "test-shifted_loss", "test-shifted_accuracy", "penalty"]
+
+Result = dict[str, Any]
+
+
+def path(experiment: str, variant: str, seed: int) -> Path:
+    """Where a cell's result lies."""
+    return RESULTS / experiment / f"{'-'.join([*variant.replace(',', '').split(), f'seed{seed}'])}.json"
+
+
+def result(experiment: str, variant: str, seed: int) -> Result | None:
+    """A cell's result, if it has run with the settings that it has now."""
+    try:
+        found: Result = json.loads(path(experiment, variant, seed).read_text(encoding="utf-8"))
+    except OSError:
+        return None
+    return found if found["settings"] == _digest(experiment, variant, seed) else None
+
+
+def run(experiment: str, variant: str, seed: int) -> Result:
+    """Train all arms of a cell, and write its result."""
+    began = time.monotonic()
+    about, config = catalogue.EXPERIMENTS[experiment], catalogue.settings(experiment, variant, seed)
+    scenario, given = about.scenario, about.variants[variant].get(catalogue.GIVEN)
+    data = _prepared(config, config.scenario(scenario).dataset)
+    _backbones(config)
+    loop = Loop(config, scenario, data, WORK / "starts" / _start_key(config, scenario))
+    outcomes = {"baseline": loop.baseline()}
+    for arm in about.arms:
+        if arm == "hitl" and given is not None:
+            outcomes[arm] = loop.given(given)
+        else:
+            outcomes[arm] = loop.arm(arm, outcomes.get("hitl"))
+    hitl = outcomes.get("hitl")
+    arms = {arm: _reading(loop, arm, outcome, hitl if about.looks else None) for arm, outcome in outcomes.items()}
+    found = {
+        "settings": _digest(experiment, variant, seed),
+        "minutes": round((time.monotonic() - began) / 60, 1),
+        "rounds": [[r.round, r.answers, round(r.seconds, 1)] for r in hitl.rounds] if hitl else [],
+        "arms": arms,
+    }
+    target = path(experiment, variant, seed)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    half = target.with_suffix(".half")
+    half.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
+    os.replace(half, target)
+    return found
+
+
+def _reading(loop: Loop, arm: str, outcome: Outcome, hitl: Outcome | None) -> Result:
+    """What an arm came to: the summary that the report has, the curves, what each test image was read as."""
+    numbers = runs.summary(outcome.history, arm) | evaluate.in_detail(outcome.state, loop.data, loop.images)
+    if hitl is not None:
+        marked = masks.in_force(hitl.entries)
+        numbers |= evaluate.looks(outcome.state, loop.images, marked, loop.data, loop.settings.query.explain)
+    right = {}
+    for split in ("test", "test-shifted"):
+        if split in loop.images:
+            images = loop.images[split]
+            read = training.logits(outcome.state, images.pixels).argmax(dim=1) == images.labels
+            right[split] = np.packbits(read.numpy()).tobytes().hex()
+    curve = outcome.history[[column for column in CURVE if column in outcome.history]]
+    return {
+        "numbers": {name: round(value, 5) for name, value in numbers.items()},
+        "right": right,
+        "curve": json.loads(curve.round(5).to_json(orient="split", index=False)),
+        "seconds": round(outcome.seconds, 1),
+    }
+
+
+def _prepared(config: Config, dataset: str) -> Prepared:
+    """The prepared data set, made now if there is none with these settings."""
+    made_with = prepared_dir(dataset) / "experiments.json"
+    wanted = config.datasets[dataset].model_dump_json()
+    if not made_with.exists() or made_with.read_text(encoding="utf-8") != wanted:
+        classes, table = prepare.write_pictures(config, dataset)
+        prepared.write_index(prepared_dir(dataset), dataset, classes, table)
+        made_with.write_text(wanted, encoding="utf-8")
+    return prepared.read(prepared_dir(dataset))
+
+
+def _backbones(config: Config) -> None:
+    for name, backbone in config.backbones.items():
+        if not backbone_file(name).exists():
+            write(pretrained(name, backbone, config.seed), backbone_file(name))
+
+
+def _start_key(config: Config, scenario: str) -> str:
+    """Cells whose baselines are the same share one."""
+    settings = config.scenario(scenario)
+    data = config.datasets[settings.dataset].model_dump()
+    known = [scenario, data, settings.fraction, settings.init, settings.train.model_dump(), config.seed]
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _digest(experiment: str, variant: str, seed: int) -> str:
+    about, config = catalogue.EXPERIMENTS[experiment], catalogue.settings(experiment, variant, seed)
+    settings = config.scenario(about.scenario)
+    known = [config.datasets[settings.dataset], settings, config.annotate, config.consensus, *config.hitl.rounds]
+    parts = [part.model_dump_json() for part in known] + [about.arms, about.variants[variant], about.looks, seed]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,203 @@
+"""``python -m pipeline.experiments.sweep``: the paper's future work, one setting at a time, on DVC's queue.
+
+How many squares are shown, how large, of what shape, in how many rounds, how far apart, and lambda. Each value
+is a DVC experiment of its own (`dvc exp run --queue`), which `dvc exp show` lists and `dvc exp apply` brings back;
+several run at a time, against one Label Studio. What has run is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from labelstudio import server
+from pipeline import params, tracking
+from pipeline.config import ConfigError, load
+from pipeline.experiments import catalogue, tables
+from pipeline.experiments.cells import Result
+from pipeline.pictures import save
+from pipeline.repro import run
+from pipeline.statistics import mean_over_seeds, show
+
+RESULTS = Path("experiments/sweep.json")
+PICTURE = Path("docs/images/sweeps.png")
+QUERIES, EPOCHS = 100, 10  # in all, whatever the rounds
+POLL_S = 5
+
+
+def rounds(epochs: list[int]) -> str:
+    """As a value of `hitl.rounds` that DVC's --set-param understands."""
+    entries = catalogue.rounds(QUERIES, epochs)["hitl.rounds"]
+    return (
+        "[" + ",".join("{" + ",".join(f"{k}:{_quoted(v)}" for k, v in entry.items()) + "}" for entry in entries) + "]"
+    )
+
+
+def _quoted(value: Any) -> str:
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def _spaced(count: int, apart: int) -> dict[str, str]:
+    epochs = [apart] * (count - 1)
+    return {"hitl.rounds": rounds([*epochs, EPOCHS - sum(epochs)]), "hitl.last": f"'{count - 1:02d}'"}
+
+
+SWEEPS: dict[str, dict[str, dict[str, Any]]] = {  # what is varied → its values → settings; {} is what params.yaml has
+    "squares shown": {"5": {"query.proposals": 5}, "10": {}, "20": {"query.proposals": 20}},
+    "their side, pixels": {"4": {"query.cell": 4}, "8": {}, "16": {"query.cell": 16}},
+    "their shape": {"grid": {}, "blobs": {"query.regions": "blobs"}, "superpixels": {"query.regions": "superpixels"}},
+    "rounds": {"1": _spaced(1, 1), "2": _spaced(2, 1), "4": {}, "8": _spaced(8, 1)},
+    "epochs between rounds": {"1": {}, "2": _spaced(4, 2), "3": _spaced(4, 3)},
+    "lambda": {"1e-4": {"penalty.weight": 1e-4}, "1e-3": {}, "1e-2": {"penalty.weight": 1e-2}},
+}
+
+
+def main(seeds: int, jobs: int) -> None:
+    """Queue what has not run, run it, and draw what came of it."""
+    params.restore_committed()
+    config = load()
+    scenario = config.hitl.scenarios[0]
+    if config.annotate.expert != "simulated":
+        raise ConfigError("sweeps ask a simulated expert; set `annotate.expert: simulated` in params.yaml")
+    wanted = {
+        _name(scenario, sweep, value, seed): settings | {"seed": seed}
+        for sweep, values in SWEEPS.items()
+        for value, settings in values.items()
+        for seed in range(seeds)
+    }
+    known = finished()
+    todo = {name: settings for name, settings in wanted.items() if name not in known}
+    print(f"{len(todo)} of {len(wanted)} experiments to run, about {6 * len(todo) / jobs / 60:.1f} hours", flush=True)
+    if todo:
+        _run(scenario, todo, jobs, len(config.annotate.crowd))
+        known = finished()
+    if missing := [name for name in wanted if name not in known]:
+        raise ConfigError(f"{len(missing)} experiments failed; `dvc queue logs {missing[0]}` says why of the first")
+    found = {name: known[name] for name in wanted}
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
+    save(picture(scenario, seeds, found), PICTURE)
+    tables.put("sweep", table(scenario, seeds, found))
+
+
+def finished() -> dict[str, dict[str, Result]]:
+    """Of each DVC experiment that ran on this commit: arm → metric → value."""
+    head = _git("rev-parse", "HEAD").strip()
+    refs = _git("for-each-ref", "--format=%(refname)", f"refs/exps/{head[:2]}/{head[2:]}").split()
+    found = {}
+    for ref in refs:
+        (found[ref.rpartition("/")[2]],) = json.loads(_git("show", f"{ref}:report/metrics.json")).values()
+    return found
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def _run(scenario: str, todo: dict[str, dict[str, Any]], jobs: int, experts: int) -> None:
+    """Queue these experiments and wait for them, with the Label Studio and the MLflow of this folder."""
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}")
+    os.environ["MLFLOW_EXPERIMENT_NAME"] = "lookaway, sweep"  # a page of its own: each experiment ends in a comparison
+    os.environ["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 1) // jobs, 1))
+    tracking.create_database()
+    ours = server.status() is None
+    try:
+        url, api_key, expert_keys = server.connect(experts)
+        os.environ |= {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": api_key}
+        os.environ |= {"LABEL_STUDIO_EXPERT_API_KEY": expert_keys} if expert_keys else {}
+        for name, settings in todo.items():
+            changes = [
+                f"{path if path.startswith(('hitl', 'seed')) else f'scenarios.{scenario}.{path}'}={value}"
+                for path, value in settings.items()
+            ]
+            options = [part for change in changes for part in ("--set-param", change)]
+            subprocess.run(["dvc", "exp", "run", "--quiet", "--queue", "--name", name, *options], check=True)
+        subprocess.run(["dvc", "queue", "start", "--jobs", str(jobs)], check=True)
+        _wait(todo)
+    finally:
+        if ours:
+            server.stop()
+
+
+def _wait(todo: dict[str, dict[str, Any]]) -> None:
+    """Until none of these is queued or running; says how many are done."""
+    left = len(todo) + 1
+    while True:
+        shown = subprocess.run(["dvc", "queue", "status"], capture_output=True, text=True, check=True).stdout
+        busy = sum(row.split()[-1] in ("Queued", "Running") for row in shown.splitlines() if _named(row, todo))
+        if busy < left:
+            print(f"{len(todo) - busy} of {len(todo)} experiments have run", flush=True)
+            left = busy
+        if not busy:
+            return
+        time.sleep(POLL_S)
+
+
+def _named(row: str, todo: dict[str, dict[str, Any]]) -> bool:
+    return any(word in todo for word in row.split())
+
+
+def _name(scenario: str, sweep: str, value: str, seed: int) -> str:
+    """What DVC calls the experiment; the value that params.yaml has is one experiment for all sweeps."""
+    settings = SWEEPS[sweep][value]
+    label = f"{sweep.replace(', ', ' ').replace(' ', '-')}-{value.replace('.', '_')}" if settings else "as-it-is"
+    return f"sweep-{label}-seed{seed}"
+
+
+def _closed(metrics: dict[str, Result]) -> float:
+    """Of what `automated` loses where the shortcut misleads, the share that `hitl` does not lose."""
+    return catalogue.SHORTCUT[2].of(metrics["hitl"], metrics["automated"])
+
+
+def _readings(scenario: str, sweep: str, value: str, seeds: int, found: dict[str, Any]) -> NDArray[np.float64]:
+    return np.array([_closed(found[_name(scenario, sweep, value, seed)]) for seed in range(seeds)])
+
+
+def table(scenario: str, seeds: int, found: dict[str, Any]) -> str:
+    """A row a value: the loss closed, with its interval over seeds."""
+    lines = [
+        f"`python -m pipeline.experiments.sweep --seeds {seeds}`, {scenario}: of what `automated` loses where the "
+        "shortcut misleads, the share that `hitl` does not lose, %. *As it is* is what `params.yaml` has.",
+        "",
+        "| Setting | Value | Loss closed, % |",
+        "|---|---|---:|",
+    ]
+    for sweep, values in SWEEPS.items():
+        for value, settings in values.items():
+            closed = mean_over_seeds(_readings(scenario, sweep, value, seeds, found))
+            lines.append(f"| {sweep} | {value}{'' if settings else ' (as it is)'} | {show(closed, 100, 0)} |")
+    return "\n".join([*lines, ""])
+
+
+def picture(scenario: str, seeds: int, found: dict[str, Any]) -> Figure:
+    """A panel a setting: each seed as a dot, the mean as a line."""
+    figure, axes = plt.subplots(2, 3, figsize=(9.6, 5.2), sharey=True)
+    for axis, (sweep, values) in zip(axes.flat, SWEEPS.items(), strict=True):
+        readings = np.array([_readings(scenario, sweep, value, seeds, found) for value in values])
+        axis.plot(list(values), 100 * readings.mean(axis=1), color="#1f4e79", lw=1.4)
+        for seed in range(seeds):
+            axis.plot(list(values), 100 * readings[:, seed], "o", color="#1f4e79", alpha=0.35, ms=4)
+        axis.set_title(sweep, fontsize=9)
+        axis.tick_params(labelsize=8)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("loss closed, %", fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="experiments at a time")
+    given = parser.parse_args()
+    run(main, seeds=given.seeds, jobs=given.jobs)

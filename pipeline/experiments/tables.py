@@ -1,0 +1,179 @@
+"""What the cells say, in Markdown: every number with its interval over seeds, every arm beside `automated`.
+
+The tables stand in docs/results.md, between comments that name their experiment; what is written around them is ours.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.experiments import catalogue, cells
+from pipeline.experiments.catalogue import Experiment, Metric
+from pipeline.experiments.cells import Result
+from pipeline.statistics import Interval, mcnemar, mean_over_seeds, paired_difference, show, verdict
+
+RESULTS = Path("docs/results.md")
+LOOKS = ("deeplift", "integrated-gradients", "grad-cam", "gradient")
+Numbers = dict[str, float]
+
+
+def write(names: list[str]) -> None:
+    """Put the tables of these experiments into docs/results.md, as far as they have run."""
+    for name in names:
+        put(name, tables(name))
+
+
+def put(name: str, tables: str) -> None:
+    """Replace what docs/results.md has between the comments of that name."""
+    text, begin, end = RESULTS.read_text(encoding="utf-8"), f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    if begin not in text or end not in text:
+        raise ValueError(f"{RESULTS} has no place for the tables of {name}: {begin.strip()} … {end}")
+    text = text.partition(begin)[0] + begin + tables + end + text.partition(end)[2]
+    RESULTS.write_text(text, encoding="utf-8")
+
+
+def tables(name: str) -> str:
+    """All tables of one experiment."""
+    about = catalogue.EXPERIMENTS[name]
+    found = {variant: _seeds(name, variant) for variant in about.variants}
+    found = {variant: seeds for variant, seeds in found.items() if seeds}
+    if not found:
+        return "Not run yet.\n"
+    count = sorted({len(seeds) for seeds in found.values()})
+    minutes = statistics.mean(seed["minutes"] for seeds in found.values() for seed in seeds)
+    lines = [
+        f"`python -m pipeline.experiments {name}`: {' or '.join(map(str, count))} seeds, {minutes:.0f} minutes each.",
+        "",
+    ]
+    if len(about.variants) > 1:
+        lines += _variants(about, found)
+    for variant, seeds in found.items():
+        if about.looks:
+            lines += [f"**{variant}**", ""] if variant else []
+            lines += [*_arms(about, seeds), "", *_attention(seeds), *_spent(about, seeds)]
+    return "\n".join([*lines, ""]) + "\n"
+
+
+def _seeds(name: str, variant: str) -> list[Result]:
+    found = [cells.result(name, variant, seed) for seed in range(catalogue.EXPERIMENTS[name].seeds)]
+    return [one for one in found if one is not None]
+
+
+def _arms(about: Experiment, seeds: list[Result]) -> list[str]:
+    """A row an arm: each metric, and its difference from `automated`, paired by seed."""
+    metrics = about.metrics
+    titles = [text for metric in metrics for text in (metric.title, "against automated")]
+    lines = [_row(["Arm", *titles, "McNemar's p"]), _row(["---", *["---:"] * (len(titles) + 1)])]
+    for arm in seeds[0]["arms"]:
+        texts = []
+        for metric in metrics:
+            ours, theirs = _values(seeds, arm, metric), _values(seeds, "automated", metric)
+            texts.append(show(mean_over_seeds(ours), metric.scale, metric.digits))
+            texts.append("" if arm == "automated" else _difference(paired_difference(ours, theirs), metric))
+        lines.append(_row([arm, *texts, "" if arm == "automated" else _mcnemar(seeds, arm)]))
+    against = [arm for arm in seeds[0]["arms"] if arm not in ("hitl", "automated", "baseline")]
+    if "hitl" in seeds[0]["arms"] and against:
+        lines += ["", _row(["hitl against", *(metric.title for metric in metrics)])]
+        lines += [_row(["---", *["---:"] * len(metrics)])]
+        for arm in against:
+            pairs = [(_values(seeds, "hitl", m), _values(seeds, arm, m), m) for m in metrics]
+            lines.append(_row([arm, *(_difference(paired_difference(a, b), m) for a, b, m in pairs)]))
+    return lines
+
+
+def _attention(seeds: list[Result]) -> list[str]:
+    """A row an arm: where its network looks, by explainers of which none was trained on but the last."""
+    columns: dict[str, Callable[[str], str]] = {
+        "marked": lambda way: f"marked_{way}",
+        "on the evidence": lambda way: f"evidence_{way}",
+        "pointing game": lambda way: f"pointing_{way}",
+    }
+    known = seeds[0]["arms"]["baseline"]["numbers"]
+    keys = [(f"{title}, {way}", key(way)) for title, key in columns.items() for way in LOOKS if key(way) in known]
+    if not keys:
+        return []
+    lines = ["Share of the attention, % (mean over seeds):", ""]
+    lines += [_row(["Arm", *(title for title, _ in keys)]), _row(["---", *["---:"] * len(keys)])]
+    for arm in seeds[0]["arms"]:
+        means = [np.mean([seed["arms"][arm]["numbers"][key] for seed in seeds]) for _, key in keys]
+        lines.append(_row([arm, *(f"{100 * mean:.1f}" for mean in means)]))
+    return [*lines, ""]
+
+
+def _spent(about: Experiment, seeds: list[Result]) -> list[str]:
+    """What the answers bought: a row a round."""
+    if not seeds[0]["rounds"]:
+        return []
+    shown = [metric for metric in about.metrics if metric.by_epoch]
+    titles = [f"{metric.title}, {arm}" for metric in shown for arm in ("hitl", "automated")]
+    lines = ["What the answers bought, at the end of each round:", ""]
+    lines += [_row(["Answers", "Expert minutes", *titles]), _row(["---:"] * (len(titles) + 2))]
+    for number, (step, *_) in enumerate(seeds[0]["rounds"]):
+        answers = np.mean([sum(r[1] for r in seed["rounds"][: number + 1]) for seed in seeds])
+        seconds = np.mean([sum(r[2] for r in seed["rounds"][: number + 1]) for seed in seeds])
+        texts = []
+        for metric in shown:
+            for arm in ("hitl", "automated"):
+                reading = mean_over_seeds([_at_end(seed, arm, step, metric.by_epoch) for seed in seeds])
+                texts.append(show(reading, metric.scale, metric.digits))
+        lines.append(_row([f"{answers:.0f}", f"{seconds / 60:.1f}", *texts]))
+    return [*lines, ""]
+
+
+def _variants(about: Experiment, found: dict[str, list[Result]]) -> list[str]:
+    """A row a variant: `hitl`, its difference from `automated`, and what share of the first row's gain that is."""
+    metrics = about.metrics
+    first = next(iter(found))
+    titles = [text for metric in metrics for text in (metric.title, "against automated", f"of the gain of {first!r}")]
+    lines = [_row(["Variant", *titles]), _row(["---", *["---:"] * len(titles)])]
+    for variant, seeds in found.items():
+        texts = []
+        for metric in metrics:
+            gain = _gain(seeds, metric)
+            texts.append(show(mean_over_seeds(_values(seeds, "hitl", metric)), metric.scale, metric.digits))
+            texts.append(_difference(mean_over_seeds(gain), metric))
+            reference = _gain(found[first], metric)
+            enough = len(reference) == len(gain) and not mean_over_seeds(reference).includes_zero()
+            texts.append(f"{gain.mean() / reference.mean():.0%}" if enough else "")
+        lines.append(_row([variant, *texts]))
+    return [*lines, ""]
+
+
+def _gain(seeds: list[Result], metric: Metric) -> NDArray[np.float64]:
+    return _values(seeds, "hitl", metric) - _values(seeds, "automated", metric)
+
+
+def _values(seeds: list[Result], arm: str, metric: Metric) -> NDArray[np.float64]:
+    return np.array([metric.of(seed["arms"][arm]["numbers"], seed["arms"]["automated"]["numbers"]) for seed in seeds])
+
+
+def _difference(found: Interval, metric: Metric) -> str:
+    text = show(found, metric.scale, metric.digits, sign=True)
+    return text if verdict(found) != "no difference shown" else f"{text}: no difference shown"
+
+
+def _mcnemar(seeds: list[Result], arm: str) -> str:
+    """Of each seed, on the split where the shortcut misleads if there is one; small ones tell predictions apart."""
+    found = []
+    for seed in seeds:
+        ours, theirs = (seed["arms"][which]["right"] for which in (arm, "automated"))
+        split = "test-shifted" if "test-shifted" in ours else "test"
+        bits = [np.unpackbits(np.frombuffer(bytes.fromhex(one[split]), np.uint8)) for one in (ours, theirs)]
+        found.append(mcnemar(*bits))
+    return ", ".join(f"{p:.2g}" for p in found)
+
+
+def _at_end(seed: Result, arm: str, step: str, column: str) -> float:
+    """A reading after an arm's last epoch of a round."""
+    curve = seed["arms"][arm]["curve"]
+    rows = [row for row in curve["data"] if row[curve["columns"].index("step")] == step]
+    return float(rows[-1][curve["columns"].index(column)])
+
+
+def _row(texts: list[str]) -> str:
+    return f"| {' | '.join(texts)} |"

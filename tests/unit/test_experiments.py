@@ -1,0 +1,107 @@
+"""The experiments' catalogue, what is kept of a cell, and what the tables say of it."""
+
+import json
+
+import pytest
+
+from pipeline.experiments import catalogue, cells, tables
+from pipeline.experiments.catalogue import EXPERIMENTS, Experiment, Metric
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_variant_has_settings_of_its_own_that_are_valid(name):
+    about = EXPERIMENTS[name]
+    config = catalogue.settings(name, next(iter(about.variants)), seed=3)
+    assert (config.seed, config.hitl.scenarios) == (3, [about.scenario])
+    digests = {cells._digest(name, v, seed) for v in about.variants for seed in (0, 1)}
+    assert len(digests) == 2 * len(about.variants)
+    assert len({cells.path(name, v, 0) for v in about.variants}) == len(about.variants)
+
+
+def test_rounds_share_out_the_queries():
+    changes = catalogue.rounds(50, [1, 1, 4])
+    assert [(r["n"], r["after"], r["queries"], r["epochs"]) for r in changes["hitl.rounds"]] == [
+        ("00", "start", 17, 1), ("01", "00", 17, 1), ("02", "01", 16, 4)
+    ]  # fmt: skip
+    assert changes["hitl.last"] == "02"
+
+
+def cell(accuracy, shifted, arm_of=lambda arm: 0.0):
+    """A result with two arms that differ by 0.1 where the shortcut misleads."""
+    arms = {}
+    for arm, gain in (("baseline", 0.0), ("automated", 0.0), ("hitl", 0.1), ("random-mask", arm_of("random-mask"))):
+        numbers = {"test_accuracy": accuracy, "test-shifted_accuracy": shifted + gain, "marked_deeplift": 0.25}
+        curve = {
+            "columns": ["epoch", "step", "test_accuracy", "test-shifted_accuracy"],
+            "data": [[1, "00", accuracy, shifted + gain]],
+        }
+        right = {"test-shifted": "ff" if arm == "hitl" else "00"}
+        arms[arm] = {"numbers": numbers, "right": right, "curve": curve, "seconds": 60.0}
+    return {"minutes": 2.0, "rounds": [["00", 20, 120.0]], "arms": arms}
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    """An experiment of two seeds, in a folder of its own."""
+    monkeypatch.setitem(
+        EXPERIMENTS,
+        "tiny",
+        Experiment("?", "decoy-digits-20pct", 1, catalogue.SHORTCUT, ("automated", "hitl", "random-mask"), seeds=3),
+    )
+    monkeypatch.setattr(cells, "RESULTS", tmp_path)
+    for seed, accuracy in enumerate((0.90, 0.92, 0.94)):
+        found = cell(accuracy, accuracy - 0.4, lambda arm, seed=seed: 0.02 * (seed - 1))
+        path = cells.path("tiny", "", seed)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(found | {"settings": cells._digest("tiny", "", seed)}))
+    return tmp_path
+
+
+def test_tables_pair_arms_by_seed_and_say_where_nothing_is_shown(experiment):
+    text = tables.tables("tiny")
+    rows = {
+        row.split(" | ")[0].strip("| "): row.split(" | ") for row in reversed(text.splitlines()) if row.startswith("| ")
+    }
+    arms = [row.split(" | ") for row in text.splitlines() if row.startswith("| hitl |")]
+    hitl = arms[0]
+    assert hitl[1].startswith("92.0 [")
+    assert hitl[4] == "+10.0 [+10.0, +10.0]", "the same in every seed"
+    assert hitl[5].startswith("25 [")
+    assert hitl[7].strip("| ") == "0.0078, 0.0078, 0.0078"
+    placebo = next(row for row in text.splitlines() if row.startswith("| random-mask |"))
+    assert "no difference shown" in placebo
+    assert rows["20"][1] == "2.0", "twenty answers took two minutes"
+    assert "3 seeds, 2 minutes each" in text
+
+
+def test_a_cell_with_other_settings_counts_as_not_run(experiment):
+    assert cells.result("tiny", "", 0) is not None
+    path = cells.path("tiny", "", 0)
+    path.write_text(path.read_text().replace(cells._digest("tiny", "", 0), "other"))
+    assert cells.result("tiny", "", 0) is None
+    assert "2 seeds" in tables.tables("tiny")
+
+
+def test_tables_go_to_their_place_and_leave_the_words_around_them(experiment, monkeypatch):
+    page = experiment / "results.md"
+    page.write_text("before\n<!-- tiny -->\nold\n<!-- end of tiny -->\nafter\n")
+    monkeypatch.setattr(tables, "RESULTS", page)
+    tables.write(["tiny"])
+    text = page.read_text()
+    assert text.startswith("before\n<!-- tiny -->\n`python -m pipeline.experiments tiny`")
+    assert text.endswith("<!-- end of tiny -->\nafter\n")
+    assert "old" not in text
+    tables.write(["tiny"])
+    assert page.read_text() == text
+    with pytest.raises(ValueError, match="no place for the tables of decoy-digits"):
+        tables.write(["decoy-digits"])
+
+
+def test_a_metric_of_the_experiments_is_worked_out_by_hand():
+    closed = catalogue.SHORTCUT[2]
+    arm = {"test_accuracy": 0.9, "test-shifted_accuracy": 0.8}
+    automated = {"test_accuracy": 1.0, "test-shifted_accuracy": 0.6}
+    assert closed.of(arm, automated) == pytest.approx(0.75)
+    assert isinstance(closed, Metric)
+    worst = catalogue.MNIST[1]
+    assert worst.of({"test-shifted_recall_3": 0.7, "test-shifted_recall_4": 0.6, "test_recall_1": 0.1}, {}) == 0.6
