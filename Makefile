@@ -22,7 +22,7 @@ paper: .venv/installed
 	python -m pipeline.paper --only $(ONLY) --backbone $(BACKBONE) --expert $(EXPERT)
 
 test: check .venv/browser .venv/postgres
-	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder   # a core each
 
 check: .venv/installed-dev
 	ruff check .
@@ -39,14 +39,17 @@ bench: .venv/installed
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "error: Python 3.10 or newer is needed; set PYTHON=...")'
 	$(PYTHON) -m venv .venv
 
-# Versions are those that CI tested, so that tomorrow's release of a dependency breaks nothing here.
+# Versions are those that CI tested, so that tomorrow's release of a dependency breaks nothing here. Python compiles what
+# it imports; to compile all of it beforehand would take another minute.
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt -e
+
 .venv/installed: .venv/bin/pip pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e .
+	$(INSTALL) .
 	touch $@
 
-.venv/installed-dev: .venv/installed
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	touch $@
+.venv/installed-dev: .venv/bin/pip pyproject.toml constraints.txt
+	$(INSTALL) '.[dev]'
+	touch .venv/installed $@
 
 # The browser tests drive Debian's chromium; elsewhere they use a chromium that is on the PATH.
 .venv/browser: .venv/installed-dev

@@ -43,7 +43,7 @@ MLFLOW_VISITED = {
 
 
 def main(root: Path, output: Path, chromium: str) -> None:
-    """Write label-studio.png, mlflow.png, mlflow-curves.png and report.png."""
+    """Write label-studio.png, effect.png, mlflow.png, mlflow-curves.png and report.png."""
     data_dir, database = (root / ".labelstudio").absolute(), (root / "mlflow.db").absolute()
     if missing := [str(path) for path in (data_dir, database) if not path.exists()]:
         sys.exit(f"error: no {' and no '.join(missing)}; run `make demo` first, or point --root at its folder")
@@ -54,6 +54,7 @@ def main(root: Path, output: Path, chromium: str) -> None:
         )
         with label_studio(data_dir) as here:
             save(show_an_answer(browser, here), output / "label-studio.png")
+            save(show_an_effect(browser, here), output / "effect.png")
         with mlflow(database) as url:
             save(show_the_comparison(browser, url), output / "mlflow.png")
             save(show_the_comparison(browser, url, "&compareRunsMode=CHART"), output / "mlflow-curves.png")
@@ -89,13 +90,7 @@ def show_an_answer(browser: Browser, here: server.Server) -> Page:
     Label Studio shows that page for unanswered tasks only, so it is told of an answered one as if it were
     the next to be answered. Answers and drafts that the page would write are not let through.
     """
-    page = new_page(browser)
-    page.route(ANSWERS, lambda route: route.continue_() if route.request.method == "GET" else route.abort())
-    page.goto(f"{here.url}/user/login/")
-    page.fill("input[name=email]", here.expert["email"])
-    page.fill("input[name=password]", here.expert["password"])
-    with page.expect_navigation():
-        page.click("button[type=submit]")
+    page = log_in(browser, here)
     project, task = find_answer(page, here.url)
     page.route("**/api/dm/actions?id=next_task*", lambda route: answer_with(route, task))
     page.goto(f"{here.url}/projects/{project}/data?labeling=1")
@@ -103,15 +98,41 @@ def show_an_answer(browser: Browser, here: server.Server) -> Page:
     page.keyboard.press("Escape")
     page.wait_for_selector("text=Labeling Instructions", state="hidden")
     page.wait_for_selector("button:has-text('Submit')")
+    page.click("text=Where the model looked")
     return page
+
+
+def show_an_effect(browser: Browser, here: server.Server) -> Page:
+    """The first of the pictures that tell the expert what the marks did."""
+    page = log_in(browser, here)
+    page.goto(f"{here.url}/projects/{find_project(page, here.url, 'effect')}/data?labeling=1")
+    page.wait_for_selector("text=Of the model's attention")
+    return page
+
+
+def log_in(browser: Browser, here: server.Server) -> Page:
+    """The page of somebody who has logged in as the simulated expert, and can change nothing."""
+    page = new_page(browser)
+    page.route(ANSWERS, lambda route: route.continue_() if route.request.method == "GET" else route.abort())
+    page.goto(f"{here.url}/user/login/")
+    page.fill("input[name=email]", here.expert["email"])
+    page.fill("input[name=password]", here.expert["password"])
+    with page.expect_navigation():
+        page.click("button[type=submit]")
+    return page
+
+
+def find_project(page: Page, url: str, title: str) -> int:
+    """The number of the first project with this in its title."""
+    projects = page.request.get(f"{url}/api/projects?title={title}").json()["results"]
+    if not projects:
+        sys.exit(f"error: there is no project {title!r}; run `make demo` first")
+    return int(projects[0]["id"])
 
 
 def find_answer(page: Page, url: str) -> tuple[int, dict[str, Any]]:
     """The simulated expert's project, and its first task with the most even mix of marked and unmarked boxes."""
-    projects = page.request.get(f"{url}/api/projects?title=simulated").json()["results"]
-    if not projects:
-        sys.exit("error: there is no simulated expert's project; run `make demo` first")
-    project = projects[0]["id"]
+    project = find_project(page, url, "simulated")
     tasks = page.request.get(f"{url}/api/tasks?project={project}&fields=all&page_size=100").json()["tasks"]
     best = max((task for task in tasks if task["annotations"]), key=mix)
     task: dict[str, Any] = page.request.get(f"{url}/api/tasks/{best['id']}?project={project}").json()

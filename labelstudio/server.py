@@ -82,6 +82,11 @@ def connect(experts: int = 1) -> tuple[str, str, str | None]:
     return server.url, server.api_key, ",".join(server.expert_api_keys)
 
 
+def is_there() -> bool:
+    """Whether ``connect`` would start nothing: a server is named, or the local one is running."""
+    return bool(settings().get("LABEL_STUDIO_URL")) or status() is not None
+
+
 def start_early(data_dir: Path = DATA_DIR) -> None:
     """Start the local server, if that is the one to use, without waiting for it: ``connect`` will."""
     found = settings()

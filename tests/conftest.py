@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import pytest
 from fakes.label_studio import FakeLabelStudio
 
@@ -18,6 +19,13 @@ def real_label_studio(tmp_path_factory):
         yield server.start(folder)
     finally:
         server.stop(folder)
+
+
+@pytest.fixture(scope="session")
+def personal_access_token(real_label_studio):
+    """The administrator's; Label Studio gives an account one only."""
+    headers = {"Authorization": f"Token {real_label_studio.api_key}"}
+    return httpx.post(f"{real_label_studio.url}/api/token/", headers=headers).json()["token"]
 
 
 @pytest.fixture

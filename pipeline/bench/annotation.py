@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -165,16 +165,18 @@ def _another_expert(running: server.Server) -> str:
 
 
 def _round(folder: Path, count: int) -> Manifest:
-    """Queries with different pictures, which are written to ``folder``, of ten regions each."""
+    """Queries with two pictures each, which are written to ``folder``, and ten regions."""
     regions = tuple(Proposal(f"c{n}r{n}", 8 * n, 8 * n, 8, 8, 0.1) for n in range(10))
     rng = np.random.default_rng(0)
     queries = []
     for n in range(count):
         buffer = io.BytesIO()
         Image.fromarray(rng.integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)).save(buffer, "PNG")
-        (folder / f"{n}.png").write_bytes(buffer.getvalue())
+        for name in (f"{n}.png", f"{n}.heat.png"):
+            (folder / name).write_bytes(buffer.getvalue())
         digest = hashlib.sha256(buffer.getvalue()).hexdigest()
-        queries.append(Query(str(n), f"{n}.png", digest, SIDE, SIDE, "8", "3", {"3": 0.6, "8": 0.4}, 0.9, regions))
+        query = Query(str(n), f"{n}.png", digest, SIDE, SIDE, "8", "3", {"3": 0.6, "8": 0.4}, 0.9, regions)
+        queries.append(replace(query, heat=f"{n}.heat.png"))
     return Manifest("bench", "00", tuple(queries))
 
 

@@ -6,13 +6,11 @@ no side effects. Whatever happens on the way, running it again goes on from wher
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from labelstudio import effect, ledger, projects, server
+from labelstudio import ledger, server
 from labelstudio.client import LabelStudio
 from labelstudio.experts import SimulatedExpert, assigned
 from labelstudio.patience import Patience
@@ -22,10 +20,11 @@ from labelstudio.regions import Mask
 from labelstudio.verdicts import summary, verdict
 from labelstudio.waiting import wait
 from labelstudio.webhook import WEBHOOK, Webhook
-from pipeline.config import Annotate, Config, load
+from pipeline.config import Annotate, load
 from pipeline.datasets import prepared
 from pipeline.datasets.prepared import Prepared
 from pipeline.paths import prepared_dir, step_dir
+from pipeline.projects import project_title, show_effects
 from pipeline.stages import run
 
 LEDGERS = Path("answers")  # not an output: DVC deletes a stage's outputs before it runs it again
@@ -49,7 +48,7 @@ def main(scenario: str, round: str) -> None:
     client = LabelStudio(url, api_key)
     client.check()
     project = client.ensure_project(title, settings.experts_per_query)
-    show_effects(client, project, scenario, effects_before(scenario, round, config))
+    show_effects(client, project, scenario, config)  # no answer depends on it
     open_queries = [q for key, q in manifest.keys().items() if len(experts_on(key, known)) < wanted(key, settings)]
     unanswered = replace(manifest, queries=tuple(open_queries))
     if known:
@@ -77,25 +76,10 @@ def main(scenario: str, round: str) -> None:
     pulled = [answer for answer in everything if answer.key in asked]
     answers = merge(known, pulled)
     write_answers(folder / "answers.json", answers)
-    print(f"{scenario}, round {round}: {summary(answers)}; {len(manifest.queries)} queries at {project.url}")
+    print(f"{scenario}, round {round}: {summary(answers, asked)}; {len(manifest.queries)} queries at {project.url}")
     rounds = [entry.n for entry in config.hitl.rounds]
     for line in overtaken(scenario, rounds[: rounds.index(round)], everything):
         print(f"{line}; both are kept in {archive}")
-
-
-def project_title(scenario: str, config: Config, data: str) -> str:
-    """One project for each scenario, seed and expert; ``data`` is the prepared data set's digest.
-
-    A person never meets a machine's answers, nor a simulated expert those of one who knew or erred
-    otherwise. Simulated experts of several DVC experiments at a time, which withdraw each other's questions where
-    these differ, have a project for each experiment; people have one, so that nobody is asked twice.
-    """
-    title = f"{scenario}, seed {config.seed}"
-    if config.annotate.expert == "human":
-        return title
-    experiment = os.environ.get("DVC_EXP_NAME", "")
-    told_apart = hashlib.sha256(f"{config.annotate.model_dump_json()} {data}{experiment}".encode()).hexdigest()[:4]
-    return f"{title}, simulated {told_apart}"
 
 
 def merge(known: list[Answer], pulled: list[Answer]) -> list[Answer]:
@@ -124,32 +108,15 @@ def overtaken(scenario: str, rounds: list[str], answers: list[Answer]) -> list[s
         for answer in answers:
             old = used.get((answer.key, answer.expert, answer.annotation_id))
             if answer.key in keys and (old is None or (old.result, old.skipped) != (answer.result, answer.skipped)):
-                was = verdict(old).value if old else "not there"
-                news.append(f"{answer.expert} on {answer.image_id} ({was}, now {verdict(answer).value})")
+                query = keys[answer.key]
+                was = verdict(old, query).value if old else "not there"
+                news.append(f"{answer.expert} on {answer.image_id} ({was}, now {verdict(answer, query).value})")
         if news:
             lines.append(
                 f"round {round}: answers came or were changed after they were used: {', '.join(news)}; to use them, "
                 f"run `dvc repro --force --single-item annotate@{scenario}-round{number}`, then `dvc repro`"
             )
     return lines
-
-
-def effects_before(scenario: str, round: str, config: Config) -> dict[str, list[effect.Effect]]:
-    """What each earlier round's marks did, for the experts to see; no answer depends on it."""
-    files = {r.n: step_dir(scenario, r.n) / "effect.json" for r in config.hitl.rounds if r.n < round}
-    return {n: effect.read(path) for n, path in files.items() if path.exists()}
-
-
-def show_effects(client: LabelStudio, project: Project, scenario: str, rounds: dict[str, list[effect.Effect]]) -> None:
-    """Say on the project's page what the rounds did, and show it picture by picture in a project beside it."""
-    text = effect.words(rounds)
-    if text:
-        head, _, told_apart = project.title.partition(", simulated")
-        beside = client.ensure_project(f"{head}, effect{told_apart}", interface=projects.EFFECT)
-        for n, effects in rounds.items():
-            client.push(beside, effect.manifest(scenario, n, effects, step_dir(scenario, n)), step_dir(scenario, n))
-        text += f"\nPicture by picture: {beside.url.partition('?')[0]}"
-    client.describe(project, text)
 
 
 def experts_on(key: str, answers: list[Answer]) -> set[str]:

@@ -1,20 +1,23 @@
-"""compare: all scenarios side by side: the table, the page, the figures for DVC, and MLflow's page rebuilt."""
+"""compare: all scenarios side by side: the table, the page, DVC's figures; MLflow's page rebuilt, experts told."""
 
 from __future__ import annotations
 
 import json
 
-from labelstudio.records import read_answers
+from labelstudio import server
+from labelstudio.client import LabelStudio
+from labelstudio.records import AnnotationError, read_answers
 from pipeline import page, predictions, report, subset, tracking
 from pipeline.config import Config, ConfigError, load
 from pipeline.datasets import prepared
 from pipeline.paths import PAGE, REPORT, predictions_file, prepared_dir, scores_file, step_dir, subset_file
+from pipeline.projects import project_title, show_effects
 from pipeline.report import Numbers, Result
 from pipeline.stages import run
 
 
 def main() -> None:
-    """Write report/metrics.json, table.md and index.html, and put the table and every run into MLflow."""
+    """Write report/metrics.json, table.md and index.html, put the table and all runs into MLflow, tell the experts."""
     config = load()
     results = {scenario: _result(config, scenario) for scenario in config.scenarios}
     words = {name: report.meaning(name, results[name]) for name in config.hitl.scenarios}
@@ -28,6 +31,32 @@ def main() -> None:
     PAGE.write_text(page.html(config, words, tables), encoding="utf-8")
     tracking.publish_all(config, note=parts)
     print(f"{REPORT / 'table.md'}, {PAGE}:\n\n{''.join(said)}")
+    if config.hitl.scenarios:
+        show(config)
+
+
+def show(config: Config) -> None:
+    """Show the experts what every round's marks did, the last one's too, after which annotate does not run again.
+
+    Nothing that DVC keeps depends on it: where no Label Studio is running, that is said, and all is well.
+    """
+    try:
+        if not server.is_there():
+            raise AnnotationError(
+                "no Label Studio is running; `python -m labelstudio.server start` starts the local one"
+            )
+        url, api_key, _ = server.connect()
+        client = LabelStudio(url, api_key)
+        client.check()
+        for scenario in config.hitl.scenarios:
+            data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
+            project = client.ensure_project(
+                project_title(scenario, config, data.digest), config.annotate.experts_per_query
+            )
+            show_effects(client, project, scenario, config)
+    except AnnotationError as error:
+        print(f"\nwarning: what the marks did is not shown to the experts: {error}")
+        print("To show it later, run `dvc repro --force --single-item compare`")
 
 
 def _result(config: Config, scenario: str) -> Result:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from labelstudio import agreement, consensus, regions
 from labelstudio import effect as effects
 from labelstudio.records import Answer, Manifest, read_answers
-from labelstudio.verdicts import contradiction, summary
+from labelstudio.verdicts import Verdict, contradiction, removed, summary, verdict
 from pipeline import effect, masks, runs, subset, tracking, training
 from pipeline.config import Consensus, load
 from pipeline.datasets import prepared
@@ -35,7 +35,7 @@ def main(scenario: str, round: str, after: str, epochs: str) -> None:
     new = to_entries(manifest, answers, config.consensus)
     entries = masks.rounded([*masks.read(before / "masks.npz"), *new])  # what every later round will read
     in_force = masks.in_force(entries)
-    print(f"{scenario}, round {round}: {summary(answers)}; masks on {len(in_force)} images in force")
+    print(f"{scenario}, round {round}: {summary(answers, manifest.keys())}; masks on {len(in_force)} images in force")
 
     state = training.restore(before / "state.pt", settings.train)
     marked = [entry for entry in entries if entry.round == round and entry.mask.any()]
@@ -83,6 +83,10 @@ def to_entries(manifest: Manifest, answers: list[Answer], settings: Consensus) -
             query = queries[answer.key]
             if said := contradiction(answer):
                 print(f"{answer.expert} on {query.image_id}: {said}")
+            if verdict(answer, query) in (Verdict.MARKED, Verdict.REMOVED) and (count := removed(answer, query)):
+                print(
+                    f"{answer.expert} on {query.image_id}: {count} of {len(query.proposals)} outlines removed: no marks"
+                )
             for unused in regions.mask(answer.result, query.width, query.height)[1]:
                 print(f"{answer.expert} on {query.image_id}: not used: {unused}")
     found = consensus.weights(queries, answers, settings.rule, settings.soft)

@@ -134,6 +134,7 @@ class FakeLabelStudio:
             r"GET /api/projects/(\d+)/next": self._next_task,
             r"PATCH /api/tasks/(\d+)": self._change_task,
             r"DELETE /api/tasks/(\d+)": self._delete_task,
+            r"POST /api/dm/actions": self._delete_tasks,
             r"POST /api/tasks/(\d+)/annotations": self._annotate,
             r"PATCH /api/annotations/(\d+)": self._change_annotation,
             r"GET /data/(upload/.+)": self._picture,
@@ -262,6 +263,14 @@ class FakeLabelStudio:
         del self.tasks[self._task(task)["id"]]
         self.annotations = {id: a for id, a in self.annotations.items() if a["task"] != int(task)}
         return 204, b""
+
+    def _delete_tasks(self, user: int, query: dict[str, str], body: dict[str, Any]) -> Any:
+        selected = body["selectedItems"]["included"]
+        if query["id"] != "delete_tasks" or not selected:
+            raise Reply(400, {"detail": "the fake knows how to delete named tasks only"})
+        for task in selected:
+            self._delete_task(user, query, body, str(task))
+        return 200, {"processed_items": len(selected)}
 
     def _annotate(self, user: int, query: dict[str, str], body: dict[str, Any], task: str) -> Any:
         unique_id = body.get("unique_id")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fakes.queries import CELL, SIDE
+from fakes.queries import CELL
 
 
 def open_as(page, account, project):
@@ -23,7 +23,7 @@ def image_on(page) -> dict[str, float]:
             const image = document.querySelector(".lsf-image")?.getBoundingClientRect();
             if (!image) return false;
             const box = [image.x, image.y, image.width, image.height].join();
-            const settled = box === window.lastBox && Math.min(image.width, image.height) > 500;
+            const settled = box === window.lastBox && Math.max(image.width, image.height) > 500;
             window.lastBox = box;
             return settled;
         }""",
@@ -37,7 +37,9 @@ def image_on(page) -> dict[str, float]:
 def on_screen(page, x: float, y: float) -> tuple[float, float]:
     """Where on the screen this place of the picture (in its pixels) is."""
     box = image_on(page)
-    return box["x"] + x * box["width"] / SIDE, box["y"] + y * box["height"] / SIDE
+    image = "window.Htx.annotationStore.selected.names.get('image')"
+    width, height = page.evaluate(f"[{image}.naturalWidth, {image}.naturalHeight]")
+    return box["x"] + x * box["width"] / width, box["y"] + y * box["height"] / height
 
 
 def settle(page) -> None:

@@ -20,17 +20,24 @@ POLYGON = Proposal(
 )
 
 
-def manifest(folder: Path, count: int, round: str = "00", first: int = 0, more: tuple[Proposal, ...] = ()) -> Manifest:
+def manifest(
+    folder: Path,
+    count: int,
+    round: str = "00",
+    first: int = 0,
+    more: tuple[Proposal, ...] = (),
+    size: tuple[int, int] = (SIDE, SIDE),
+) -> Manifest:
     """``count`` different pictures, written to ``folder``; proposals in cells (0,0), (3,4) and (7,7), and ``more``."""
-    return Manifest("digits", round, tuple(_query(folder, first + n, more) for n in range(count)))
+    return Manifest("digits", round, tuple(_query(folder, first + n, more, *size) for n in range(count)))
 
 
 def proposal(column: int, row: int) -> Proposal:
     return Proposal(f"c{column}r{row}", column * CELL, row * CELL, CELL, CELL, 0.2)
 
 
-def _query(folder: Path, number: int, more: tuple[Proposal, ...]) -> Query:
-    pixels = np.random.default_rng(number).integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
+def _query(folder: Path, number: int, more: tuple[Proposal, ...], width: int, height: int) -> Query:
+    pixels = np.random.default_rng(number).integers(0, 255, (height, width, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     (folder / f"{number:03}.png").write_bytes(buffer.getvalue())
@@ -39,8 +46,8 @@ def _query(folder: Path, number: int, more: tuple[Proposal, ...]) -> Query:
         image_id=f"image-{number:03}",
         image=f"{number:03}.png",
         digest=hashlib.sha256(buffer.getvalue()).hexdigest(),
-        width=SIDE,
-        height=SIDE,
+        width=width,
+        height=height,
         label="8",
         prediction="3",
         probabilities={"1": 0.2, "3": 0.5, "8": 0.3},

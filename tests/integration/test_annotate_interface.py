@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from fakes.labelling_page import click, click_cell, drag, frame, image_on, open_as, press, regions_listed, shows, submit
-from fakes.queries import CELL, POLYGON, SIDE, manifest
+from fakes.queries import CELL, POLYGON, SIDE, manifest, proposal
 
 from labelstudio import consensus, regions
 from labelstudio.client import LabelStudio
+from labelstudio.records import Manifest
 from labelstudio.verdicts import Verdict, verdict
 
 pytestmark = [pytest.mark.labelstudio, pytest.mark.browser]
@@ -26,6 +29,10 @@ SCROLLED = """() => [document.documentElement, ...document.querySelectorAll('*')
     .filter(e => e.clientHeight > 0 && e.scrollHeight > e.clientHeight + 2)
     .filter(e => e === document.documentElement || ['auto', 'scroll'].includes(getComputedStyle(e).overflowY))
     .map(e => e.className)"""
+
+
+COLOURS = "() => window.Htx.annotationStore.selected.regions.map(region => region.getOneColor())"
+BLUE, PINK, GREY = "#1f78ff", "#e5007d", "#7f7f7f"
 
 
 def test_the_arrows_frame_takes_many_proposals_at_once(page, real_label_studio, admin, tmp_path):
@@ -62,8 +69,8 @@ def test_the_arrows_frame_takes_many_proposals_at_once(page, real_label_studio, 
     np.testing.assert_array_equal(regions.mask(answers[0].result, SIDE, SIDE)[0], cells((3, 4), (7, 7)))
 
 
-def cells(*places: tuple[int, int]) -> regions.Mask:
-    mask = np.zeros((SIDE, SIDE), dtype=bool)
+def cells(*places: tuple[int, int], size: tuple[int, int] = (SIDE, SIDE)) -> regions.Mask:
+    mask = np.zeros(size[::-1], dtype=bool)
     for column, row in places:
         mask[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL] = True
     return mask
@@ -95,10 +102,12 @@ def test_an_expert_marks_unmarks_draws_and_skips(page, real_label_studio, admin,
     assert page.evaluate(SCROLLED) == []
 
     # One click and one key mark a proposal; the same key takes it back, and no other key does anything to it.
+    assert page.evaluate(COLOURS) == [BLUE, BLUE, BLUE]
     click_cell(page, 3, 4)
-    press(page, "2", "1", "Escape")
+    press(page, "2", "1", "0", "3", "Escape")
     click_cell(page, 0, 0)
-    press(page, "2", "2", "1")
+    press(page, "2", "2", "1", "0", "3")
+    assert page.evaluate(COLOURS) == [BLUE, PINK, BLUE]
     submit(page)
 
     # Own regions can be drawn.
@@ -119,6 +128,7 @@ def test_an_expert_marks_unmarks_draws_and_skips(page, real_label_studio, admin,
     assert [answers[f"image-00{n}"].skipped for n in range(4)] == [False, False, True, False]
     assert all(answer.parent_prediction and answer.lead_time for answer in answers.values())
     assert regions.marked(answers["image-000"].result) == {"c3r4"}
+    assert regions.mask(answers["image-000"].result, SIDE, SIDE)[1] == [], "no other label was given"
     masks = {name: consensus.disregarded([answer], SIDE, SIDE) for name, answer in answers.items()}
     np.testing.assert_array_equal(masks["image-000"], cells((3, 4)))
     drawn = cells((4, 1), (5, 1))
@@ -129,13 +139,17 @@ def test_an_expert_marks_unmarks_draws_and_skips(page, real_label_studio, admin,
     assert admin.progress(project, asked.keys()).answered == 3
 
 
-def test_an_expert_marks_proposals_of_any_shape_and_draws_any_shape(page, real_label_studio, admin, tmp_path):
-    asked = manifest(tmp_path, 2, more=(POLYGON,))
+def test_an_expert_marks_and_draws_any_shape_on_pictures_of_any_shape(page, real_label_studio, admin, tmp_path):
+    wide = manifest(tmp_path, 1, more=(POLYGON,), size=(2 * SIDE, SIDE))
+    (tall,) = manifest(tmp_path, 1, first=1, size=(SIDE, 2 * SIDE)).queries
+    tall = dataclasses.replace(tall, earlier=(proposal(5, 2),))  # experts disregarded that in an earlier round
+    asked = Manifest("digits", "00", (*wide.queries, tall))
     project = admin.ensure_project("shapes")
     admin.push(project, asked, tmp_path)
     open_as(page, real_label_studio.expert, project)
 
     shows(page, "1 of 2")
+    assert page.evaluate(SCROLLED) == []
     click(page, POLYGON.x + 8, POLYGON.y + 14)
     press(page, "2", "Escape")
     click_cell(page, 3, 4)
@@ -165,8 +179,12 @@ def test_an_expert_marks_proposals_of_any_shape_and_draws_any_shape(page, real_l
     press(page, "2", "Escape")
     submit(page)
 
-    # The arrow stays in the hand for the next picture.
+    # The arrow stays in the hand for the next picture. What was disregarded before is seen, and stays as it is.
     shows(page, "2 of 2")
+    assert page.evaluate(SCROLLED) == []
+    assert page.evaluate(COLOURS) == [GREY, BLUE, BLUE, BLUE]
+    click_cell(page, 5, 2)
+    press(page, "2", "Escape")
     click_cell(page, 7, 7)
     press(page, "2", "Escape")
     submit(page)
@@ -180,25 +198,26 @@ def test_an_expert_marks_proposals_of_any_shape_and_draws_any_shape(page, real_l
     }
     assert set(drawn) == {"rectangle", "ellipse", "polygon", "brush"}
     assert regions.marked(result) == {"c0r0", POLYGON.id}
-    areas = {kind: regions.area(entry, SIDE, SIDE) for kind, entry in drawn.items()}
-    y, x = np.mgrid[0.5:SIDE, 0.5:SIDE]
+    areas = {kind: regions.area(entry, 2 * SIDE, SIDE) for kind, entry in drawn.items()}
+    y, x = np.mgrid[0.5:SIDE, 0.5 : 2 * SIDE]
     expected = {
         "rectangle": (x >= 24) & (x < 48) & (y >= 12) & (y < 24),
         "ellipse": ((x - 72) / 12) ** 2 + ((y - 12) / 6) ** 2 <= 1,
         "polygon": (x <= 30) & (y >= 60) & (y - 60 <= x - 6),
-        "brush": (x >= 39) & (x < 71) & (abs(y - 84.5) <= 1.3),
+        "brush": (x >= 38) & (x < 72) & (abs(y - 84.5) <= 2.6),
     }
     for kind, area in areas.items():
         assert (area & expected[kind]).sum() / (area | expected[kind]).sum() > 0.85, kind
 
-    mask, (unused,) = regions.mask(result, SIDE, SIDE)
+    mask, (unused,) = regions.mask(result, 2 * SIDE, SIDE)
     assert unused.endswith("no label")
-    together = regions.pixels(POLYGON, SIDE, SIDE) | cells((0, 0))
+    together = regions.pixels(POLYGON, 2 * SIDE, SIDE) | cells((0, 0), size=(2 * SIDE, SIDE))
     for area in areas.values():
         together |= area
     np.testing.assert_array_equal(mask, together)
-    np.testing.assert_array_equal(consensus.disregarded([answers["image-000"]], SIDE, SIDE), mask)
-    np.testing.assert_array_equal(regions.mask(answers["image-001"].result, SIDE, SIDE)[0], cells((7, 7)))
+    np.testing.assert_array_equal(consensus.disregarded([answers["image-000"]], 2 * SIDE, SIDE), mask)
+    size = SIDE, 2 * SIDE
+    np.testing.assert_array_equal(regions.mask(answers["image-001"].result, *size)[0], cells((7, 7), size=size))
 
     # What a simulated expert submits is what the page does.
     query = asked.queries[1]

@@ -159,9 +159,8 @@ def test_a_wrong_key_is_named_without_being_shown(label_studio):
     assert key not in str(caught.value)
 
 
-def test_a_personal_access_token_works_as_well(label_studio, admin):
-    token = getattr(label_studio, "personal_access_token", None)
-    token = token or rest(label_studio).post("/api/token/").json()["token"]
+def test_a_personal_access_token_works_as_well(label_studio, request):
+    token = getattr(label_studio, "personal_access_token", None) or request.getfixturevalue("personal_access_token")
     assert LabelStudio(label_studio.url, token).check() == ADMIN
     with pytest.raises(AnnotationError, match="does not accept the API key"):
         LabelStudio(label_studio.url, token[:-4] + "AAAA").check()

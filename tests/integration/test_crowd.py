@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
@@ -20,7 +21,8 @@ from labelstudio.experts import SimulatedExpert, assigned
 from labelstudio.records import AnnotationError, Manifest, read_answers
 from pipeline.config import Annotate, Simulated, load
 from pipeline.paths import step_dir
-from pipeline.stages import annotate
+from pipeline.projects import project_title
+from pipeline.stages import annotate, compare
 
 HARD_OF_HEARING = Annotate(
     expert="simulated",
@@ -249,7 +251,7 @@ def test_a_round_begins_with_telling_what_those_before_did(project_folder, with_
     assert said == {"image_id": "a", "round": "00", "label": "50%", "prediction": "25%"}
 
 
-def test_effects_are_shown_once(label_studio, admin, tmp_path):
+def test_effects_are_shown_once_and_go_when_they_are_out_of_date(label_studio, admin, expert_keys, tmp_path):
     manifest(tmp_path, 2)  # for its pictures
     seen = [effect.Effect(f"image-{n}", f"00{n}.png", 0.5, 0.25) for n in range(2)]
     pictures = effect.manifest("digits", "00", seen, tmp_path)
@@ -258,6 +260,45 @@ def test_effects_are_shown_once(label_studio, admin, tmp_path):
     tasks = admin.tasks(beside, pictures.keys())
     assert [task.image_id for task in tasks] == ["image-0", "image-1"]
     assert admin.ensure_project(beside.title, interface=projects.EFFECT) == beside
+
+    LabelStudio(label_studio.url, expert_keys[0]).annotate(tasks[0], CROWD[0], [], lead_time=1.0)  # has looked at it
+    kept = list(pictures.keys())[1:]
+    for _ in range(2):
+        admin.keep_only(beside, kept)
+        assert [task.key for task in admin.tasks(beside)] == kept
+
+
+def test_the_last_rounds_effect_is_shown_when_all_is_compared(project_folder, with_crowd, fake):
+    step = project_folder[2]
+    (step / "effect").mkdir()
+
+    def trained(picture: str, after: float) -> None:
+        shutil.copy(step / picture, step / "effect" / "a.png")
+        effect.write(step / "effect.json", [effect.Effect("a", "effect/a.png", 0.5, after)])
+
+    trained("000.png", after=0.25)
+    for _ in range(2):
+        compare.show(annotate.load())
+    there, beside = fake.projects.values()
+    assert "50% lay inside the marks; after it had learned from them, 25%." in there["description"]
+    assert [task["data"]["prediction"] for task in fake.tasks.values()] == ["25%"]
+    trained("001.png", after=0.1)
+    compare.show(annotate.load())
+    assert there["description"].count("Round 00") == there["description"].count(" 10%.") == 1
+    assert [(task["project"], task["data"]["prediction"]) for task in fake.tasks.values()] == [(beside["id"], "10%")]
+
+
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:9"])
+def test_without_a_server_the_comparison_ends_well_and_says_how_to_show_effects(
+    project_folder, with_crowd, monkeypatch, capsys, url
+):
+    monkeypatch.setenv("LABEL_STUDIO_URL", url)
+    compare.show(annotate.load())
+    said = capsys.readouterr().out
+    assert "warning: what the marks did is not shown to the experts: no Label Studio " in said
+    assert "`python -m labelstudio.server start`" in said
+    assert said.endswith("`dvc repro --force --single-item compare`\n")
+    assert not Path(".labelstudio").exists()
 
 
 def test_each_simulated_expert_needs_an_account_of_its_own(project_folder, with_crowd, fake, monkeypatch):
@@ -274,7 +315,7 @@ def test_each_crowd_has_a_project_and_an_archive_of_its_own():
     config = load()
     one, other = (config.model_copy(update={"annotate": a}) for a in (config.annotate, HARD_OF_HEARING))
     soft = other.model_copy(update={"consensus": other.consensus.model_copy(update={"soft": True})})
-    titles = [annotate.project_title("digits", c, "data") for c in (one, other, soft)]
+    titles = [project_title("digits", c, "data") for c in (one, other, soft)]
     assert titles[0] != titles[1]
     assert titles[1] == titles[2]  # how answers are read is no reason to ask for them again
     assert ledger.recall(annotate.LEDGERS / "none.jsonl", ["key"]) == []

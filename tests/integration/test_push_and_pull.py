@@ -247,7 +247,7 @@ def test_pull_brings_every_experts_every_answer(label_studio, admin, project, tm
 
 
 def test_the_verdicts_of_answers_are_told_apart(label_studio, admin, project, tmp_path):
-    asked = manifest(tmp_path, 6)
+    asked = manifest(tmp_path, 7)
     admin.push(project, asked, tmp_path)
     tasks = admin.tasks(project, asked.keys())
     shown = tasks[0].prediction()["result"]
@@ -255,6 +255,7 @@ def test_the_verdicts_of_answers_are_told_apart(label_studio, admin, project, tm
     bodies = [
         {"result": regions.relabelled(shown, {"c3r4"}, regions.DISREGARD)},
         {"result": [*as_shown, chosen("Nothing to disregard")]},
+        {"result": as_shown[2:]},  # shape and label of the first are deleted
         {"result": as_shown},
         {"result": [*as_shown, chosen("Cannot judge")]},
         {"result": as_shown, "was_cancelled": True},
@@ -264,8 +265,11 @@ def test_the_verdicts_of_answers_are_told_apart(label_studio, admin, project, tm
     for task, body in zip(tasks, bodies, strict=True):
         assert http.post(f"/api/tasks/{task.id}/annotations/", json=body).status_code == 201
     answers = sorted(admin.pull(project, asked.keys()), key=lambda answer: answer.image_id)
-    assert [verdict(answer) for answer in answers] == [*Verdict, Verdict.NOTHING]
-    assert summary(answers) == ("1 marked, 2 nothing to disregard, 1 submitted untouched, 1 cannot judge, 1 skipped")
+    queries = asked.keys()
+    assert [verdict(answer, queries[answer.key]) for answer in answers] == [*Verdict, Verdict.NOTHING]
+    assert summary(answers, queries) == (
+        "1 marked, 2 nothing to disregard, 1 some outlines removed, 1 submitted untouched, 1 cannot judge, 1 skipped"
+    )
     assert all(regions.mask(answer.result, 96, 96)[1] == [] for answer in answers), "nothing is left over"
 
 

@@ -9,7 +9,7 @@ from fakes.queries import CELL, SIDE, manifest
 
 from labelstudio import accounts, consensus, regions
 from labelstudio.client import LabelStudio
-from labelstudio.verdicts import Verdict, summary, verdict
+from labelstudio.verdicts import Verdict, removed, summary, verdict
 
 pytestmark = [pytest.mark.labelstudio, pytest.mark.browser]
 
@@ -20,7 +20,7 @@ COUNTING = """window.hands = {keys: 0, clicks: 0};
 
 
 NAMES = ("ann", "ben", "cho")
-MARKED, NOTHING, UNTOUCHED, CANNOT_JUDGE, SKIPPED = Verdict
+MARKED, NOTHING, REMOVED, UNTOUCHED, CANNOT_JUDGE, SKIPPED = Verdict
 # By image and expert: what they do, how that is read, and the cells (column, row) or box that they mark.
 ROUND = [
     [
@@ -39,7 +39,7 @@ ROUND = [
         (lambda page: mark(page, (0, 0), (7, 7)), MARKED, [(0, 0), (7, 7)]),
     ],
     [
-        (lambda page: mark(page, (0, 0)), MARKED, [(0, 0)]),
+        (lambda page: (mark(page, (0, 0)), remove(page, (3, 4))), MARKED, [(0, 0)]),
         (lambda page: mark(page, (7, 7), (0, 0)), MARKED, [(0, 0), (7, 7)]),
         (lambda page: mark(page, (0, 0), (7, 7), (0, 0)), MARKED, [(7, 7)]),
     ],
@@ -50,6 +50,12 @@ def mark(page, *places: tuple[int, int]) -> None:
     for place in places:
         click_cell(page, *place)
         press(page, "2", "Escape")
+
+
+def remove(page, *places: tuple[int, int]) -> None:
+    for place in places:
+        click_cell(page, *place)
+        press(page, "Backspace")
 
 
 def mark_in_frame(page, *corners: tuple[float, float]) -> None:
@@ -101,8 +107,9 @@ def test_three_experts_answer_a_round_at_the_same_time(experts, real_label_studi
     for query, image in zip(asked.queries, ROUND, strict=True):
         for email, (_, said, marked) in zip(experts, image, strict=True):
             answer = answers[query.image_id, email]
-            assert verdict(answer) is said, (query.image_id, email)
+            assert verdict(answer, query) is said, (query.image_id, email)
             assert answer.parent_prediction
+            assert removed(answer, query) == (query.image_id == "image-003" and email.startswith("ann@"))
             mask, unused = regions.mask(answer.result, SIDE, SIDE)
             assert unused == []
             if said is MARKED and not regions.marked(answer.result):  # drawn by hand, as exactly as hands are
@@ -123,7 +130,9 @@ def test_three_experts_answer_a_round_at_the_same_time(experts, real_label_studi
     keys, clicks = (sum(hand[kind] for hand in hands) / images for kind in ("keys", "clicks"))
     seconds = sum(answer.lead_time for answer in given) / images
     with capsys.disabled():
-        print(f"\n{summary(given)}; an image took {seconds:.1f} s, {keys:.1f} keys and {clicks:.1f} clicks")
+        print(
+            f"\n{summary(given, asked.keys())}; an image took {seconds:.1f} s, {keys:.1f} keys and {clicks:.1f} clicks"
+        )
     assert keys < 6
     assert clicks < 5
 

@@ -7,6 +7,7 @@ import math
 import random
 import re
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from labelstudio import regions
 from labelstudio.records import Answer, Proposal, Query
-from labelstudio.verdicts import Verdict, contradiction, summary, verdict
+from labelstudio.verdicts import Verdict, contradiction, removed, summary, verdict
 
 
 def query(width: int, height: int, *proposals: Proposal) -> Query:
@@ -429,7 +430,26 @@ def test_an_answer_has_one_verdict_and_a_contradiction_is_told(result, said, tol
     assert told is None or re.match(told, contradiction(given))
     skipped = dataclasses.replace(given, skipped=True)
     assert (verdict(skipped), contradiction(skipped)) == (Verdict.SKIPPED, None)
-    assert summary([given, given, skipped]) == f"2 {said.value}, 1 skipped"
+    assert summary([given, given, skipped], {}) == f"2 {said.value}, 1 skipped"
+
+
+def test_removed_outlines_are_neither_marks_nor_left_as_they_were():
+    proposals = [Proposal(name, 10 * n, 0, 10, 10, 0.1) for n, name in enumerate("pqr")]
+    asked = query(30, 10, *proposals)
+    whole = regions.relabelled(regions.to_result(asked), set(), regions.DISREGARD)
+    some = [entry for entry in whole if entry["id"] != "q"]
+    nothing = {"type": "choices", "from_name": "verdict", "value": {"choices": [regions.NOTHING]}}
+    for result, said, count in [
+        (whole, Verdict.UNTOUCHED, 0),
+        (some, Verdict.REMOVED, 1),
+        ([*some, nothing], Verdict.NOTHING, 1),
+        ([], Verdict.NOTHING, 3),
+        (regions.relabelled(some, {"p"}, regions.DISREGARD), Verdict.MARKED, 1),
+    ]:
+        given = Answer("k", "i", "e", 1, "t", "t", None, False, None, result)
+        assert (verdict(given, asked), removed(given, asked)) == (said, count)
+        assert summary([given], {"k": asked}) == f"1 {said.value}"
+        assert not regions.mask(result, 30, 10)[0][:, 10:20].any()
 
 
 def test_marked_names_proposals_only():
@@ -454,3 +474,12 @@ def test_the_regions_fit_the_labelling_interface():
     assert set(interface.get_control(regions.EARLIER).labels) == {regions.BEFORE}
     assert {interface.get_control(shape).tag.lower() for shape in regions.SHAPES} == set(regions.SHAPES)
     assert interface.get_object(regions.IMAGE).tag == "Image"
+
+
+def test_every_key_is_chosen_by_us():
+    """Label Studio gives a label without a key the next digit, be it visible or not."""
+    from labelstudio.projects import INTERFACE
+
+    keys = [tag.get("hotkey") for tag in ElementTree.fromstring(INTERFACE).iter() if tag.tag in ("Label", "Choice")]
+    assert len(keys) == len(set(keys)) == 5
+    assert all(keys)

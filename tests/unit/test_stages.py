@@ -17,6 +17,7 @@ from pipeline.config import Augment, Backbone, ConfigError, Consensus, Explain, 
 from pipeline.loading import Images
 from pipeline.metrics import classification
 from pipeline.predictions import Outcomes
+from pipeline.projects import project_title
 from pipeline.proposals import outlined
 from pipeline.report import Result
 from pipeline.stages import annotate, hitl_train, query_export
@@ -280,6 +281,18 @@ def test_who_cannot_judge_takes_no_part_and_nothing_is_a_vote(tmp_path, capsys):
     assert entry.asked.any(), "it has been shown, and need not be shown again"
 
 
+def test_who_removes_outlines_is_told_of_and_marks_nothing_there(tmp_path, capsys):
+    asked = manifest(tmp_path, 1)
+    ((key, query),) = asked.keys().items()
+    gone = query.proposals[1].id
+    given = answer(key, set(), query)
+    less = dataclasses.replace(given, result=[entry for entry in given.result if entry["id"] != gone])
+    (entry,) = hitl_train.to_entries(asked, [less], Consensus())
+    assert not entry.mask.any()
+    assert entry.asked.sum() == 3 * CELL**2, "it has been shown, and need not be shown again"
+    assert capsys.readouterr().out == "a@example.org on image-000: 1 of 3 outlines removed: no marks\n"
+
+
 def choice(value: str) -> dict:
     return {
         "id": "x",
@@ -295,11 +308,9 @@ def test_people_never_meet_a_machines_answers():
     config = load()
     human = config.model_copy(update={"annotate": config.annotate.model_copy(update={"expert": "human"})})
     scenario = config.hitl.scenarios[0]
-    titles = {
-        annotate.project_title(scenario, c, "data") for c in (config, human, config.model_copy(update={"seed": 1}))
-    }
+    titles = {project_title(scenario, c, "data") for c in (config, human, config.model_copy(update={"seed": 1}))}
     assert len(titles) == 3
-    assert all(len(annotate.project_title("x" * 24, c, "data")) <= 50 for c in (config, human))
+    assert all(len(project_title("x" * 24, c, "data")) <= 50 for c in (config, human))
 
 
 def history(shifted, loss=0.1):
