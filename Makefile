@@ -32,7 +32,7 @@ check: .venv/installed-dev
 experiments: .venv/installed
 	python -m pipeline.experiments
 
-bench: .venv/installed
+bench: .venv/browser
 	python -m pipeline.bench
 
 .venv/bin/pip:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from pipeline.bench import annotation, data, method, spending, stability
+from pipeline.bench import annotation, data, method, session, spending, stability
 from pipeline.bench.measure import Figure
 from pipeline.paths import REPORT
 
@@ -24,6 +24,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     **spending.FIGURES,
     **stability.FIGURES,
     **annotation.FIGURES,
+    **session.FIGURES,
 }
 
 
