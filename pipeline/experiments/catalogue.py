@@ -66,7 +66,7 @@ PATCHES = (
 )
 PAPER = (
     Metric("Min loss, test", lambda arm, _: arm["min_test_loss"]),
-    Metric("Loss, test, selected on val", lambda arm, _: arm["selected_test_loss"]),
+    Metric("Loss, test, selected on val", lambda arm, _: arm["selected_test_loss"], by_epoch="test_loss"),
     percent("Accuracy, test", "selected_test_accuracy", "test_accuracy"),
     Metric("AUC, test", lambda arm, _: arm["selected_test_auc"]),
 )

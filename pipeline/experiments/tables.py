@@ -110,7 +110,7 @@ def _spent(about: Experiment, seeds: list[Result]) -> list[str]:
     if not seeds[0]["rounds"]:
         return []
     shown = [metric for metric in about.metrics if metric.by_epoch]
-    titles = [f"{metric.title}, {arm}" for metric in shown for arm in ("hitl", "automated")]
+    titles = [f"{m.by_epoch.replace('_', ' ')}, {arm}" for m in shown for arm in ("hitl", "automated")]
     lines = ["What the answers bought, at the end of each round:", ""]
     lines += [_row(["Answers", "Expert minutes", *titles]), _row(["---:"] * (len(titles) + 2))]
     for number, (step, *_) in enumerate(seeds[0]["rounds"]):
