@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from pipeline import masks, runs, subset, training
+from pipeline import checkpoint, masks, runs, subset, training
 from pipeline.config import Config, Penalty, Round, Scenario
 from pipeline.datasets import prepared
 from pipeline.loading import Images
@@ -19,12 +19,13 @@ def replay(config: Config, scenario: str, arm: str, entries: list[masks.Entry], 
     images = subset.by_split(data, subset.read(subset_file(scenario), data))
     start, folder = step_dir(scenario, "start"), step_dir(scenario, arm)
     state = training.restore(start / "state.pt", settings.train)
-    trained = train(state, images, settings, config.seed, config.hitl.rounds, entries)
+    trained = train(state, images, settings, config.seed, config.hitl.rounds, entries, resumable=True)
 
     if state.accelerator.is_main_process:
         masks.write(folder / "masks.npz", entries, data.images.shape[1])
         pd.concat([runs.history(start), trained]).to_csv(folder / "history.csv", index=False)
         training.save(state, folder / "state.pt")
+        checkpoint.clear()
     return state
 
 
@@ -35,10 +36,12 @@ def train(
     seed: int,
     rounds: list[Round],
     entries: list[masks.Entry],
+    resumable: bool = False,
 ) -> pd.DataFrame:
     """The epochs of all rounds, each entry in force from its round on; the history, a row an epoch."""
     history = []
     for replayed in rounds:
         in_force = masks.in_force([entry for entry in entries if entry.round <= replayed.n])
-        history.append(training.train(state, images, settings, seed, replayed.epochs, replayed.n, masks=in_force))
+        step = (state, images, settings, seed, replayed.epochs, replayed.n)
+        history.append(training.train(*step, masks=in_force, resumable=resumable))
     return pd.concat(history)

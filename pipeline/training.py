@@ -25,7 +25,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
-from pipeline import loading
+from pipeline import checkpoint, loading
 from pipeline import model as networks
 from pipeline.config import Penalty, Scenario, Train
 from pipeline.errors import PipelineError
@@ -69,26 +69,32 @@ def begin(model: Classifier, settings: Train) -> State:
 
 def save(state: State, path: Path) -> None:
     """Store the state; the same state is the same bytes."""
-    networks.write(
-        {
-            "architecture": state.model.architecture,
-            "classes": state.model.classes,
-            "weights": {key: value.cpu() for key, value in state.model.network.state_dict().items()},
-            "optimizer": state.optimizer.state_dict(),
-            "epoch": state.epoch,
-            "penalty_weight": state.penalty_weight,
-        },
-        path,
-    )
+    networks.write(_document(state), path)
 
 
 def restore(path: Path, settings: Train) -> State:
     """The state that ``save`` stored, ready to train on; raises ConfigError if it is missing or damaged."""
     stored = networks.read(path)
     state = begin(networks.build(stored, stored["classes"]), settings)
+    _go_back_to(state, stored)
+    return state
+
+
+def _document(state: State) -> dict[str, Any]:
+    return {
+        "architecture": state.model.architecture,
+        "classes": state.model.classes,
+        "weights": {key: value.cpu() for key, value in state.model.network.state_dict().items()},
+        "optimizer": state.optimizer.state_dict(),
+        "epoch": state.epoch,
+        "penalty_weight": state.penalty_weight,
+    }
+
+
+def _go_back_to(state: State, stored: dict[str, Any]) -> None:
+    state.model.network.load_state_dict(stored["weights"])
     state.optimizer.load_state_dict(stored["optimizer"])
     state.epoch, state.penalty_weight = stored["epoch"], stored["penalty_weight"]
-    return state
 
 
 def train_epoch(
@@ -163,6 +169,7 @@ def train(
     step: str,
     *,
     masks: dict[str, NDArray[Any]] | None,
+    resumable: bool = False,
 ) -> pd.DataFrame:
     """Some epochs on ``data["train"]``, each followed by a reading of every other split.
 
@@ -171,14 +178,24 @@ def train(
     than its weights are. ``batchnorm: moving`` leaves it at that, as the paper does; ``settled`` averages the
     statistics anew after each epoch; ``frozen`` does so in the baseline and keeps them from then on.
 
+    ``resumable``: after each epoch what it came to is stored (pipeline/checkpoint.py), and the same call in another
+    process goes on from there, to the same weights.
+
     Returns the history, one row an epoch: ``step`` (what the epoch belongs to: ``start``, a round, an arm),
     ``epoch``, what ``train_epoch`` returns, and ``<split>_<metric>`` for each split.
     """
     batchnorm = settings.train.batchnorm
     frozen = batchnorm == "frozen" and masks is not None
     feedback = feedback_on(state, data["train"], settings.penalty, masks) if masks else None
-    rows = []
-    for _ in range(epochs):
+    rows: list[dict[str, Any]] = []
+    path = checkpoint.place(state.model, masks, settings, seed, state.epoch, epochs, step) if resumable else None
+    if path and (stored := checkpoint.read(path)):
+        rows = stored["rows"]
+        _go_back_to(state, stored)
+        if feedback:
+            feedback.steps, feedback.weight = stored["steps"], stored["penalty_weight"]
+        print(f"{step}: going on after epoch {state.epoch}, where it was interrupted", flush=True)
+    for _ in range(epochs - len(rows)):
         row: dict[str, Any] = {"step": step, "epoch": state.epoch + 1}
         row |= train_epoch(state, data["train"], settings.train, seed, freeze_batchnorm=frozen, feedback=feedback)
         if batchnorm != "moving" and not frozen:
@@ -193,6 +210,9 @@ def train(
             f"val loss {row['val_loss']:.3f}, val accuracy {row['val_accuracy']:.1%}",
             flush=True,
         )
+        if path and state.accelerator.is_main_process:
+            steps = feedback.steps if feedback else 0
+            checkpoint.write(path, {**_document(state), "rows": rows, "steps": steps})
     return pd.DataFrame(rows)
 
 

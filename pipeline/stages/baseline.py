@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline import masks, model, subset, tracking, training
+from pipeline import checkpoint, masks, model, subset, tracking, training
 from pipeline.config import load
 from pipeline.datasets import prepared
 from pipeline.paths import prepared_dir, step_dir, subset_file
@@ -25,7 +25,7 @@ def main(scenario: str) -> None:
     torch.manual_seed(config.seed)
     state = training.begin(model.build(model.read(Path(settings.init)), data.classes), settings.train)
     epochs = settings.train.baseline_epochs
-    history = training.train(state, images, settings, config.seed, epochs, "start", masks=None)
+    history = training.train(state, images, settings, config.seed, epochs, "start", masks=None, resumable=True)
 
     if not state.accelerator.is_main_process:
         return
@@ -34,6 +34,7 @@ def main(scenario: str) -> None:
     masks.write(folder / "masks.npz", [], data.images.shape[1])
     history.to_csv(folder / "history.csv", index=False)
     training.save(state, folder / "state.pt")
+    checkpoint.clear()
     tracking.publish(config, scenario, "baseline")
 
 

@@ -12,7 +12,7 @@ from labelstudio import agreement, consensus, regions
 from labelstudio import effect as effects
 from labelstudio.records import Answer, Manifest, read_answers
 from labelstudio.verdicts import Verdict, contradiction, removed, summary, verdict
-from pipeline import effect, masks, runs, subset, tracking, training
+from pipeline import checkpoint, effect, masks, runs, subset, tracking, training
 from pipeline.config import Consensus, load
 from pipeline.datasets import prepared
 from pipeline.datasets.prepared import Prepared
@@ -41,7 +41,7 @@ def main(scenario: str, round: str, after: str, epochs: str) -> None:
     marked = [entry for entry in entries if entry.round == round and entry.mask.any()]
     looked_at = (images["train"], marked, manifest, settings.query.explain)
     looked = effect.attention(state, *looked_at)
-    history = training.train(state, images, settings, config.seed, int(epochs), round, masks=in_force)
+    history = training.train(state, images, settings, config.seed, int(epochs), round, masks=in_force, resumable=True)
     looks = effect.attention(state, *looked_at)
     if not state.accelerator.is_main_process:
         return
@@ -55,6 +55,7 @@ def main(scenario: str, round: str, after: str, epochs: str) -> None:
     so_far = pd.concat([runs.history(before), history])
     so_far.to_csv(folder / "history.csv", index=False)
     training.save(state, folder / "state.pt")
+    checkpoint.clear()
     tracking.publish(config, scenario, "hitl", through=round)
 
 

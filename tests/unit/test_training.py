@@ -1,11 +1,12 @@
 """Training: deterministic, resumable between epochs, and moved by the masks."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from pipeline import feedback, model, training
+from pipeline import checkpoint, feedback, model, training
 from pipeline.config import Augment, Backbone, Penalty, QuerySettings, Scenario, Train
 from pipeline.loading import Images, as_tensor
 from pipeline.penalty import Check, penalty
@@ -75,6 +76,43 @@ def test_the_same_seed_is_the_same_bytes_and_a_restored_state_goes_on_as_if_noth
 
     assert rows == again
     assert (tmp_path / "straight.pt").read_bytes() == (tmp_path / "resumed.pt").read_bytes()
+
+
+def test_killed_between_epochs_it_goes_on_to_the_same_bytes(tmp_path, images, masks, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoint, "FOLDER", tmp_path / "checkpoints")
+    settings = SCENARIO.model_copy(update={"penalty": PENALTY.model_copy(update={"every": 2})})
+    data = {"train": images, "val": images}
+
+    def train(epochs=3, **changes):
+        state = fresh()
+        given = settings.model_copy(update=changes)
+        history = training.train(state, data, given, 0, epochs, "00", masks=masks, resumable=True)
+        training.save(state, tmp_path / "state.pt")
+        return history, (tmp_path / "state.pt").read_bytes()
+
+    straight, weights = train()
+    checkpoint.clear()
+    one_epoch, calls = training.train_epoch, []
+
+    def killed_in_the_third(*given, **named):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return one_epoch(*given, **named)
+
+    monkeypatch.setattr(training, "train_epoch", killed_in_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    train(fraction=0.5)  # another run's checkpoint is not taken up
+    assert len(calls) == 6
+    capsys.readouterr()
+    again, same = train()
+    assert len(calls) == 7
+    assert "going on after epoch 2" in capsys.readouterr().out
+    assert same == weights
+    pd.testing.assert_frame_equal(again, straight)
+    checkpoint.clear()
+    assert not list((tmp_path / "checkpoints").iterdir())
 
 
 def test_masks_change_the_training_and_an_arm_without_penalty_ignores_them(images, masks):
