@@ -21,11 +21,9 @@ from pipeline.penalty import penalty
 from pipeline.training import State
 
 Area = Literal["marked", "evidence"]
-METHODS: tuple[Literal["deeplift", "integrated-gradients", "grad-cam"], ...] = (
-    "deeplift",
-    "integrated-gradients",
-    "grad-cam",
-)
+Method = Literal["deeplift", "integrated-gradients", "grad-cam"]
+QUICK: tuple[Method, ...] = ("deeplift", "grad-cam")
+METHODS: tuple[Method, ...] = (*QUICK, "integrated-gradients")
 LOOKED_AT = 12  # images; integrated gradients takes 50 forward and backward passes an image
 AT_ONCE = 6
 
@@ -47,12 +45,16 @@ def points_inside(saliency: NDArray[np.floating[Any]], area: NDArray[np.bool_]) 
 
 
 def measure(
-    state: State, images: Images, areas: dict[str, NDArray[Any]], what: Area, settings: Explain
+    state: State,
+    images: Images,
+    areas: dict[str, NDArray[Any]],
+    what: Area,
+    settings: Explain,
+    methods: tuple[Method, ...] = QUICK,
 ) -> dict[str, float]:
     """How much of the attention lies in some images' areas, W (S, S) by image id: means over the first few of them.
 
-    ``<what>_<explainer>``: the share of the absolute saliency for the true class, by DeepLIFT, integrated gradients
-    and Grad-CAM, and ``<what>_gradient``: of the energy of the predicted logit's gradient, sum W g^2 / sum g^2, all
+    ``<what>_<explainer>``: the share of the absolute saliency for the true class, and ``<what>_gradient``: of the energy of the predicted logit's gradient, sum W g^2 / sum g^2, all
     0..1. Of ``evidence`` also ``pointing_<explainer>``: the share of images where the most salient place is in it.
     Nothing where there are no areas.
     """
@@ -65,7 +67,7 @@ def measure(
         x = training.as_input(state, as_tensor(pixels))
         shares = penalty(state.model, x, torch.from_numpy(w).to(x), "share", "predicted").detach()
         found.setdefault(f"{what}_gradient", []).extend(shares.tolist())
-        for method in METHODS:
+        for method in methods:
             maps = explain(state, pixels, labels, settings.model_copy(update={"method": method}))
             shares_inside = [share_inside(m, area) for m, area in zip(maps, w, strict=True)]
             found.setdefault(f"{what}_{method}", []).extend(shares_inside)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import masks, runs, training
+from pipeline import attention, masks, runs, training
 from pipeline.config import Config
 from pipeline.datasets import prepared
 from pipeline.datasets.prepared import Prepared
@@ -81,7 +81,8 @@ def _reading(loop: Loop, arm: str, outcome: Outcome, hitl: Outcome | None) -> Re
     numbers = runs.summary(outcome.history, arm) | evaluate.in_detail(outcome.state, loop.data, loop.images)
     if hitl is not None:
         marked = masks.in_force(hitl.entries)
-        numbers |= evaluate.looks(outcome.state, loop.images, marked, loop.data, loop.settings.query.explain)
+        looked_at = (loop.images, marked, loop.data, loop.settings.query.explain)
+        numbers |= evaluate.looks(outcome.state, *looked_at, methods=attention.METHODS)
     right = {}
     for split in ("test", "test-shifted"):
         if split in loop.images:

@@ -97,6 +97,7 @@ def looks(
     marked: dict[str, NDArray[np.float32]],
     data: Prepared,
     settings: Explain,
+    methods: tuple[attention.Method, ...] = attention.QUICK,
 ) -> dict[str, float]:
     """Where a network looks on the images that experts marked, and, where it is known, on the evidence.
 
@@ -106,9 +107,8 @@ def looks(
     held_out = next((splits[s] for s in ("test", "val") if known & set(splits[s].ids)), splits["val"])
     some = [image_id for image_id in held_out.ids if image_id in known][: attention.LOOKED_AT]
     evidence = {image_id: data.evidence(image_id) for image_id in some}
-    return attention.measure(state, splits["train"], marked, "marked", settings) | attention.measure(
-        state, held_out, evidence, "evidence", settings
-    )
+    on_marks = attention.measure(state, splits["train"], marked, "marked", settings, methods)
+    return on_marks | attention.measure(state, held_out, evidence, "evidence", settings, methods)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def test_a_network_that_sees_the_left_half_is_found_to_look_there(state):
     left = np.zeros((SIDE, SIDE), np.float32)
     left[:, : SIDE // 2 + 1] = 1  # and the column that the convolution reads from it
     areas = {"a": left, "b": left, "d": left, "elsewhere": left, "e": np.zeros_like(left)}
-    found = attention.measure(state, images, areas, "evidence", Explain(reference="black"))
+    found = attention.measure(state, images, areas, "evidence", Explain(reference="black"), attention.METHODS)
     shares = {name: value for name, value in found.items() if name.startswith("evidence")}
     assert set(shares) == {f"evidence_{m}" for m in ("gradient", *attention.METHODS)}
     del shares["evidence_grad-cam"]  # weighs the channels of the convolution, which itself reads all of the picture
