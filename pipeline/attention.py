@@ -54,9 +54,9 @@ def measure(
 ) -> dict[str, float]:
     """How much of the attention lies in some images' areas, W (S, S) by image id: means over the first few of them.
 
-    ``<what>_<explainer>``: the share of the absolute saliency for the true class, and ``<what>_gradient``: of the energy of the predicted logit's gradient, sum W g^2 / sum g^2, all
-    0..1. Of ``evidence`` also ``pointing_<explainer>``: the share of images where the most salient place is in it.
-    Nothing where there are no areas.
+    ``<what>_<explainer>``: the share of the absolute saliency for the true class, and ``<what>_gradient``: of the
+    energy of the predicted logit's gradient, sum W g^2 / sum g^2, all 0..1. Of ``evidence`` also
+    ``pointing_<explainer>``: the share of images where the most salient place is in it. Nothing without areas.
     """
     chosen = [n for n, image_id in enumerate(images.ids) if image_id in areas and areas[image_id].any()][:LOOKED_AT]
     found: dict[str, list[float]] = {}
