@@ -22,7 +22,7 @@ def replay(config: Config, scenario: str, arm: str, entries: list[masks.Entry], 
     trained = train(state, images, settings, config.seed, config.hitl.rounds, entries)
 
     if state.accelerator.is_main_process:
-        masks.write(folder / "masks.npz", entries, data.images.shape[1])
+        masks.write(folder / "masks.npz", entries)
         pd.concat([runs.history(start), trained]).to_csv(folder / "history.csv", index=False)
         training.save(state, folder / "state.pt")
     return state

@@ -94,7 +94,7 @@ class Loop:
                 manifest = query_export.export(*asked, Path(folder))
             answers = self._answers(manifest)
             new = hitl_train.to_entries(manifest, answers, self.config.consensus)
-            entries = masks.rounded([*entries, *new])
+            entries += new
             in_force = masks.in_force(entries)
             step = (state, self.images, self.settings, self.config.seed, entry.epochs, entry.n)
             history.append(training.train(*step, masks=in_force))
@@ -108,7 +108,7 @@ class Loop:
         chosen = sorted(np.random.default_rng(self.config.seed).permutation(len(ids))[: round(share * len(ids))])
         areas = ((ids[n], ~self.data.evidence(ids[n])) for n in chosen)
         first = self.config.hitl.rounds[0].n
-        entries = [masks.Entry(first, image_id, area.astype(np.float32), area) for image_id, area in areas]
+        entries = [masks.Entry.of(first, image_id, area.astype(np.float32), area) for image_id, area in areas]
         state = self._start()
         history = replay.train(state, self.images, self.settings, self.config.seed, self.config.hitl.rounds, entries)
         return Outcome(state, history, entries, [], time.monotonic() - began)
