@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 import pytest
 import yaml
 from dotenv import dotenv_values
+from fakes.postgres import USER, postgres
 from fakes.queries import SIDE, manifest
 from fakes.s3 import FakeS3
 
@@ -88,33 +87,9 @@ def test_the_versions_are_those_that_are_tested():
 
 
 @pytest.fixture(scope="module")
-def postgres():
-    """The port and the password of a PostgreSQL that lives as long as this module."""
-    programs = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql, or run `make test`")
-    bin_dir = Path(programs).resolve().parent
-    # PostgreSQL refuses to run as root; Debian's package brings an account of its own.
-    account = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-    if account and subprocess.run([*account, "true"], check=False).returncode != 0:
-        pytest.skip("there is no account `postgres`, and PostgreSQL does not run as root")
-    folder = Path(tempfile.mkdtemp(prefix="lookaway-postgres-"))
-    password, port = secrets.token_hex(16), process.free_port(None, preferred=15432)
-    (folder / "password").write_text(password)
-    if account:
-        shutil.chown(folder, "postgres")
-        shutil.chown(folder / "password", "postgres")
-    run = [*account, f"{bin_dir}/initdb", "-D", f"{folder}/data", "-U", EXAMPLE["POSTGRES_USER"]]
-    run += ["--auth=scram-sha-256", f"--pwfile={folder}/password", "--no-sync"]
-    subprocess.run(run, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}"
-    control = [*account, f"{bin_dir}/pg_ctl", "-D", f"{folder}/data", "-w"]
-    subprocess.run([*control, "-l", f"{folder}/log", "-o", options, "start"], cwd=folder, check=True)
-    try:
+def database():
+    with postgres() as (port, password):
         yield port, password
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], cwd=folder, check=False)
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
@@ -124,12 +99,12 @@ def storage():
 
 
 @pytest.fixture(scope="module")
-def production(postgres, storage, tmp_path_factory):
+def production(database, storage, tmp_path_factory):
     """URL and administrator of a Label Studio with the settings of compose.yaml, but for hosts, and http."""
     folder = tmp_path_factory.mktemp("production")
-    db_port, password = postgres
+    db_port, password = database
     port = process.free_port(None, preferred=18080)
-    values = {**EXAMPLE, "POSTGRES_PASSWORD": password, "S3_ENDPOINT_URL": storage.url}
+    values = {**EXAMPLE, "POSTGRES_USER": USER, "POSTGRES_PASSWORD": password, "S3_ENDPOINT_URL": storage.url}
     settings = {
         name: re.sub(r"\$\{(\w+)[^}]*\}", lambda match: values[match[1]], value)
         for name, value in COMPOSE["services"]["label-studio"]["environment"].items()
