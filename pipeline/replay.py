@@ -41,4 +41,4 @@ def train(
     for replayed in rounds:
         in_force = masks.in_force([entry for entry in entries if entry.round <= replayed.n])
         history.append(training.train(state, images, settings, seed, replayed.epochs, replayed.n, masks=in_force))
-    return pd.concat(history)
+    return pd.concat(history, ignore_index=True)

@@ -99,6 +99,7 @@ class _Pictures(Dataset[tuple[Tensor, Tensor]]):
 
 def _plain(images: Images) -> tuple[torch.nn.Module, DataLoader[Any]]:
     network: torch.nn.Module = timm.create_model("tf_efficientnet_b0", num_classes=2)
+    known = timm.data.resolve_model_data_config(network)
     transform = v2.Compose(
         [
             v2.RandomHorizontalFlip(),
@@ -107,7 +108,7 @@ def _plain(images: Images) -> tuple[torch.nn.Module, DataLoader[Any]]:
             v2.RandomResizedCrop(method.SIZE, scale=(0.81, 1.0), ratio=(1.0, 1.0), antialias=False),
             v2.ColorJitter(brightness=0.1),
             v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(network.default_cfg["mean"], network.default_cfg["std"]),
+            v2.Normalize(known["mean"], known["std"]),
         ]
     )
     pictures, batch = _Pictures(images, transform), method.PAPER.batch_size

@@ -99,7 +99,7 @@ class Loop:
             step = (state, self.images, self.settings, self.config.seed, entry.epochs, entry.n)
             history.append(training.train(*step, masks=in_force))
             rounds.append(Asked(entry.n, len(answers), sum(answer.lead_time or 0 for answer in answers)))
-        return Outcome(state, pd.concat(history), entries, rounds, time.monotonic() - began)
+        return Outcome(state, pd.concat(history, ignore_index=True), entries, rounds, time.monotonic() - began)
 
     def given(self, share: float) -> Outcome:
         """In place of `hitl`: a random share of the training images comes with W, all that is not evidence."""
