@@ -14,8 +14,6 @@ All are functions of `hitl`'s entries: nobody is asked, and the images and round
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,15 +44,15 @@ def _at_random(entries: list[Entry], cell: int, seed: int) -> list[Entry]:
     rng = np.random.default_rng(seed)
     placed = []
     for entry in entries:
-        side = entry.mask.shape[0] // cell
-        chosen = np.zeros(side * side, entry.mask.dtype)
-        marked = entry.mask[entry.mask > 0]
+        before = entry.mask
+        side, marked = len(before) // cell, before[before > 0]
+        chosen = np.zeros(side * side, before.dtype)
         chosen[rng.permutation(side * side)[: round(marked.size / cell**2)]] = (
             marked.mean(dtype=float) if marked.size else 0
         )
-        mask = np.zeros_like(entry.mask)  # cells that do not divide it leave a margin
+        mask = np.zeros_like(before)  # cells that do not divide it leave a margin
         mask[: side * cell, : side * cell] = chosen.reshape(side, side).repeat(cell, axis=0).repeat(cell, axis=1)
-        placed.append(replace(entry, mask=mask))
+        placed.append(entry.with_mask(mask))
     return placed
 
 
@@ -66,7 +64,7 @@ def _shuffled(entries: list[Entry], seed: int) -> list[Entry]:
         givers = np.roll(order, shift)
         if all(entries[a].image_id != entries[b].image_id for a, b in zip(order, givers, strict=True)):
             given = {int(a): entries[b].mask for a, b in zip(order, givers, strict=True)}
-            return [replace(entry, mask=given.get(n, entry.mask)) for n, entry in enumerate(entries)]
+            return [entry.with_mask(given.get(n, entry.mask)) for n, entry in enumerate(entries)]
     raise ConfigError(
         "the placebo shuffled-mask gives each image the mask of another one, but experts marked too few images "
         "for that; leave it out of `hitl.placebos` in params.yaml"
@@ -80,5 +78,5 @@ def _spread(entries: list[Entry]) -> list[Entry]:
     for entry in entries:
         together = np.maximum(entry.mask, so_far.get(entry.image_id, entry.mask))
         so_far[entry.image_id] = together
-        even.append(replace(entry, mask=np.full_like(together, together.mean(dtype=float))))
+        even.append(entry.with_mask(np.full_like(together, together.mean(dtype=float))))
     return even

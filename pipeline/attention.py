@@ -6,6 +6,7 @@ number also comes from explainers that nothing was trained on.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -47,7 +48,7 @@ def points_inside(saliency: NDArray[np.floating[Any]], area: NDArray[np.bool_]) 
 def measure(
     state: State,
     images: Images,
-    areas: dict[str, NDArray[Any]],
+    areas: Mapping[str, NDArray[Any]],
     what: Area,
     settings: Explain,
     methods: tuple[Method, ...] = QUICK,

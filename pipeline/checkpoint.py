@@ -8,6 +8,7 @@ stage is done: an arm of many rounds goes through those that it had done without
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from pipeline import model as networks
 FOLDER = Path(".dvc/tmp/checkpoints")
 
 
-def place(network: nn.Module, masks: dict[str, NDArray[Any]] | None, *given: object) -> Path:
+def place(network: nn.Module, masks: Mapping[str, NDArray[Any]] | None, *given: object) -> Path:
     """Where the checkpoint of training this network, with these masks and whatever else is given, lies."""
     digest = hashlib.sha256(repr(given).encode())
     for name, value in network.state_dict().items():

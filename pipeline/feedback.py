@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ class Feedback:
     ``sample`` spend less time: what is left out is made up for by weight, so that the expected gradient stays the same.
     """
 
-    masks: dict[str, NDArray[Any]]
+    masks: Mapping[str, NDArray[Any]]
     settings: Penalty
     weight: float | None
     ids: list[str]

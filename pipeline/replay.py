@@ -22,7 +22,7 @@ def replay(config: Config, scenario: str, arm: str, entries: list[masks.Entry], 
     trained = train(state, images, settings, config.seed, config.hitl.rounds, entries, resumable=True)
 
     if state.accelerator.is_main_process:
-        masks.write(folder / "masks.npz", entries, data.images.shape[1])
+        masks.write(folder / "masks.npz", entries)
         pd.concat([runs.history(start), trained]).to_csv(folder / "history.csv", index=False)
         training.save(state, folder / "state.pt")
         checkpoint.clear()
@@ -44,4 +44,4 @@ def train(
         in_force = masks.in_force([entry for entry in entries if entry.round <= replayed.n])
         step = (state, images, settings, seed, replayed.epochs, replayed.n)
         history.append(training.train(*step, masks=in_force, resumable=resumable))
-    return pd.concat(history)
+    return pd.concat(history, ignore_index=True)

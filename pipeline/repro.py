@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+from dotenv import load_dotenv
+
 from labelstudio import server
 from labelstudio.records import AnnotationError
 from pipeline.config import Config, load
@@ -49,7 +51,8 @@ def repro() -> None:
 
 
 def run(main: Callable[..., None], **arguments: str | None) -> None:
-    """Run a command; what a user can put right, or interrupts, ends with a message."""
+    """Run a command in the environment and what ``.env`` adds; what a user can put right ends with a message."""
+    load_dotenv(".env")
     try:
         main(**arguments)
     except (AnnotationError, PipelineError) as error:

@@ -8,7 +8,7 @@ same batches, and no random state needs to be stored: a state is weights, optimi
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,7 +168,7 @@ def train(
     epochs: int,
     step: str,
     *,
-    masks: dict[str, NDArray[Any]] | None,
+    masks: Mapping[str, NDArray[Any]] | None,
     resumable: bool = False,
 ) -> pd.DataFrame:
     """Some epochs on ``data["train"]``, each followed by a reading of every other split.
@@ -239,7 +239,7 @@ def as_input(state: State, images: Tensor) -> Tensor:
     return state.model.normalise(images.to(state.accelerator.device, memory_format=torch.channels_last))
 
 
-def feedback_on(state: State, images: Images, settings: Penalty, masks: dict[str, NDArray[Any]]) -> Feedback | None:
+def feedback_on(state: State, images: Images, settings: Penalty, masks: Mapping[str, NDArray[Any]]) -> Feedback | None:
     """The masks of some epochs on these images, as the settings spend on them; None where they change nothing."""
     if settings.weight == 0 and settings.oversample == 1:
         return None

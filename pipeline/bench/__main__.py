@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from pipeline.bench import annotation, data, method, session, spending, stability
+from pipeline.bench import annotation, data, epochs, memory, method, session, spending, stability, whole
 from pipeline.bench.measure import Figure
 from pipeline.paths import REPORT
 
@@ -25,11 +25,14 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     **stability.FIGURES,
     **annotation.FIGURES,
     **session.FIGURES,
+    **epochs.FIGURES,
+    **memory.FIGURES,
+    **whole.FIGURES,
 }
 
 
 def main() -> None:
-    """Measure and write what is there so far after each figure, since all of them take a half an hour."""
+    """Measure and write what is there so far after each figure, since all of them take about an hour."""
     torch.use_deterministic_algorithms(True)  # as in training, on both sides of every ratio
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     REPORT.mkdir(exist_ok=True)

@@ -55,23 +55,22 @@ class Cost:
 
 def requests_per_100() -> Figure:
     """Requests for 100 of 2,000 queries: pushed, and pulled with the answers of three experts."""
-    return Figure.of([100 * _costs()[MANY].requests / MANY])
+    return Figure.of([100 * costs()[MANY].requests / MANY])
 
 
 def push_s_per_100() -> Figure:
     """Seconds to push 100 of 2,000 queries, pictures included."""
-    return Figure.of([100 * _costs()[MANY].push_s / MANY])
+    return Figure.of([100 * costs()[MANY].push_s / MANY])
 
 
 def pull_s_per_100() -> Figure:
     """Seconds to pull 100 of 2,000 queries with the answers of three experts."""
-    return Figure.of([100 * _costs()[MANY].pull_s / MANY])
+    return Figure.of([100 * costs()[MANY].pull_s / MANY])
 
 
 def time_ratio() -> Figure:
     """Time for a query of 2,000 over time for one of 200, push and pull together: 1 is linear."""
-    costs = _costs()
-    return Figure.of([costs[MANY].per_task_s(MANY) / costs[FEW].per_task_s(FEW)])
+    return Figure.of([costs()[MANY].per_task_s(MANY) / costs()[FEW].per_task_s(FEW)])
 
 
 def start_s() -> Figure:
@@ -95,15 +94,15 @@ FIGURES = {
 
 
 @functools.cache
-def _costs() -> dict[int, Cost]:
-    """What rounds of few and of many queries cost at a local Label Studio of their own."""
+def costs(counts: tuple[int, ...] = (FEW, MANY)) -> dict[int, Cost]:
+    """What rounds of so many queries cost at a local Label Studio of their own."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         running = server.start(folder / "label-studio")
         try:
             emails = [running.admin["email"], running.expert["email"], _another_expert(running)]
             _cost(running, emails, 1, folder)  # once unmeasured: the server loads what it needs
-            return {count: _cost(running, emails, count, folder) for count in (FEW, MANY)}
+            return {count: _cost(running, emails, count, folder) for count in counts}
         finally:
             server.stop(folder / "label-studio")
 

@@ -66,7 +66,7 @@ def penalty_cosine() -> Figure:
 
 def hitl_epoch_ratio(share: float, count: int = 40) -> Figure:
     """An epoch with this share of the images masked over the same epoch without masks."""
-    state, images = _state(), _images(count)
+    state, images = begin(), pictures(count)
     mask = np.zeros((SIZE, SIZE), bool)
     mask[: SIZE // 4] = True
     masked: dict[str, NDArray[np.bool_]] = dict.fromkeys(images.ids[: round(share * count)], mask)
@@ -103,7 +103,7 @@ def deeplift_batch_speedup(count: int = 20) -> Figure:
 
 def query_export_ratio(pool: int = 200, queries: int = 20) -> Figure:
     """Choosing, explaining and writing the queries of a round over reading the pool once (10% of ISIC2017)."""
-    state, images = _state(), _images(pool)
+    state, images = begin(), pictures(pool)
     settings = QuerySettings(strategy="entropy", cell=28, proposals=10)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "images").mkdir()
@@ -130,13 +130,15 @@ def _step_ratio(fast: bool) -> Figure:
     return ratio(lambda: step(lambda: penalty(network, x, w, "eq2", "logits", fast=fast)), lambda: step(None))
 
 
-def _state() -> State:
+def begin() -> State:
+    """A fresh network in training."""
     torch.manual_seed(0)
     model = Classifier("tf_efficientnet_b0", ["a", "b"]).to(memory_format=torch.channels_last)
     return training.begin(model, PAPER)
 
 
-def _images(count: int) -> Images:
+def pictures(count: int) -> Images:
+    """Noise, in two classes."""
     pixels: NDArray[np.uint8] = np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
     return Images([f"image-{i}" for i in range(count)], pixels, torch.arange(count) % 2)
 

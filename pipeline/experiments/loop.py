@@ -94,12 +94,12 @@ class Loop:
                 manifest = query_export.export(*asked, Path(folder))
             answers = self._answers(manifest)
             new = hitl_train.to_entries(manifest, answers, self.config.consensus)
-            entries = masks.rounded([*entries, *new])
+            entries += new
             in_force = masks.in_force(entries)
             step = (state, self.images, self.settings, self.config.seed, entry.epochs, entry.n)
             history.append(training.train(*step, masks=in_force))
             rounds.append(Asked(entry.n, len(answers), sum(answer.lead_time or 0 for answer in answers)))
-        return Outcome(state, pd.concat(history), entries, rounds, time.monotonic() - began)
+        return Outcome(state, pd.concat(history, ignore_index=True), entries, rounds, time.monotonic() - began)
 
     def given(self, share: float) -> Outcome:
         """In place of `hitl`: a random share of the training images comes with W, all that is not evidence."""
@@ -108,7 +108,7 @@ class Loop:
         chosen = sorted(np.random.default_rng(self.config.seed).permutation(len(ids))[: round(share * len(ids))])
         areas = ((ids[n], ~self.data.evidence(ids[n])) for n in chosen)
         first = self.config.hitl.rounds[0].n
-        entries = [masks.Entry(first, image_id, area.astype(np.float32), area) for image_id, area in areas]
+        entries = [masks.Entry.of(first, image_id, area.astype(np.float32), area) for image_id, area in areas]
         state = self._start()
         history = replay.train(state, self.images, self.settings, self.config.seed, self.config.hitl.rounds, entries)
         return Outcome(state, history, entries, [], time.monotonic() - began)

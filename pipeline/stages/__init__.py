@@ -8,18 +8,21 @@ import shlex
 import sys
 from collections.abc import Callable
 
+from dotenv import load_dotenv
+
 from labelstudio.records import AnnotationError
 from pipeline.config import ConfigError, load
 from pipeline.errors import PipelineError
 
 
 def run(main: Callable[..., None], *arguments: str, launched: bool = False) -> None:
-    """Run a stage with ``--argument value`` for each of its arguments.
+    """Run a stage with ``--argument value`` for each of its arguments, in the environment and what ``.env`` adds.
 
     A stage that is ``launched`` runs under `compute.launcher`, if there is one: then each process runs all of it
     with its share of the images, and the first one alone writes and speaks. What a user can put right ends with a
     message and exit code 1, an interruption with 130; anything else is a bug and keeps its traceback.
     """
+    load_dotenv(".env")
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     for argument in arguments:
         parser.add_argument(f"--{argument}", required=True)

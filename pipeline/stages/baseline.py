@@ -31,7 +31,7 @@ def main(scenario: str) -> None:
         return
     folder = step_dir(scenario, "start")
     subset.write(subset_file(scenario), chosen, data)
-    masks.write(folder / "masks.npz", [], data.images.shape[1])
+    masks.write(folder / "masks.npz", [])
     history.to_csv(folder / "history.csv", index=False)
     training.save(state, folder / "state.pt")
     checkpoint.clear()

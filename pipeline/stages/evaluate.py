@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -84,7 +85,7 @@ def in_detail(state: State, data: Prepared, splits: dict[str, Images]) -> dict[s
     return found
 
 
-def asked_about(config: Config, scenario: str) -> dict[str, NDArray[np.float32]]:
+def asked_about(config: Config, scenario: str) -> Mapping[str, NDArray[np.float32]]:
     """All that experts disregarded, W by image id: the same for every arm; nothing where nobody was asked."""
     if scenario not in config.hitl.scenarios:
         return {}
@@ -94,7 +95,7 @@ def asked_about(config: Config, scenario: str) -> dict[str, NDArray[np.float32]]
 def looks(
     state: State,
     splits: dict[str, Images],
-    marked: dict[str, NDArray[np.float32]],
+    marked: Mapping[str, NDArray[np.float32]],
     data: Prepared,
     settings: Explain,
     methods: tuple[attention.Method, ...] = attention.QUICK,

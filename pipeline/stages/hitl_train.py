@@ -33,7 +33,7 @@ def main(scenario: str, round: str, after: str, epochs: str) -> None:
     print(f"{scenario}, round {round}: {agreement.words(crowd)}")
 
     new = to_entries(manifest, answers, config.consensus)
-    entries = masks.rounded([*masks.read(before / "masks.npz"), *new])  # what every later round will read
+    entries = [*masks.read(before / "masks.npz"), *new]
     in_force = masks.in_force(entries)
     print(f"{scenario}, round {round}: {summary(answers, manifest.keys())}; masks on {len(in_force)} images in force")
 
@@ -47,7 +47,7 @@ def main(scenario: str, round: str, after: str, epochs: str) -> None:
         return
 
     (folder / "crowd.json").write_text(json.dumps(crowd, indent=1) + "\n", encoding="utf-8")
-    masks.write(folder / "masks.npz", entries, data.images.shape[1])
+    masks.write(folder / "masks.npz", entries)
     seen = effect.show(images["train"], marked, looked, looks, folder / "effect")
     effects.write(folder / "effect.json", seen)
     print(effects.words({round: seen}))
@@ -94,7 +94,7 @@ def to_entries(manifest: Manifest, answers: list[Answer], settings: Consensus) -
     answered = {answer.key for answer in answers if not answer.skipped}
     return [
         # What nobody could judge has been shown all the same, and is not shown again.
-        masks.Entry(
+        masks.Entry.of(
             manifest.round,
             query.image_id,
             found.get(key, np.zeros((query.height, query.width), np.float32)),

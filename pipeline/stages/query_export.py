@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def export(
 def choose(
     state: State,
     pool: Images,
-    asked: dict[str, NDArray[np.bool_]],
+    asked: Mapping[str, NDArray[np.bool_]],
     count: int,
     settings: QuerySettings,
     seed: int,

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).parents[2]
 AUTHOR = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
 FOLDERS = ("pipeline", "labelstudio", ".dvc")
-FILES = (".dvcignore", "constraints.txt", "dvc.yaml", "params.yaml")
+FILES = (".dvcignore", ".gitignore", "Makefile", "constraints.txt", "dvc.yaml", "params.yaml")
+SCENARIO = "decoy-digits-10pct"  # of a tiny project
+SAID: list[str] = []  # by all runs of `dvc repro`
 
 
 def copy_of_the_project(folder: Path) -> None:
@@ -38,3 +43,45 @@ def environment_for(label_studio) -> dict[str, str]:
     }
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("LABEL_STUDIO", "MLFLOW", "DVC"))}
     return {**kept, **settings}
+
+
+def tiny_project(folder: Path) -> None:
+    """A checkout of its own, with settings that take little time."""
+    copy_of_the_project(folder)
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(tiny(yaml.safe_load(path.read_text())), sort_keys=False))
+    for command in (["git", "init", "-q"], ["git", "add", "."], ["git", *AUTHOR, "commit", "-qm", "start"]):
+        subprocess.run(command, cwd=folder, check=True)
+
+
+def tiny(params):
+    """The shipped params, made small: 48 pixels, random weights, two rounds of four queries."""
+    params["datasets"]["decoy-digits"]["size"] = 48
+    params["backbones"]["efficientnet-lite0"]["weights"] = "random"
+    settings = next(iter(params["scenarios"].values()))
+    settings |= {"fraction": 0.1, "query": {"strategy": "entropy", "cell": 6, "proposals": 6}}
+    settings["train"] |= {"baseline_epochs": 1}
+    params["scenarios"] = {SCENARIO: settings}
+    rounds = [("00", "start", 1), ("01", "00", 1)]
+    params["hitl"] = {
+        "scenarios": [SCENARIO],
+        "placebos": ["random-mask"],
+        "last": "01",
+        "rounds": [{"n": n, "after": after, "queries": 4, "epochs": e} for n, after, e in rounds],
+    }
+    return params
+
+
+def repro(project, environment, *arguments, check=True):
+    done = subprocess.run(
+        ["dvc", "--wait-for-lock", "repro", *arguments],
+        cwd=project, env=environment, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    output = done.stdout + done.stderr
+    SAID.append(output)
+    assert not check or done.returncode == 0, output
+    return output
+
+
+def ran(output):
+    return re.findall(r"Running stage '([^']+)'", output)

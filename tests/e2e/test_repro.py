@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 import pytest
 import yaml
-from e2e.project import AUTHOR, copy_of_the_project, environment_for
+from e2e.project import SAID, SCENARIO, environment_for, ran, repro, tiny_project
 
 from labelstudio.client import LabelStudio
 from labelstudio.experts import SimulatedExpert
@@ -27,36 +27,13 @@ from pipeline.experiments.loop import Loop
 from pipeline.paths import prepared_dir
 
 pytestmark = pytest.mark.labelstudio
-SCENARIO = "decoy-digits-10pct"
-
-
-def tiny(params):
-    """The shipped params, made small: 48 pixels, random weights, two rounds of four queries."""
-    params["datasets"]["decoy-digits"]["size"] = 48
-    params["backbones"]["efficientnet-lite0"]["weights"] = "random"
-    settings = next(iter(params["scenarios"].values()))
-    settings |= {"fraction": 0.1, "query": {"strategy": "entropy", "cell": 6, "proposals": 6}}
-    settings["train"] |= {"baseline_epochs": 1}
-    params["scenarios"] = {SCENARIO: settings}
-    rounds = [("00", "start", 1), ("01", "00", 1)]
-    params["hitl"] = {
-        "scenarios": [SCENARIO],
-        "placebos": ["random-mask"],
-        "last": "01",
-        "rounds": [{"n": n, "after": after, "queries": 4, "epochs": e} for n, after, e in rounds],
-    }
-    return params
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A clone of the project's files in a folder of its own, as a user would have it."""
     folder = tmp_path_factory.mktemp("project")
-    copy_of_the_project(folder)
-    path = folder / "params.yaml"
-    path.write_text(yaml.safe_dump(tiny(yaml.safe_load(path.read_text())), sort_keys=False))
-    for command in (["git", "init", "-q"], ["git", "add", "."], ["git", *AUTHOR, "commit", "-qm", "start"]):
-        subprocess.run(command, cwd=folder, check=True)
+    tiny_project(folder)
     return folder
 
 
@@ -64,24 +41,6 @@ def project(tmp_path_factory):
 def environment(real_label_studio, personal_access_token):
     """With a personal access token; elsewhere the tests use legacy ones."""
     return environment_for(real_label_studio) | {"LABEL_STUDIO_API_KEY": personal_access_token}
-
-
-SAID = []  # by all runs
-
-
-def repro(project, environment, *arguments, check=True):
-    done = subprocess.run(
-        ["dvc", "--wait-for-lock", "repro", *arguments],
-        cwd=project, env=environment, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
-    output = done.stdout + done.stderr
-    SAID.append(output)
-    assert not check or done.returncode == 0, output
-    return output
-
-
-def ran(output):
-    return re.findall(r"Running stage '([^']+)'", output)
 
 
 @pytest.fixture(scope="module")

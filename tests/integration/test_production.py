@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 import pytest
 import yaml
 from dotenv import dotenv_values
+from fakes.postgres import USER, postgres
 from fakes.queries import SIDE, manifest
 from fakes.s3 import FakeS3
 
@@ -89,40 +88,10 @@ def test_the_versions_are_those_that_are_tested():
 
 
 @pytest.fixture(scope="module")
-def postgres():
-    """A way to run the programs of a PostgreSQL, with the database `labelstudio`, that lives as long as this module."""
-    programs = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql, or run `make test`")
-    bin_dir = Path(programs).resolve().parent
-    # PostgreSQL refuses to run as root; Debian's package brings an account of its own.
-    account = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-    if account and subprocess.run([*account, "true"], check=False).returncode != 0:
-        pytest.skip("there is no account `postgres`, and PostgreSQL does not run as root")
-    folder = Path(tempfile.mkdtemp(prefix="lookaway-postgres-"))
-    password, port = secrets.token_hex(16), process.free_port(None, preferred=15432)
-    (folder / "password").write_text(password)
-    if account:
-        shutil.chown(folder, "postgres")
-        shutil.chown(folder / "password", "postgres")
-    run = [*account, f"{bin_dir}/initdb", "-D", f"{folder}/data", "-U", EXAMPLE["POSTGRES_USER"]]
-    run += ["--auth=scram-sha-256", f"--pwfile={folder}/password", "--no-sync"]
-    subprocess.run(run, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}"
-    control = [*account, f"{bin_dir}/pg_ctl", "-D", f"{folder}/data", "-w"]
-    subprocess.run([*control, "-l", f"{folder}/log", "-o", options, "start"], cwd=folder, check=True)
-    here = {"PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": EXAMPLE["POSTGRES_USER"], "PGPASSWORD": password}
-    here |= {"POSTGRES_USER": EXAMPLE["POSTGRES_USER"], "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}"}
-
-    def shell(command: str, **more) -> bytes:
-        return subprocess.run(["sh", "-c", command], env=here, check=True, stdout=subprocess.PIPE, **more).stdout
-
-    try:
-        shell("createdb labelstudio")
-        yield here, shell
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], cwd=folder, check=False)
-        shutil.rmtree(folder)
+def database():
+    with postgres() as database:
+        database.shell("createdb labelstudio")
+        yield database
 
 
 @pytest.fixture(scope="module")
@@ -132,19 +101,18 @@ def storage():
 
 
 @pytest.fixture(scope="module")
-def production(postgres, storage, tmp_path_factory):
+def production(database, storage, tmp_path_factory):
     """URL and administrator of a Label Studio with the settings of compose.yaml, but for hosts, and http."""
     folder = tmp_path_factory.mktemp("production")
-    database, _ = postgres
     port = process.free_port(None, preferred=18080)
-    values = {**EXAMPLE, "POSTGRES_PASSWORD": database["PGPASSWORD"], "S3_ENDPOINT_URL": storage.url}
+    values = {**EXAMPLE, "POSTGRES_USER": USER, "POSTGRES_PASSWORD": database.password, "S3_ENDPOINT_URL": storage.url}
     settings = {
         name: re.sub(r"\$\{(\w+)[^}]*\}", lambda match: values[match[1]], value)
         for name, value in COMPOSE["services"]["label-studio"]["environment"].items()
     }
     settings |= {
-        "POSTGRE_HOST": database["PGHOST"],
-        "POSTGRE_PORT": database["PGPORT"],
+        "POSTGRE_HOST": "127.0.0.1",
+        "POSTGRE_PORT": str(database.port),
         "LABEL_STUDIO_HOST": process.url(port),
         "CSRF_TRUSTED_ORIGINS": process.url(port),
         "SESSION_COOKIE_SECURE": "0",
@@ -183,7 +151,7 @@ def token(browser: accounts.Browser, account: accounts.Account) -> str:
 
 
 @pytest.mark.labelstudio
-def test_three_experts_answer_two_hundred_queries_at_once_and_a_backup_has_all(production, postgres, storage, tmp_path):
+def test_three_experts_answer_two_hundred_queries_at_once_and_a_backup_has_all(production, database, storage, tmp_path):
     url, admin_account, folder = production
     admin = LabelStudio(url, token(accounts.Browser(url), admin_account))
     assert not list(folder.glob("*.sqlite3")), "it is not PostgreSQL"
@@ -223,12 +191,11 @@ def test_three_experts_answer_two_hundred_queries_at_once_and_a_backup_has_all(p
     assert picture.content in storage.objects.values(), "an expert sees what lies there"
 
     # The documentation's commands, without the containers around them.
-    _, shell = postgres
     page = (ROOT / "docs" / "label-studio.md").read_text()
     dump, restore = (re.search(rf"sh -c '({name} [^']* labelstudio)'", page)[1] for name in ("pg_dump", "pg_restore"))
-    shell("createdb restored")
-    shell(restore.replace("-d labelstudio", "-d restored"), input=shell(dump))
+    database.shell("createdb restored")
+    database.shell(restore.replace("-d labelstudio", "-d restored"), input=database.shell(dump))
     count = "select count(*), md5(string_agg(result::text, ' ' order by id)) from task_completion"
-    before, after = (shell(f'psql -At -d {name} -c "{count}"') for name in ("labelstudio", "restored"))
+    before, after = (database.shell(f'psql -At -d {name} -c "{count}"') for name in ("labelstudio", "restored"))
     assert before == after
     assert before.startswith(f"{len(answers)}|".encode())

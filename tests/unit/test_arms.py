@@ -15,7 +15,7 @@ def entry(round, image_id, width, weight=1.0):
     """Of a 20 x 20 image, so many columns on the left are marked."""
     mask = np.zeros((20, 20), np.float32)
     mask[:, :width] = weight
-    return Entry(round, image_id, mask, np.ones((20, 20), bool))
+    return Entry.of(round, image_id, mask, np.ones((20, 20), bool))
 
 
 ENTRIES = [entry("00", "a", 4), entry("00", "b", 0), entry("01", "c", 8), entry("01", "d", 12), entry("02", "a", 2)]

@@ -20,7 +20,7 @@ def test_every_marked_image_is_shown_before_and_after(tmp_path):
     images = Images(["a", "b"], rng.integers(0, 255, (2, 16, 16, 3), dtype=np.uint8), torch.zeros(2))
     mask = np.zeros((16, 16), np.float32)
     mask[:, :4] = 1
-    entry = masks.Entry("00", "b", mask, mask > 0)
+    entry = masks.Entry.of("00", "b", mask, mask > 0)
     before, after = {"b": np.ones((16, 16), np.float32)}, {"b": (1 - mask)}
     for folder in ("effect", "again"):
         (found,) = effect.show(images, [entry], before, after, tmp_path / folder)
@@ -38,7 +38,7 @@ def test_attention_is_for_the_class_that_was_predicted_then(tmp_path, monkeypatc
     asked = manifest(tmp_path, 20)  # more than are explained at once; the prediction is "3"
     images = Images([q.image_id for q in asked.queries][::-1], np.zeros((20, SIDE, SIDE, 3), np.uint8), torch.zeros(20))
     images.pixels[:, 0, 0, 0] = np.arange(20)
-    entries = [masks.Entry("00", q.image_id, None, None) for q in asked.queries]
+    entries = [masks.Entry("00", q.image_id, b"", b"") for q in asked.queries]
     targets = []
 
     def explained(state, pixels, target, settings):

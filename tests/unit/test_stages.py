@@ -424,7 +424,7 @@ def test_a_picture_of_queries_crosses_out_what_was_marked(tmp_path):
     p = query.proposals[0]
     mask[p.y : p.y + p.height, p.x : p.x + p.width] = True
     drawn = {}
-    for name, entries in (("marked", [masks.Entry("00", query.image_id, mask, mask)]), ("unmarked", [])):
+    for name, entries in (("marked", [masks.Entry.of("00", query.image_id, mask, mask)]), ("unmarked", [])):
         pictures.save(pictures.queries(asked, tmp_path, entries), tmp_path / f"{name}.png")
         drawn[name] = (tmp_path / f"{name}.png").read_bytes()
     assert drawn["marked"] != drawn["unmarked"]

@@ -1,0 +1,28 @@
+#!/bin/bash
+# A sweep as an array job: a value of one setting each. From the checkout, after `make shared`:
+#     sbatch deploy/slurm.sh decoy-digits-20pct query.cell 4 8 16
+# (and as many tasks below as there are values). `dvc exp show` lists what has come back. See docs/scaling.md.
+#SBATCH --job-name=lookaway
+#SBATCH --array=0-2
+#SBATCH --cpus-per-task=8
+#SBATCH --gres=gpu:1
+#SBATCH --mem=32G
+#SBATCH --time=08:00:00
+set -euo pipefail
+
+scenario=$1 setting=$2 values=("${@:3}")
+value=${values[$SLURM_ARRAY_TASK_ID]}
+name=$(tr -c '[:alnum:]\n' - <<< "$setting-$value")
+home=$SLURM_SUBMIT_DIR
+export PATH="$home/.venv/bin:$PATH"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+git clone --quiet "$home" "$work"
+cp "$home/.env" "$work/.env"
+cp "$home/.dvc/config.local" "$work/.dvc/config.local"
+cd "$work"
+dvc pull --quiet --run-cache --allow-missing
+dvc exp run --allow-missing --name "$name" --set-param "scenarios.$scenario.$setting=$value"
+dvc push --quiet --run-cache
+dvc exp push --no-cache "$home" "$name"

@@ -1,0 +1,65 @@
+"""A PostgreSQL of one test module: Debian's package, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labelstudio import process
+
+USER = "lookaway"
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """Where it listens on loopback, the password of USER, and the folder of its programs."""
+
+    port: int
+    password: str
+    programs: Path
+
+    def shell(self, command: str, **more: Any) -> bytes:
+        """What a command says that runs PostgreSQL's programs as USER."""
+        here = {"PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": USER, "PGPASSWORD": self.password}
+        here |= {"POSTGRES_USER": USER, "PATH": f"{self.programs}{os.pathsep}{os.environ['PATH']}"}
+        return subprocess.run(["sh", "-c", command], env=here, check=True, stdout=subprocess.PIPE, **more).stdout
+
+
+@contextmanager
+def postgres() -> Iterator[Postgres]:
+    """One that runs; skips the test where PostgreSQL is not installed."""
+    programs = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql, or run `make test`")
+    bin_dir = Path(programs).resolve().parent
+    # PostgreSQL refuses to run as root; Debian's package brings an account of its own.
+    account = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    if account and subprocess.run([*account, "true"], check=False).returncode != 0:
+        pytest.skip("there is no account `postgres`, and PostgreSQL does not run as root")
+    folder = Path(tempfile.mkdtemp(prefix="lookaway-postgres-"))
+    password, port = secrets.token_hex(16), process.free_port(None, preferred=15432)
+    (folder / "password").write_text(password)
+    if account:
+        shutil.chown(folder, "postgres")
+        shutil.chown(folder / "password", "postgres")
+    run = [*account, f"{bin_dir}/initdb", "-D", f"{folder}/data", "-U", USER]
+    run += ["--auth=scram-sha-256", f"--pwfile={folder}/password", "--no-sync"]
+    subprocess.run(run, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}"
+    control = [*account, f"{bin_dir}/pg_ctl", "-D", f"{folder}/data", "-w"]
+    subprocess.run([*control, "-l", f"{folder}/log", "-o", options, "start"], cwd=folder, check=True)
+    try:
+        yield Postgres(port, password, bin_dir)
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], cwd=folder, check=False)
+        shutil.rmtree(folder)
