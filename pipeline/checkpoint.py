@@ -36,11 +36,6 @@ def read(path: Path) -> dict[str, Any] | None:
     return networks.read(path) if path.exists() else None
 
 
-def write(path: Path, document: dict[str, Any]) -> None:
-    """Store it; a kill leaves what was there before."""
-    networks.write(document, path)
-
-
 def clear() -> None:
     """Forget all of them, once a stage's outputs are written; only one stage at a time trains in a folder."""
     for path in FOLDER.glob("*"):

@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from torch import Tensor
 
-from pipeline import training
 from pipeline.config import ConfigError
 from pipeline.loading import Images
-from pipeline.training import State
 
 
 @dataclass(frozen=True)
@@ -41,14 +40,12 @@ def images(splits: dict[str, Images], classes: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["image", "split", "label"])
 
 
-def of(state: State, arm: str, splits: dict[str, Images], classes: list[str]) -> pd.DataFrame:
-    """An arm's two columns, in the rows of ``images``."""
+def of(read: dict[str, Tensor], arm: str, splits: dict[str, Images], classes: list[str]) -> pd.DataFrame:
+    """An arm's two columns, in the rows of ``images``, from its logits (N, C) of every split but train."""
     predicted, probabilities = [], []
-    for split, some in splits.items():
-        if split != "train":
-            z = training.logits(state, some.pixels).double()
-            predicted += [classes[int(c)] for c in z.argmax(dim=1)]
-            probabilities += z.softmax(dim=1)[range(len(z)), some.labels].tolist()
+    for split, z in read.items():
+        predicted += [classes[int(c)] for c in z.argmax(dim=1)]
+        probabilities += z.double().softmax(dim=1)[range(len(z)), splits[split].labels].tolist()
     return pd.DataFrame({f"{arm}.prediction": predicted, f"{arm}.probability": probabilities})
 
 

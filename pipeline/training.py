@@ -212,7 +212,7 @@ def train(
         )
         if path and state.accelerator.is_main_process:
             steps = feedback.steps if feedback else 0
-            checkpoint.write(path, {**_document(state), "rows": rows, "steps": steps})
+            networks.write({**_document(state), "rows": rows, "steps": steps}, path)
     return pd.DataFrame(rows)
 
 

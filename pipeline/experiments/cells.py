@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import attention, masks, runs, training
+from pipeline import attention, masks, runs
 from pipeline.config import Config
 from pipeline.datasets import prepared
 from pipeline.datasets.prepared import Prepared
@@ -78,23 +78,18 @@ def run(experiment: str, variant: str, seed: int) -> Result:
 
 def _reading(loop: Loop, arm: str, outcome: Outcome, hitl: Outcome | None) -> Result:
     """What an arm came to: the summary that the report has, the curves, what each test image was read as."""
-    numbers = runs.summary(outcome.history, arm) | evaluate.in_detail(outcome.state, loop.data, loop.images)
+    read = evaluate.readings(outcome.state, loop.images)
+    numbers = runs.summary(outcome.history, arm) | evaluate.in_detail(read, loop.data, loop.images)
     if hitl is not None:
         marked = masks.in_force(hitl.entries)
         looked_at = (loop.images, marked, loop.data, loop.settings.query.explain)
         numbers |= evaluate.looks(outcome.state, *looked_at, methods=attention.METHODS)
-    right = {}
-    for split in ("test", "test-shifted"):
-        if split in loop.images:
-            images = loop.images[split]
-            read = training.logits(outcome.state, images.pixels).argmax(dim=1) == images.labels
-            right[split] = np.packbits(read.numpy()).tobytes().hex()
+    right = {split: (z.argmax(dim=1) == loop.images[split].labels).numpy() for split, z in read.items()}
     curve = outcome.history[[column for column in CURVE if column in outcome.history]]
     return {
         "numbers": {name: round(value, 5) for name, value in numbers.items()},
-        "right": right,
+        "right": {split: np.packbits(row).tobytes().hex() for split, row in right.items() if split != "val"},
         "curve": json.loads(curve.round(5).to_json(orient="split", index=False)),
-        "seconds": round(outcome.seconds, 1),
     }
 
 

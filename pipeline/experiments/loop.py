@@ -7,21 +7,22 @@ test holds it to that). Only the doors in between are left out: files, DVC, the 
 from __future__ import annotations
 
 import tempfile
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
-import torch
+from filelock import FileLock
 
 from labelstudio.records import Answer, Manifest
-from pipeline import masks, model, replay, subset, training
+from pipeline import masks, replay, subset, training
 from pipeline.arms import placebo
-from pipeline.config import Config, Placebo, Scenario
+from pipeline.config import Config, Penalty, Placebo, Scenario
 from pipeline.datasets.prepared import Prepared
 from pipeline.loading import Images
-from pipeline.stages import annotate, hitl_train, query_export
+from pipeline.stages import annotate, baseline, hitl_train, query_export
 from pipeline.training import State
 
 
@@ -36,17 +37,16 @@ class Asked:
 
 @dataclass
 class Outcome:
-    """What an arm came to: its final state, its own epochs, the masks it was trained with, and what that took."""
+    """What an arm came to: its final state, its own epochs, the masks it was trained with, who was asked."""
 
     state: State
     history: pd.DataFrame
     entries: list[masks.Entry]
     rounds: list[Asked]
-    seconds: float
 
 
 class Loop:
-    """One scenario with one seed: its arms all start from the same weights, which ``folder`` keeps."""
+    """One scenario with one seed; ``folder`` keeps what is the same whoever is asked, and however."""
 
     def __init__(self, config: Config, scenario: str, data: Prepared, folder: Path) -> None:
         self.config, self.name, self.data, self.folder = config, scenario, data, folder
@@ -54,37 +54,23 @@ class Loop:
         self.images: dict[str, Images] = subset.by_split(data, subset.choose(data, self.settings.fraction, config.seed))
 
     def baseline(self) -> Outcome:
-        """Training without feedback: from the stored start, if these settings and this seed were trained before."""
-        path = self.folder / "start.pt"
-        if not path.exists():
-            torch.manual_seed(self.config.seed)
-            network = model.build(model.read(Path(self.settings.init)), self.data.classes)
-            state, train = training.begin(network, self.settings.train), self.settings.train
-            history = training.train(
-                state, self.images, self.settings, self.config.seed, train.baseline_epochs, "start", masks=None
-            )
-            self.folder.mkdir(parents=True, exist_ok=True)
-            history.to_csv(self.folder / "history.csv", index=False)
-            training.save(state, path)
-        history = pd.read_csv(self.folder / "history.csv", dtype={"step": str})
-        return Outcome(self._start(), history, [], [], 0.0)
+        """Training without feedback, from where all other arms start."""
+        settings, classes, seed = self.settings, self.data.classes, self.config.seed
+        return self._once("start", lambda: baseline.train(self.images, settings, classes, seed))
 
     def arm(self, arm: str, hitl: Outcome | None = None) -> Outcome:
         """`hitl`, `automated`, or a placebo, which follows the given outcome of `hitl`."""
-        began = time.monotonic()
         if arm == "hitl":
-            return self._hitl(began)
-        entries: list[masks.Entry] = []
-        penalty = self.settings.penalty
-        if arm != "automated":
-            assert hitl is not None
-            cell = self.settings.query.cell
-            entries, penalty = placebo(_placebo(arm), hitl.entries, penalty, cell, self.config.seed)
-        state, settings = self._start(), self.settings.model_copy(update={"penalty": penalty})
-        history = replay.train(state, self.images, settings, self.config.seed, self.config.hitl.rounds, entries)
-        return Outcome(state, history, entries, [], time.monotonic() - began)
+            return self._hitl()
+        if arm == "automated":
+            epochs = "-".join(str(entry.epochs) for entry in self.config.hitl.rounds)
+            return self._once(f"automated-{epochs}", lambda: self._replay([], self.settings.penalty))
+        assert hitl is not None
+        penalty, cell = self.settings.penalty, self.settings.query.cell
+        entries, penalty = placebo(cast(Placebo, arm), hitl.entries, penalty, cell, self.config.seed)
+        return Outcome(*self._replay(entries, penalty), entries, [])
 
-    def _hitl(self, began: float) -> Outcome:
+    def _hitl(self) -> Outcome:
         state, entries = self._start(), list[masks.Entry]()
         history, rounds = [], []
         for entry in self.config.hitl.rounds:
@@ -99,19 +85,33 @@ class Loop:
             step = (state, self.images, self.settings, self.config.seed, entry.epochs, entry.n)
             history.append(training.train(*step, masks=in_force))
             rounds.append(Asked(entry.n, len(answers), sum(answer.lead_time or 0 for answer in answers)))
-        return Outcome(state, pd.concat(history, ignore_index=True), entries, rounds, time.monotonic() - began)
+        return Outcome(state, pd.concat(history, ignore_index=True), entries, rounds)
 
     def given(self, share: float) -> Outcome:
         """In place of `hitl`: a random share of the training images comes with W, all that is not evidence."""
-        began = time.monotonic()
         ids = self.images["train"].ids
         chosen = sorted(np.random.default_rng(self.config.seed).permutation(len(ids))[: round(share * len(ids))])
         areas = ((ids[n], ~self.data.evidence(ids[n])) for n in chosen)
         first = self.config.hitl.rounds[0].n
         entries = [masks.Entry.of(first, image_id, area.astype(np.float32), area) for image_id, area in areas]
-        state = self._start()
-        history = replay.train(state, self.images, self.settings, self.config.seed, self.config.hitl.rounds, entries)
-        return Outcome(state, history, entries, [], time.monotonic() - began)
+        return Outcome(*self._replay(entries, self.settings.penalty), entries, [])
+
+    def _replay(self, entries: list[masks.Entry], penalty: Penalty) -> tuple[State, pd.DataFrame]:
+        state, settings = self._start(), self.settings.model_copy(update={"penalty": penalty})
+        rounds = self.config.hitl.rounds
+        return state, replay.train(state, self.images, settings, self.config.seed, rounds, entries)
+
+    def _once(self, name: str, train: Callable[[], tuple[State, pd.DataFrame]]) -> Outcome:
+        """What several cells share is trained by the first that needs it."""
+        path = self.folder / f"{name}.pt"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.exists():
+                state, history = train()
+                history.to_csv(path.with_suffix(".csv"), index=False)
+                training.save(state, path)
+        history = pd.read_csv(path.with_suffix(".csv"), dtype={"step": str})
+        return Outcome(training.restore(path, self.settings.train), history, [], [])
 
     def _answers(self, manifest: Manifest) -> list[Answer]:
         settings = self.config.annotate
@@ -120,7 +120,3 @@ class Loop:
 
     def _start(self) -> State:
         return training.restore(self.folder / "start.pt", self.settings.train)
-
-
-def _placebo(arm: str) -> Placebo:
-    return arm  # type: ignore[return-value]  # arms.placebo raises on any other

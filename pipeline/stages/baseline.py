@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from pipeline import checkpoint, masks, model, subset, tracking, training
-from pipeline.config import load
+from pipeline.config import Scenario, load
 from pipeline.datasets import prepared
+from pipeline.loading import Images
 from pipeline.paths import prepared_dir, step_dir, subset_file
 from pipeline.stages import run
+from pipeline.training import State
 
 
 def main(scenario: str) -> None:
@@ -22,11 +25,7 @@ def main(scenario: str) -> None:
     images = subset.by_split(data, chosen)
     print(f"{scenario}: {len(images['train'].ids)} training images")
 
-    torch.manual_seed(config.seed)
-    state = training.begin(model.build(model.read(Path(settings.init)), data.classes), settings.train)
-    epochs = settings.train.baseline_epochs
-    history = training.train(state, images, settings, config.seed, epochs, "start", masks=None, resumable=True)
-
+    state, history = train(images, settings, data.classes, config.seed, resumable=True)
     if not state.accelerator.is_main_process:
         return
     folder = step_dir(scenario, "start")
@@ -36,6 +35,16 @@ def main(scenario: str) -> None:
     training.save(state, folder / "state.pt")
     checkpoint.clear()
     tracking.publish(config, scenario, "baseline")
+
+
+def train(
+    images: dict[str, Images], settings: Scenario, classes: list[str], seed: int, resumable: bool = False
+) -> tuple[State, pd.DataFrame]:
+    """The start from the scenario's initial weights, and its history, a row an epoch."""
+    torch.manual_seed(seed)  # of the new classification layer
+    state = training.begin(model.build(model.read(Path(settings.init)), classes), settings.train)
+    epochs = settings.train.baseline_epochs
+    return state, training.train(state, images, settings, seed, epochs, "start", masks=None, resumable=resumable)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pipeline import attention, masks, pictures, predictions, runs, subset, training
 from pipeline.config import Config, Explain, load
@@ -46,9 +47,10 @@ def main(scenario: str) -> None:
         folder = runs.final_dir(config, scenario, arm)
         histories[arm] = runs.history(folder)
         state = training.restore(folder / "state.pt", settings.train)
-        scores[arm] = runs.summary(histories[arm], arm) | in_detail(state, data, splits)
+        read = readings(state, splits)
+        scores[arm] = runs.summary(histories[arm], arm) | in_detail(read, data, splits)
         scores[arm] |= looks(state, splits, marked, data, settings.query.explain)
-        said.append(predictions.of(state, arm, splits, data.classes))
+        said.append(predictions.of(read, arm, splits, data.classes))
         z = training.logits(state, probes.pixels)
         target = targets(settings.query.explain, data.classes, z, probes.labels)
         maps = explain(state, probes.pixels[:], target, settings.query.explain)
@@ -72,13 +74,17 @@ def probe_images(images: Images, seed: int) -> Images:
     return Images([images.ids[i] for i in some], images.pixels[some], images.labels[some])
 
 
-def in_detail(state: State, data: Prepared, splits: dict[str, Images]) -> dict[str, float]:
-    """Recall of each class, and the worst group's accuracy, of a network on every split but train."""
+def readings(state: State, splits: dict[str, Images]) -> dict[str, Tensor]:
+    """A network's logits (N, C) of every split but train."""
+    return {split: training.logits(state, images.pixels) for split, images in splits.items() if split != "train"}
+
+
+def in_detail(read: dict[str, Tensor], data: Prepared, splits: dict[str, Images]) -> dict[str, float]:
+    """Recall of each class, and the worst group's accuracy, from what ``readings`` found."""
     groups = data.index.set_index("id")["group"]
     found: dict[str, float] = {}
-    for split in [split for split in splits if split != "train"]:
+    for split, z in read.items():
         images = splits[split]
-        z = training.logits(state, images.pixels)
         members = [None if pd.isna(group) else int(group) for group in groups.loc[images.ids]]
         readings = [*by_class(z, images.labels, data.classes), *worst_group(z, images.labels, members)]
         found |= {f"{split}_{name}": value for name, value in readings}

@@ -20,7 +20,7 @@ from pipeline.predictions import Outcomes
 from pipeline.projects import project_title
 from pipeline.proposals import outlined
 from pipeline.report import Result
-from pipeline.stages import annotate, hitl_train, query_export
+from pipeline.stages import annotate, evaluate, hitl_train, query_export
 
 SETTINGS = Train(
     baseline_epochs=1,
@@ -387,7 +387,8 @@ def test_the_tables_have_a_row_an_arm_and_intervals():
 def test_predictions_are_written_once_and_read_by_arm_and_split(tmp_path, state, pool):
     state.model.classes = classes = ["01", "none"]
     splits = {"train": pool, "val": pool, "test": pool}
-    said = [predictions.images(splits, classes), predictions.of(state, "hitl", splits, classes)]
+    read = evaluate.readings(state, splits)
+    said = [predictions.images(splits, classes), predictions.of(read, "hitl", splits, classes)]
     predictions.write(tmp_path / "x.csv", pd.concat(said, axis=1))
     found = predictions.read(tmp_path / "x.csv")["hitl"]
     assert list(found) == ["val", "test"]
