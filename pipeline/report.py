@@ -28,12 +28,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Table:
-    """A table to be read: what it says above its rows and below; cells are text."""
+    """A table to be read: what it says above its rows and below; cells are text, after ``names`` columns numbers."""
 
     title: str
     heads: list[str]
     rows: list[list[str]]
-    note: str
+    note: str = ""
+    names: int = 2
 
 
 def tables(results: dict[str, Result]) -> list[Table]:
@@ -71,10 +72,10 @@ def tables(results: dict[str, Result]) -> list[Table]:
 
 def markdown(table: Table) -> str:
     """The table as Markdown, an empty line after it."""
-    rule = f"|---|---|{'---:|' * (len(table.heads) - 2)}"
-    lines = [f"**{table.title}**", "", f"| {' | '.join(table.heads)} |", rule]
-    lines += [*(f"| {' | '.join(row)} |" for row in table.rows), "", *([table.note, ""] if table.note else [])]
-    return "\n".join([*lines, ""])
+    rule = ["---"] * table.names + ["---:"] * (len(table.heads) - table.names)
+    rows = [f"| {' | '.join(row)} |" for row in (table.heads, rule, *table.rows)]
+    parts = [f"**{table.title}**", "\n".join(rows), *([table.note] if table.note else [])]
+    return "\n\n".join(parts) + "\n\n"
 
 
 def meaning(name: str, result: Result) -> list[str]:

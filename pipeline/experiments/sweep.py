@@ -26,6 +26,7 @@ from pipeline.config import ConfigError, load
 from pipeline.experiments import catalogue, tables
 from pipeline.experiments.cells import Result
 from pipeline.pictures import save
+from pipeline.report import Table, markdown
 from pipeline.repro import run
 from pipeline.statistics import mean_over_seeds, show
 
@@ -167,18 +168,16 @@ def _readings(scenario: str, sweep: str, value: str, seeds: int, found: dict[str
 
 def table(scenario: str, seeds: int, found: dict[str, Any]) -> str:
     """A row a value: the loss closed, with its interval over seeds."""
-    lines = [
-        f"`python -m pipeline.experiments.sweep --seeds {seeds}`, {scenario}: of what `automated` loses where the "
-        "shortcut misleads, the share that `hitl` does not lose, %. *As it is* is what `params.yaml` has.",
-        "",
-        "| Setting | Value | Loss closed, % |",
-        "|---|---|---:|",
-    ]
+    rows = []
     for sweep, values in SWEEPS.items():
         for value, settings in values.items():
             closed = mean_over_seeds(_readings(scenario, sweep, value, seeds, found))
-            lines.append(f"| {sweep} | {value}{'' if settings else ' (as it is)'} | {show(closed, 100, 0)} |")
-    return "\n".join([*lines, ""])
+            rows.append([sweep, f"{value}{'' if settings else ' (as it is)'}", show(closed, 100, 0)])
+    note = (
+        f"`python -m pipeline.experiments.sweep --seeds {seeds}`: of what `automated` loses where the shortcut "
+        "misleads, the share that `hitl` does not lose. *As it is* is what `params.yaml` has."
+    )
+    return markdown(Table(f"One setting at a time, {scenario}", ["Setting", "Value", "Loss closed, %"], rows, note))
 
 
 def picture(scenario: str, seeds: int, found: dict[str, Any]) -> Figure:

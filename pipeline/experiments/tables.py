@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.experiments import catalogue, cells
 from pipeline.experiments.catalogue import Experiment, Metric
 from pipeline.experiments.cells import Result
+from pipeline.report import Table, markdown
 from pipeline.statistics import Interval, mcnemar, mean_over_seeds, paired_difference, show, verdict
 
 RESULTS = Path("docs/results.md")
@@ -46,17 +47,12 @@ def tables(name: str) -> str:
         return "Not run yet.\n"
     count = sorted({len(seeds) for seeds in found.values()})
     minutes = statistics.mean(seed["minutes"] for seeds in found.values() for seed in seeds)
-    lines = [
-        f"`python -m pipeline.experiments {name}`: {' or '.join(map(str, count))} seeds, {minutes:.0f} minutes each.",
-        "",
-    ]
-    if len(about.variants) > 1:
-        lines += _variants(about, found)
-    for variant, seeds in found.items():
-        if about.looks:
-            lines += [f"**{variant}**", ""] if variant else []
-            lines += [*_arms(about, seeds), "", *_attention(seeds), *_spent(about, seeds)]
-    return "\n".join([*lines, ""]) + "\n"
+    said = f"`python -m pipeline.experiments {name}`: {' or '.join(map(str, count))} seeds, {minutes:.0f} min each."
+    shown = [_variants(about, found)] if len(about.variants) > 1 else []
+    for variant, seeds in found.items() if about.looks else []:
+        suffix = f", {variant}" if variant else ""
+        shown += [*_arms(about, seeds, suffix), *_attention(seeds, suffix), *_spent(about, seeds, suffix)]
+    return f"{said}\n\n{''.join(map(markdown, shown))}"
 
 
 def _seeds(name: str, variant: str) -> list[Result]:
@@ -64,29 +60,31 @@ def _seeds(name: str, variant: str) -> list[Result]:
     return [one for one in found if one is not None]
 
 
-def _arms(about: Experiment, seeds: list[Result]) -> list[str]:
-    """A row an arm: each metric, and its difference from `automated`, paired by seed."""
+def _arms(about: Experiment, seeds: list[Result], suffix: str) -> list[Table]:
+    """A row an arm: each metric, and its difference from `automated`, paired by seed; then `hitl` and its placebos."""
     metrics = about.metrics
-    titles = [text for metric in metrics for text in (metric.title, "against automated")]
-    lines = [_row(["Arm", *titles, "McNemar's p"]), _row(["---", *["---:"] * (len(titles) + 1)])]
+    heads = [text for metric in metrics for text in (metric.title, "against automated")]
+    rows = []
     for arm in seeds[0]["arms"]:
         texts = []
         for metric in metrics:
             ours, theirs = _values(seeds, arm, metric), _values(seeds, "automated", metric)
             texts.append(show(mean_over_seeds(ours), metric.scale, metric.digits))
             texts.append("" if arm == "automated" else _difference(paired_difference(ours, theirs), metric))
-        lines.append(_row([arm, *texts, "" if arm == "automated" else _mcnemar(seeds, arm)]))
+        rows.append([arm, *texts, "" if arm == "automated" else _mcnemar(seeds, arm)])
+    found = [Table(f"Every arm{suffix}", ["Arm", *heads, "McNemar's p"], rows, names=1)]
     against = [arm for arm in seeds[0]["arms"] if arm not in ("hitl", "automated", "baseline")]
     if "hitl" in seeds[0]["arms"] and against:
-        lines += ["", _row(["hitl against", *(metric.title for metric in metrics)])]
-        lines += [_row(["---", *["---:"] * len(metrics)])]
+        rows = []
         for arm in against:
             pairs = [(_values(seeds, "hitl", m), _values(seeds, arm, m), m) for m in metrics]
-            lines.append(_row([arm, *(_difference(paired_difference(a, b), m) for a, b, m in pairs)]))
-    return lines
+            rows.append([arm, *(_difference(paired_difference(a, b), m) for a, b, m in pairs)])
+        heads = ["Arm", *(metric.title for metric in metrics)]
+        found.append(Table(f"`hitl` less its placebos{suffix}", heads, rows, names=1))
+    return found
 
 
-def _attention(seeds: list[Result]) -> list[str]:
+def _attention(seeds: list[Result], suffix: str) -> list[Table]:
     """A row an arm: where its network looks, by explainers of which none was trained on but the last."""
     columns: dict[str, Callable[[str], str]] = {
         "marked": lambda way: f"marked_{way}",
@@ -97,22 +95,20 @@ def _attention(seeds: list[Result]) -> list[str]:
     keys = [(f"{title}, {way}", key(way)) for title, key in columns.items() for way in LOOKS if key(way) in known]
     if not keys:
         return []
-    lines = ["Share of the attention, % (mean over seeds):", ""]
-    lines += [_row(["Arm", *(title for title, _ in keys)]), _row(["---", *["---:"] * len(keys)])]
+    rows = []
     for arm in seeds[0]["arms"]:
         means = [np.mean([seed["arms"][arm]["numbers"][key] for seed in seeds]) for _, key in keys]
-        lines.append(_row([arm, *(f"{100 * mean:.1f}" for mean in means)]))
-    return [*lines, ""]
+        rows.append([arm, *(f"{100 * mean:.1f}" for mean in means)])
+    return [Table(f"Share of the attention, %, mean over seeds{suffix}", ["Arm", *(t for t, _ in keys)], rows, names=1)]
 
 
-def _spent(about: Experiment, seeds: list[Result]) -> list[str]:
+def _spent(about: Experiment, seeds: list[Result], suffix: str) -> list[Table]:
     """What the answers bought: a row a round."""
     if not seeds[0]["rounds"]:
         return []
     shown = [metric for metric in about.metrics if metric.by_epoch]
-    titles = [f"{m.by_epoch.replace('_', ' ')}, {arm}" for m in shown for arm in ("hitl", "automated")]
-    lines = ["What the answers bought, at the end of each round:", ""]
-    lines += [_row(["Answers", "Expert minutes", *titles]), _row(["---:"] * (len(titles) + 2))]
+    heads = [f"{m.by_epoch.replace('_', ' ')}, {arm}" for m in shown for arm in ("hitl", "automated")]
+    rows = []
     for number, (step, *_) in enumerate(seeds[0]["rounds"]):
         answers = np.mean([sum(r[1] for r in seed["rounds"][: number + 1]) for seed in seeds])
         seconds = np.mean([sum(r[2] for r in seed["rounds"][: number + 1]) for seed in seeds])
@@ -121,16 +117,17 @@ def _spent(about: Experiment, seeds: list[Result]) -> list[str]:
             for arm in ("hitl", "automated"):
                 reading = mean_over_seeds([_at_end(seed, arm, step, metric.by_epoch) for seed in seeds])
                 texts.append(show(reading, metric.scale, metric.digits))
-        lines.append(_row([f"{answers:.0f}", f"{seconds / 60:.1f}", *texts]))
-    return [*lines, ""]
+        rows.append([f"{answers:.0f}", f"{seconds / 60:.1f}", *texts])
+    title = f"What the answers bought, at the end of each round{suffix}"
+    return [Table(title, ["Answers", "Expert minutes", *heads], rows, names=0)]
 
 
-def _variants(about: Experiment, found: dict[str, list[Result]]) -> list[str]:
+def _variants(about: Experiment, found: dict[str, list[Result]]) -> Table:
     """A row a variant: `hitl`, its difference from `automated`, and what share of the first row's gain that is."""
     metrics = about.metrics
     first = next(iter(found))
-    titles = [text for metric in metrics for text in (metric.title, "against automated", f"of the gain of {first!r}")]
-    lines = [_row(["Variant", *titles]), _row(["---", *["---:"] * len(titles)])]
+    heads = [text for metric in metrics for text in (metric.title, "against automated", f"of the gain of {first!r}")]
+    rows = []
     for variant, seeds in found.items():
         texts = []
         for metric in metrics:
@@ -140,8 +137,8 @@ def _variants(about: Experiment, found: dict[str, list[Result]]) -> list[str]:
             reference = _gain(found[first], metric)
             enough = len(reference) == len(gain) and not mean_over_seeds(reference).includes_zero()
             texts.append(f"{gain.mean() / reference.mean():.0%}" if enough else "")
-        lines.append(_row([variant, *texts]))
-    return [*lines, ""]
+        rows.append([variant, *texts])
+    return Table("Every variant of `hitl`", ["Variant", *heads], rows, names=1)
 
 
 def _gain(seeds: list[Result], metric: Metric) -> NDArray[np.float64]:
@@ -173,7 +170,3 @@ def _at_end(seed: Result, arm: str, step: str, column: str) -> float:
     curve = seed["arms"][arm]["curve"]
     rows = [row for row in curve["data"] if row[curve["columns"].index("step")] == step]
     return float(rows[-1][curve["columns"].index(column)])
-
-
-def _row(texts: list[str]) -> str:
-    return f"| {' | '.join(texts)} |"

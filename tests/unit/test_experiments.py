@@ -75,7 +75,7 @@ def test_tables_pair_arms_by_seed_and_say_where_nothing_is_shown(experiment):
     placebo = next(row for row in text.splitlines() if row.startswith("| random-mask |"))
     assert "no difference shown" in placebo
     assert rows["20"][1] == "2.0", "twenty answers took two minutes"
-    assert "3 seeds, 2 minutes each" in text
+    assert "3 seeds, 2 min each" in text
 
 
 def test_a_cell_with_other_settings_counts_as_not_run(experiment):
