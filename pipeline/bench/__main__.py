@@ -1,8 +1,13 @@
-"""Measure everything, print it, and write report/benchmarks.json: a flat object of medians, lows and highs."""
+"""``python -m pipeline.bench [FIGURE …]``: measure them, or everything, print and write report/benchmarks.json.
+
+A flat object of medians, lows and highs; figures that are not measured anew stay.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
 from collections.abc import Callable
 
 import torch
@@ -31,18 +36,24 @@ FIGURES: dict[str, Callable[[], Figure]] = {
 }
 
 
-def main() -> None:
+def main(names: list[str]) -> None:
     """Measure and write what is there so far after each figure, since all of them take about an hour."""
     torch.use_deterministic_algorithms(True)  # as in training, on both sides of every ratio
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     REPORT.mkdir(exist_ok=True)
-    results: dict[str, float] = {}
-    for name, measure in FIGURES.items():
-        figure = measure()
+    path = REPORT / "benchmarks.json"
+    results: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if names and path.exists() else {}
+    for name in names or FIGURES:
+        figure = FIGURES[name]()
         results |= {name: figure.median, f"{name}_min": figure.low, f"{name}_max": figure.high}
-        (REPORT / "benchmarks.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         print(f"{name}: {figure.median:.4g} ({figure.low:.4g} to {figure.high:.4g})", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="FIGURE", help=", ".join(FIGURES))
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(FIGURES):
+        sys.exit(f"error: no figure {', '.join(sorted(unknown))}; choose from {', '.join(FIGURES)}")
+    main(given.names)

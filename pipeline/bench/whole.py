@@ -49,6 +49,7 @@ FIGURES = {"demo_overhead_ratio": demo_overhead_ratio, "noop_repro_s": noop_repr
 BARE = """
 import sys
 from pathlib import Path
+from pipeline import attention
 from pipeline.config import load
 from pipeline.experiments import cells
 from pipeline.experiments.loop import Loop
@@ -61,7 +62,7 @@ loop = Loop(config, scenario, data, Path("loop"))
 outcomes = {"baseline": loop.baseline(), "hitl": loop.arm("hitl")}
 outcomes |= {arm: loop.arm(arm, outcomes["hitl"]) for arm in ("automated", *config.hitl.placebos)}
 for arm, outcome in outcomes.items():
-    cells._reading(loop, arm, outcome, outcomes["hitl"])
+    cells.reading(loop, arm, outcome, outcomes["hitl"], attention.QUICK)
 """
 
 

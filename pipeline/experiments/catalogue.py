@@ -124,7 +124,7 @@ EXPERIMENTS = {
         metrics=MNIST,
         arms=("automated", "hitl", "random-mask"),
         changes=rounds(1, [5]),
-        variants={"100pct": {GIVEN: 1.0}, "20pct": {GIVEN: 0.2}},
+        variants={"100pct": {GIVEN: 1.0}, "20pct": {GIVEN: 0.2, "scenario.penalty.weight": 1000.0}},
     ),
     "isic2017": Experiment(
         "The paper's data: is loss lower with feedback than without, and than with every placebo?",

@@ -61,7 +61,7 @@ def run(experiment: str, variant: str, seed: int) -> Result:
         else:
             outcomes[arm] = loop.arm(arm, outcomes.get("hitl"))
     hitl = outcomes.get("hitl")
-    arms = {arm: _reading(loop, arm, outcome, hitl if about.looks else None) for arm, outcome in outcomes.items()}
+    arms = {arm: reading(loop, arm, outcome, hitl if about.looks else None) for arm, outcome in outcomes.items()}
     found = {
         "settings": _digest(experiment, variant, seed),
         "minutes": round((time.monotonic() - began) / 60, 1),
@@ -76,14 +76,20 @@ def run(experiment: str, variant: str, seed: int) -> Result:
     return found
 
 
-def _reading(loop: Loop, arm: str, outcome: Outcome, hitl: Outcome | None) -> Result:
+def reading(
+    loop: Loop,
+    arm: str,
+    outcome: Outcome,
+    hitl: Outcome | None,
+    methods: tuple[attention.Method, ...] = attention.METHODS,
+) -> Result:
     """What an arm came to: the summary that the report has, the curves, what each test image was read as."""
     read = evaluate.readings(outcome.state, loop.images)
     numbers = runs.summary(outcome.history, arm) | evaluate.in_detail(read, loop.data, loop.images)
     if hitl is not None:
         marked = masks.in_force(hitl.entries)
         looked_at = (loop.images, marked, loop.data, loop.settings.query.explain)
-        numbers |= evaluate.looks(outcome.state, *looked_at, methods=attention.METHODS)
+        numbers |= evaluate.looks(outcome.state, *looked_at, methods=methods)
     right = {split: (z.argmax(dim=1) == loop.images[split].labels).numpy() for split, z in read.items()}
     curve = outcome.history[[column for column in CURVE if column in outcome.history]]
     return {
