@@ -6,10 +6,11 @@ EfficientNet-B0 at 224 x 224 pixels in batches of four, as in the paper, with we
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
@@ -73,6 +74,24 @@ def waiting_for_data_share(count: int = COUNT) -> Figure:
         return Figure.of([share() for _ in range(RUNS)])
 
 
+def compiled_step_speedup() -> Figure:
+    """A step of training by PyTorch over the same by ``torch.compile``, without the penalty, which it cannot do.
+
+    Prints how long the first compiled step took: that is to be earned back by every stage anew.
+    """
+    network, batch = timm.create_model("tf_efficientnet_b0", num_classes=2), method.PAPER.batch_size
+    network.to(memory_format=torch.channels_last).train()
+    x = torch.rand(batch, 3, method.SIZE, method.SIZE).contiguous(memory_format=torch.channels_last)
+    compiled = torch.compile(network)
+
+    def step(which: Callable[[Tensor], Tensor]) -> None:
+        network.zero_grad()
+        which(x).square().sum().backward()
+
+    print(f"the first compiled step took {seconds(lambda: step(compiled)):.0f} s", flush=True)
+    return ratio(lambda: step(network), lambda: step(compiled))
+
+
 def two_process_speedup() -> Figure:
     """An epoch by one process over the same epoch by two, a thread each: 2 is all that there is to gain."""
     return Figure.of([_launched(1) / _launched(2) for _ in range(3)])
@@ -81,6 +100,7 @@ def two_process_speedup() -> Figure:
 FIGURES = {
     "epoch_vs_plain_timm_ratio": epoch_vs_plain_timm_ratio,
     "waiting_for_data_share": waiting_for_data_share,
+    **({"compiled_step_speedup": compiled_step_speedup} if shutil.which("c++") else {}),
     **({"two_process_speedup": two_process_speedup} if (os.cpu_count() or 1) > 1 else {}),
 }
 

@@ -181,13 +181,13 @@ EXPERIMENTS = {
 }
 
 
-def settings(name: str, variant: str, seed: int) -> Config:
-    """The whole of the settings of one cell."""
+def settings(name: str, variant: str, seed: int, others: Changes | None = None) -> Config:
+    """The whole of the settings of one cell, but for these others."""
     experiment = EXPERIMENTS[name]
     document = params.plain(PARAMS)
     document["hitl"] |= {"scenarios": [experiment.scenario], "placebos": []}
     document["seed"] = seed
-    changes = {**experiment.changes, **experiment.variants[variant]}
+    changes = {**experiment.changes, **experiment.variants[variant], **(others or {})}
     changes.pop(GIVEN, None)
     for path, value in changes.items():
         place = document

@@ -50,16 +50,8 @@ def run(experiment: str, variant: str, seed: int) -> Result:
     """Train all arms of a cell, and write its result."""
     began = time.monotonic()
     about, config = catalogue.EXPERIMENTS[experiment], catalogue.settings(experiment, variant, seed)
-    scenario, given = about.scenario, about.variants[variant].get(catalogue.GIVEN)
-    data = _prepared(config, config.scenario(scenario).dataset)
-    _backbones(config)
-    loop = Loop(config, scenario, data, WORK / "starts" / _start_key(config, scenario))
-    outcomes = {"baseline": loop.baseline()}
-    for arm in about.arms:
-        if arm == "hitl" and given is not None:
-            outcomes[arm] = loop.given(given)
-        else:
-            outcomes[arm] = loop.arm(arm, outcomes.get("hitl"))
+    loop = begin(config, about.scenario, WORK / "starts")
+    outcomes = trained(loop, about.arms, about.variants[variant].get(catalogue.GIVEN))
     hitl = outcomes.get("hitl")
     arms = {arm: reading(loop, arm, outcome, hitl if about.looks else None) for arm, outcome in outcomes.items()}
     found = {
@@ -74,6 +66,24 @@ def run(experiment: str, variant: str, seed: int) -> Result:
     half.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
     os.replace(half, target)
     return found
+
+
+def begin(config: Config, scenario: str, folder: Path) -> Loop:
+    """A scenario's loop, what it starts from made now if need be; cells whose baselines are the same share one."""
+    data = _prepared(config, config.scenario(scenario).dataset)
+    _backbones(config)
+    return Loop(config, scenario, data, folder / _start_key(config, scenario))
+
+
+def trained(loop: Loop, arms: tuple[str, ...], given: float | None) -> dict[str, Outcome]:
+    """The baseline and these arms; ``given``: such a share of the images comes with masks, and nobody is asked."""
+    outcomes = {"baseline": loop.baseline()}
+    for arm in arms:
+        if arm == "hitl" and given is not None:
+            outcomes[arm] = loop.given(given)
+        else:
+            outcomes[arm] = loop.arm(arm, outcomes.get("hitl"))
+    return outcomes
 
 
 def reading(
@@ -117,7 +127,7 @@ def _backbones(config: Config) -> None:
 
 
 def _start_key(config: Config, scenario: str) -> str:
-    """Cells whose baselines are the same share one."""
+    """A name for all that a baseline follows from."""
     settings = config.scenario(scenario)
     data = config.datasets[settings.dataset].model_dump()
     known = [scenario, data, settings.fraction, settings.init, settings.train.model_dump(), config.seed]

@@ -3,12 +3,17 @@
 import json
 import shutil
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 from dvc.utils.hydra import apply_overrides
 
 from pipeline.config import load
-from pipeline.experiments import catalogue, cells, sweep, tables
+from pipeline.datasets.prepared import Prepared
+from pipeline.experiments import catalogue, cells, search, sweep, tables
 from pipeline.experiments.catalogue import EXPERIMENTS, Experiment, Metric
+from pipeline.loading import Images
 from pipeline.pictures import save
 
 
@@ -40,7 +45,7 @@ def cell(accuracy, shifted, arm_of=lambda arm: 0.0):
             "data": [[1, "00", accuracy, shifted + gain]],
         }
         right = {"test-shifted": "ff" if arm == "hitl" else "00"}
-        arms[arm] = {"numbers": numbers, "right": right, "curve": curve, "seconds": 60.0}
+        arms[arm] = {"numbers": numbers, "right": right, "curve": curve}
     return {"minutes": 2.0, "rounds": [["00", 20, 120.0]], "arms": arms}
 
 
@@ -143,3 +148,34 @@ def test_the_sweeps_table_and_picture_show_every_value(tmp_path):
     assert text.count("| 50 [50, 50] |") == sum(map(len, sweep.SWEEPS.values()))
     save(sweep.picture("s", 2, found), tmp_path / "sweeps.png")
     assert (tmp_path / "sweeps.png").stat().st_size > 10_000
+
+
+def images(*ids):
+    return Images(list(ids), np.zeros((len(ids), 8, 8, 3), np.uint8), torch.zeros(len(ids), dtype=torch.long))
+
+
+def test_a_search_never_sees_test_images(tmp_path):
+    splits = {"train": images("a"), "val": images("v"), "test": images("t"), "test-shifted": images("u")}
+    index = pd.DataFrame({"id": list("abcvt"), "label": "x", "split": ["train"] * 3 + ["val", "test"], "row": range(5)})
+    data = Prepared(tmp_path, ["x"], index, np.zeros((5, 8, 8, 3), np.uint8), "digest")
+    kept, read_on = search.held_out(splits, data)
+    assert (list(kept), read_on) == (["train", "val", "spare"], "spare")
+    assert kept["spare"].ids == ["b", "c"], "training images that the scenario left out"
+    kept, read_on = search.held_out(splits | {"val-shifted": images("w")}, data)
+    assert (list(kept), read_on) == (["train", "val", "val-shifted"], "val-shifted")
+    full = splits | {"train": images("a", "b", "c")}
+    assert search.held_out(full, data)[1] == "val"
+
+
+def test_a_search_shows_every_penalty_that_was_tried(tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "FOLDER", tmp_path)
+    tried = ("share", "projection", 50.0)
+    for seed, accuracy in enumerate((0.8, 0.9, 0.85)):
+        found = {arm: {"accuracy": accuracy, "min_loss": 0.5} for arm in search.SEARCHES["decoy-digits"].arms}
+        place = search.path("decoy-digits", tried, seed)
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(json.dumps({"read on": "val-shifted", "arms": found}))
+    table = search.table("decoy-digits")
+    assert "val-shifted, 3 seeds" in table.title
+    assert [row[:3] for row in table.rows] == [["share", "projection", "50"]]
+    assert table.rows[0][3].startswith("85.0 [")

@@ -1,0 +1,162 @@
+"""``python -m pipeline.experiments.search [NAME …]``: penalties, compared on images that no result is reported on.
+
+Read on val-shifted where there is one, on training images that the scenario leaves out elsewhere: never on test.
+What has run is in experiments/search/ and is not run again; the tables are put into docs/results.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline import subset
+from pipeline.datasets.prepared import Prepared
+from pipeline.experiments import catalogue, cells, tables
+from pipeline.loading import Images
+from pipeline.report import Table, markdown
+from pipeline.repro import run
+from pipeline.statistics import mean_over_seeds, show
+
+FOLDER = cells.RESULTS / "search"
+SPARE = 600  # training images that a scenario leaves out
+Penalty = tuple[str, str, float]  # form, output, lambda
+
+
+@dataclass(frozen=True)
+class Search:
+    """Penalties of one variant of an experiment, and the arms that tell them apart."""
+
+    experiment: str
+    variant: str
+    penalties: tuple[Penalty, ...]
+    arms: tuple[str, ...]
+    seeds: int
+
+
+SHORTCUT: tuple[Penalty, ...] = (
+    ("eq2", "projection", 0.001),
+    ("eq2", "projection", 0.01),
+    ("eq2", "projection", 0.1),
+    ("share", "predicted", 10.0),
+    ("share", "predicted", 100.0),
+    ("share", "projection", 50.0),
+    ("share", "projection", 200.0),
+)
+LESIONS: tuple[Penalty, ...] = (("eq2", "ce", 0.1), ("eq2", "projection", 0.1), ("share", "projection", 50.0))
+MASKS: tuple[Penalty, ...] = tuple(("share", "predicted", weight) for weight in (10.0, 40.0, 200.0, 1000.0))
+
+SEARCHES = {
+    "decoy-digits": Search("decoy-digits", "", SHORTCUT, ("automated", "hitl", "random-mask"), 3),
+    "decoy-mnist-20pct": Search("decoy-mnist", "20pct", MASKS, ("hitl",), 1),
+    "isic2017": Search("isic2017", "", LESIONS, ("automated", "hitl", "random-mask", "weight-decay"), 1),
+}
+
+
+def main(names: list[str], jobs: int) -> None:
+    """Run what has not run, and write the tables."""
+    wanted = [
+        (name, penalty, seed)
+        for name in names or SEARCHES
+        for seed in range(SEARCHES[name].seeds)
+        for penalty in SEARCHES[name].penalties
+    ]
+    todo = [one for one in wanted if not path(*one).exists()]
+    print(f"{len(todo)} of {len(wanted)} trials to run", flush=True)
+    with ProcessPoolExecutor(jobs) as pool:
+        for one, _ in zip(todo, pool.map(_one, todo), strict=True):
+            print("===", *one, flush=True)
+            tables.put("search", "".join(markdown(table(name)) for name in SEARCHES if _found(name)))
+
+
+def path(name: str, penalty: Penalty, seed: int) -> Path:
+    """Where a trial's result lies."""
+    form, output, weight = penalty
+    return FOLDER / name / f"{form}-{output}-{weight:g}-seed{seed}.json"
+
+
+def table(name: str) -> Table:
+    """A row a penalty: what each arm ends at, and its lowest loss."""
+    search, found = SEARCHES[name], _found(name)
+    of = f"{len({seed for _, seed in found})} seeds" if search.seeds > 1 else "seed 0"
+    title = f"{name}: accuracy of the last epoch, % / lowest loss, on {_readable(next(iter(found.values())))}, {of}"
+    rows = []
+    for penalty in search.penalties:
+        seeds = [found[penalty, seed] for seed in range(search.seeds) if (penalty, seed) in found]
+        if seeds:
+            cells_ = [_cell([seed["arms"][arm] for seed in seeds]) for arm in search.arms]
+            rows.append([*penalty[:2], f"{penalty[2]:g}", *cells_])
+    return Table(title, ["Form", "Output", "Lambda", *search.arms], rows)
+
+
+def _readable(trial: dict[str, Any]) -> str:
+    return "spare training images" if trial["read on"] == "spare" else str(trial["read on"])
+
+
+def _cell(seeds: list[dict[str, float]]) -> str:
+    accuracy, loss = (mean_over_seeds(np.array([seed[key] for seed in seeds])) for key in ("accuracy", "min_loss"))
+    return f"{show(accuracy, 100, 1)} / {show(loss)}"
+
+
+def _found(name: str) -> dict[tuple[Penalty, int], dict[str, Any]]:
+    search = SEARCHES[name]
+    trials = {
+        (penalty, seed): path(name, penalty, seed) for penalty in search.penalties for seed in range(search.seeds)
+    }
+    return {key: json.loads(p.read_text(encoding="utf-8")) for key, p in trials.items() if p.exists()}
+
+
+def _one(trial: tuple[str, Penalty, int]) -> None:
+    """One penalty with one seed, on one core."""
+    import torch
+
+    torch.set_num_threads(1)
+    name, (form, output, weight), seed = trial
+    search = SEARCHES[name]
+    changes = {"scenario.penalty": {"form": form, "output": output, "weight": weight}}
+    config = catalogue.settings(search.experiment, search.variant, seed, changes)
+    scenario = catalogue.EXPERIMENTS[search.experiment].scenario
+    loop = cells.begin(config, scenario, cells.WORK / "search")
+    loop.images, split = held_out(loop.images, loop.data)
+    given = catalogue.EXPERIMENTS[search.experiment].variants[search.variant].get(catalogue.GIVEN)
+    arms = {
+        arm: {
+            "accuracy": float(outcome.history[f"{split}_accuracy"].iloc[-1]),
+            "min_loss": float(outcome.history[f"{split}_loss"].min()),
+        }
+        for arm, outcome in cells.trained(loop, search.arms, given).items()
+    }
+    target = path(*trial)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps({"read on": split, "arms": arms}, indent=0) + "\n", encoding="utf-8")
+
+
+def held_out(images: dict[str, Images], data: Prepared) -> tuple[dict[str, Images], str]:
+    """Train, val, and what a search reads, without test; and which of them it reads."""
+    kept = {split: some for split, some in images.items() if not split.startswith("test")}
+    if "val-shifted" in kept:
+        return kept, "val-shifted"
+    index: pd.DataFrame = data.index.loc[data.index["split"] == "train"]
+    left = index.loc[~index["id"].isin(images["train"].ids)]
+    if left.empty:
+        return kept, "val"
+    some = left.iloc[np.sort(np.random.default_rng(0).permutation(len(left))[:SPARE])]
+    return kept | {"spare": subset.images(data, some.assign(split="spare"), "spare")}, "spare"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SEARCHES))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="trials at a time, one core each")
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(SEARCHES):
+        sys.exit(f"error: no search {', '.join(sorted(unknown))}; choose from {', '.join(SEARCHES)}")
+    run(main, names=given.names, jobs=given.jobs)
