@@ -28,6 +28,7 @@ from pipeline.statistics import mean_over_seeds, show
 
 FOLDER = cells.RESULTS / "search"
 SPARE = 600  # training images that a scenario leaves out
+READ = {"val": "val", "val-shifted": "val-shifted", "spare": "training images that are left out"}
 Penalty = tuple[str, str, float]  # form, output, lambda
 
 
@@ -52,12 +53,18 @@ SHORTCUT: tuple[Penalty, ...] = (
     ("share", "projection", 200.0),
 )
 LESIONS: tuple[Penalty, ...] = (("eq2", "ce", 0.1), ("eq2", "projection", 0.1), ("share", "projection", 50.0))
+PATCHES: tuple[Penalty, ...] = (
+    ("share", "predicted", 10.0),
+    ("share", "predicted", 100.0),
+    ("share", "projection", 50.0),
+)
 MASKS: tuple[Penalty, ...] = tuple(("share", "predicted", weight) for weight in (10.0, 40.0, 200.0, 1000.0))
 
 SEARCHES = {
     "decoy-digits": Search("decoy-digits", "", SHORTCUT, ("automated", "hitl", "random-mask"), 3),
     "decoy-mnist-20pct": Search("decoy-mnist", "20pct", MASKS, ("hitl",), 1),
     "isic2017": Search("isic2017", "", LESIONS, ("automated", "hitl", "random-mask", "weight-decay"), 1),
+    "isic2017-patches": Search("isic2017-patches", "", PATCHES, ("automated", "hitl", "random-mask"), 1),
 }
 
 
@@ -87,7 +94,8 @@ def table(name: str) -> Table:
     """A row a penalty: what each arm ends at, and its lowest loss."""
     search, found = SEARCHES[name], _found(name)
     of = f"{len({seed for _, seed in found})} seeds" if search.seeds > 1 else "seed 0"
-    title = f"{name}: accuracy of the last epoch, % / lowest loss, on {_readable(next(iter(found.values())))}, {of}"
+    read_on = next(iter(found.values()))["read on"]
+    title = f"{name}: balanced accuracy of the last epoch, % / lowest loss, on {READ[read_on]}, {of}"
     rows = []
     for penalty in search.penalties:
         seeds = [found[penalty, seed] for seed in range(search.seeds) if (penalty, seed) in found]
@@ -95,10 +103,6 @@ def table(name: str) -> Table:
             cells_ = [_cell([seed["arms"][arm] for seed in seeds]) for arm in search.arms]
             rows.append([*penalty[:2], f"{penalty[2]:g}", *cells_])
     return Table(title, ["Form", "Output", "Lambda", *search.arms], rows)
-
-
-def _readable(trial: dict[str, Any]) -> str:
-    return "spare training images" if trial["read on"] == "spare" else str(trial["read on"])
 
 
 def _cell(seeds: list[dict[str, float]]) -> str:
@@ -129,7 +133,7 @@ def _one(trial: tuple[str, Penalty, int]) -> None:
     given = catalogue.EXPERIMENTS[search.experiment].variants[search.variant].get(catalogue.GIVEN)
     arms = {
         arm: {
-            "accuracy": float(outcome.history[f"{split}_accuracy"].iloc[-1]),
+            "accuracy": float(outcome.history[f"{split}_balanced_accuracy"].iloc[-1]),
             "min_loss": float(outcome.history[f"{split}_loss"].min()),
         }
         for arm, outcome in cells.trained(loop, search.arms, given).items()
