@@ -53,7 +53,8 @@ def run(experiment: str, variant: str, seed: int) -> Result:
     loop = begin(config, about.scenario, WORK / "starts")
     outcomes = trained(loop, about.arms, about.variants[variant].get(catalogue.GIVEN))
     hitl = outcomes.get("hitl")
-    arms = {arm: reading(loop, arm, outcome, hitl if about.looks else None) for arm, outcome in outcomes.items()}
+    seen = hitl if about.looks else None
+    arms = {arm: reading(loop, arm, outcome, seen, about.looks) for arm, outcome in outcomes.items()}
     found = {
         "settings": _digest(experiment, variant, seed),
         "minutes": round((time.monotonic() - began) / 60, 1),
@@ -91,7 +92,7 @@ def reading(
     arm: str,
     outcome: Outcome,
     hitl: Outcome | None,
-    methods: tuple[attention.Method, ...] = attention.METHODS,
+    methods: tuple[attention.Method, ...],
 ) -> Result:
     """What an arm came to: the summary that the report has, the curves, what each test image was read as."""
     read = evaluate.readings(outcome.state, loop.images)

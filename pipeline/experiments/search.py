@@ -1,4 +1,4 @@
-"""``python -m pipeline.experiments.search [NAME …]``: penalties, compared on images that no result is reported on.
+"""``python -m pipeline.experiments.search [NAME …]``: settings, compared on images that no result is reported on.
 
 Read on val-shifted where there is one, on training images that the scenario leaves out elsewhere: never on test.
 What has run is in experiments/search/ and is not run again; the tables are put into docs/results.md.
@@ -13,7 +13,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,53 +29,73 @@ from pipeline.statistics import mean_over_seeds, show
 FOLDER = cells.RESULTS / "search"
 SPARE = 600  # training images that a scenario leaves out
 READ = {"val": "val", "val-shifted": "val-shifted", "spare": "training images that are left out"}
-Penalty = tuple[str, str, float]  # form, output, lambda
+
+
+class Tried(NamedTuple):
+    """A penalty, and what BatchNorm's statistics are under it."""
+
+    form: str
+    output: str
+    weight: float
+    batchnorm: str
 
 
 @dataclass(frozen=True)
 class Search:
-    """Penalties of one variant of an experiment, and the arms that tell them apart."""
+    """What is tried for one variant of an experiment, and the arms that tell it apart.
+
+    All is tried with seed 0, and ``finalists`` with two more.
+    """
 
     experiment: str
     variant: str
-    penalties: tuple[Penalty, ...]
+    tried: tuple[Tried, ...]
     arms: tuple[str, ...]
-    seeds: int
+    finalists: tuple[Tried, ...] = ()
+
+    def trials(self) -> list[tuple[Tried, int]]:
+        """What is tried, with which seed."""
+        return [*((tried, 0) for tried in self.tried), *((tried, seed) for seed in (1, 2) for tried in self.finalists)]
 
 
-SHORTCUT: tuple[Penalty, ...] = (
-    ("eq2", "projection", 0.001),
-    ("eq2", "projection", 0.01),
-    ("eq2", "projection", 0.1),
-    ("share", "predicted", 10.0),
-    ("share", "predicted", 100.0),
-    ("share", "projection", 50.0),
-    ("share", "projection", 200.0),
+SHORTCUT = tuple(
+    Tried(*penalty, batchnorm)
+    for batchnorm in ("frozen", "settled")
+    for penalty in (
+        ("eq2", "projection", 0.001),
+        ("eq2", "projection", 0.01),
+        ("share", "predicted", 10.0),
+        ("share", "projection", 10.0),
+        ("share", "projection", 50.0),
+    )
 )
-LESIONS: tuple[Penalty, ...] = (("eq2", "ce", 0.1), ("eq2", "projection", 0.1), ("share", "projection", 50.0))
-PATCHES: tuple[Penalty, ...] = (
-    ("share", "predicted", 10.0),
-    ("share", "predicted", 100.0),
-    ("share", "projection", 50.0),
+LESIONS = tuple(
+    Tried(*penalty, "settled")
+    for penalty in (("eq2", "ce", 0.1), ("eq2", "projection", 0.1), ("share", "projection", 50.0))
 )
-MASKS: tuple[Penalty, ...] = tuple(("share", "predicted", weight) for weight in (10.0, 40.0, 200.0, 1000.0))
+PATCHES = tuple(
+    Tried(*penalty, "settled")
+    for penalty in (
+        ("eq2", "projection", 0.1),
+        ("share", "predicted", 10.0),
+        ("share", "predicted", 100.0),
+        ("share", "projection", 50.0),
+    )
+)
+MASKS = tuple(Tried("share", "predicted", weight, "moving") for weight in (10.0, 40.0, 200.0, 1000.0))
 
+ARMS = ("automated", "hitl", "random-mask")
 SEARCHES = {
-    "decoy-digits": Search("decoy-digits", "", SHORTCUT, ("automated", "hitl", "random-mask"), 3),
-    "decoy-mnist-20pct": Search("decoy-mnist", "20pct", MASKS, ("hitl",), 1),
-    "isic2017": Search("isic2017", "", LESIONS, ("automated", "hitl", "random-mask", "weight-decay"), 1),
-    "isic2017-patches": Search("isic2017-patches", "", PATCHES, ("automated", "hitl", "random-mask"), 1),
+    "decoy-digits": Search("decoy-digits", "", SHORTCUT, ARMS, (SHORTCUT[0], SHORTCUT[4])),
+    "decoy-mnist-20pct": Search("decoy-mnist", "20pct", MASKS, ("hitl",)),
+    "isic2017": Search("isic2017", "", LESIONS, ARMS),
+    "isic2017-patches": Search("isic2017-patches", "", PATCHES, ARMS),
 }
 
 
 def main(names: list[str], jobs: int) -> None:
     """Run what has not run, and write the tables."""
-    wanted = [
-        (name, penalty, seed)
-        for name in names or SEARCHES
-        for seed in range(SEARCHES[name].seeds)
-        for penalty in SEARCHES[name].penalties
-    ]
+    wanted = [(name, *trial) for name in names or SEARCHES for trial in SEARCHES[name].trials()]
     todo = [one for one in wanted if not path(*one).exists()]
     print(f"{len(todo)} of {len(wanted)} trials to run", flush=True)
     with ProcessPoolExecutor(jobs) as pool:
@@ -84,25 +104,23 @@ def main(names: list[str], jobs: int) -> None:
             tables.put("search", "".join(markdown(table(name)) for name in SEARCHES if _found(name)))
 
 
-def path(name: str, penalty: Penalty, seed: int) -> Path:
+def path(name: str, tried: Tried, seed: int) -> Path:
     """Where a trial's result lies."""
-    form, output, weight = penalty
-    return FOLDER / name / f"{form}-{output}-{weight:g}-seed{seed}.json"
+    return FOLDER / name / f"{tried.form}-{tried.output}-{tried.weight:g}-{tried.batchnorm}-seed{seed}.json"
 
 
 def table(name: str) -> Table:
-    """A row a penalty: what each arm ends at, and its lowest loss."""
+    """A row a trial: what each arm ends at, and its lowest loss."""
     search, found = SEARCHES[name], _found(name)
-    of = f"{len({seed for _, seed in found})} seeds" if search.seeds > 1 else "seed 0"
     read_on = next(iter(found.values()))["read on"]
-    title = f"{name}: balanced accuracy of the last epoch, % / lowest loss, on {READ[read_on]}, {of}"
+    title = f"{name}: balanced accuracy of the last epoch, % / lowest loss, on {READ[read_on]}"
     rows = []
-    for penalty in search.penalties:
-        seeds = [found[penalty, seed] for seed in range(search.seeds) if (penalty, seed) in found]
+    for tried in search.tried:
+        seeds = [found[trial] for trial in search.trials() if trial[0] == tried and trial in found]
         if seeds:
             cells_ = [_cell([seed["arms"][arm] for seed in seeds]) for arm in search.arms]
-            rows.append([*penalty[:2], f"{penalty[2]:g}", *cells_])
-    return Table(title, ["Form", "Output", "Lambda", *search.arms], rows)
+            rows.append([tried.form, tried.output, f"{tried.weight:g}", tried.batchnorm, str(len(seeds)), *cells_])
+    return Table(title, ["Form", "Output", "Lambda", "BatchNorm", "Seeds", *search.arms], rows)
 
 
 def _cell(seeds: list[dict[str, float]]) -> str:
@@ -110,22 +128,20 @@ def _cell(seeds: list[dict[str, float]]) -> str:
     return f"{show(accuracy, 100, 1)} / {show(loss)}"
 
 
-def _found(name: str) -> dict[tuple[Penalty, int], dict[str, Any]]:
-    search = SEARCHES[name]
-    trials = {
-        (penalty, seed): path(name, penalty, seed) for penalty in search.penalties for seed in range(search.seeds)
-    }
+def _found(name: str) -> dict[tuple[Tried, int], dict[str, Any]]:
+    trials = {(tried, seed): path(name, tried, seed) for tried, seed in SEARCHES[name].trials()}
     return {key: json.loads(p.read_text(encoding="utf-8")) for key, p in trials.items() if p.exists()}
 
 
-def _one(trial: tuple[str, Penalty, int]) -> None:
-    """One penalty with one seed, on one core."""
+def _one(trial: tuple[str, Tried, int]) -> None:
+    """One trial with one seed, on one core."""
     import torch
 
     torch.set_num_threads(1)
-    name, (form, output, weight), seed = trial
+    name, tried, seed = trial
     search = SEARCHES[name]
-    changes = {"scenario.penalty": {"form": form, "output": output, "weight": weight}}
+    penalty = {"form": tried.form, "output": tried.output, "weight": tried.weight}
+    changes = {"scenario.penalty": penalty, "scenario.train.batchnorm": tried.batchnorm}
     config = catalogue.settings(search.experiment, search.variant, seed, changes)
     scenario = catalogue.EXPERIMENTS[search.experiment].scenario
     loop = cells.begin(config, scenario, cells.WORK / "search")

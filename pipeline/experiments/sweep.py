@@ -2,12 +2,13 @@
 
 How many squares are shown, how large, of what shape, in how many rounds, how far apart, and lambda. Each value
 is a DVC experiment of its own (`dvc exp run --queue`), which `dvc exp show` lists and `dvc exp apply` brings back;
-several run at a time, against one Label Studio. What has run is not run again.
+several run at a time, against one Label Studio. What has run is in experiments/sweep.json, and is not run again.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from labelstudio import server
 from pipeline import params, tracking
-from pipeline.config import ConfigError, load
+from pipeline.config import Config, ConfigError, load
 from pipeline.experiments import catalogue, tables
 from pipeline.experiments.cells import Result
 from pipeline.pictures import save
@@ -67,28 +68,59 @@ def main(seeds: int, jobs: int) -> None:
     """Queue what has not run, run it, and draw what came of it."""
     params.restore_committed()
     config = load()
-    scenario = config.hitl.scenarios[0]
     if config.annotate.expert != "simulated":
         raise ConfigError("sweeps ask a simulated expert; set `annotate.expert: simulated` in params.yaml")
     wanted = {
-        _name(scenario, sweep, value, seed): settings | {"seed": seed}
+        _name(sweep, value, seed): settings | {"seed": seed, "hitl.placebos": "[]"}
+        for seed in range(seeds)
         for sweep, values in SWEEPS.items()
         for value, settings in values.items()
-        for seed in range(seeds)
     }
-    known = finished()
-    todo = {name: settings for name, settings in wanted.items() if name not in known}
+    digests = {name: _digest(config, settings) for name, settings in wanted.items()}
+    keep(digests)
+    todo = {name: settings for name, settings in wanted.items() if name not in found(digests)}
     print(f"{len(todo)} of {len(wanted)} experiments to run, about {6 * len(todo) / jobs / 60:.1f} hours", flush=True)
     if todo:
-        _run(scenario, todo, jobs, len(config.annotate.crowd))
-        known = finished()
+        _run(config, todo, jobs, digests)
+    known = found(digests)
     if missing := [name for name in wanted if name not in known]:
         raise ConfigError(f"{len(missing)} experiments failed; `dvc queue logs {missing[0]}` says why of the first")
-    found = {name: known[name] for name in wanted}
+    save(picture(seeds, known), PICTURE)
+    tables.put("sweep", table(config.hitl.scenarios[0], seeds, known))
+
+
+def found(digests: dict[str, str]) -> dict[str, dict[str, Result]]:
+    """Of each experiment that has run with the settings that it has now: arm → metric → value."""
+    try:
+        kept = json.loads(RESULTS.read_text(encoding="utf-8"))
+    except OSError:
+        return {}
+    return {name: kept[name]["arms"] for name in digests if name in kept and kept[name]["settings"] == digests[name]}
+
+
+def keep(digests: dict[str, str]) -> None:
+    """Take over what DVC has run on this commit, which only this clone knows."""
+    head = _git("rev-parse", "HEAD").strip()
+    refs = _git("for-each-ref", "--format=%(refname)", f"refs/exps/{head[:2]}/{head[2:]}").split()
+    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    for ref in refs:
+        if (name := ref.rpartition("/")[2]) in digests:
+            (arms,) = json.loads(_git("show", f"{ref}:report/metrics.json")).values()
+            kept[name] = {"settings": digests[name], "arms": {arm: _of_interest(arms[arm]) for arm in arms}}
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
-    save(picture(scenario, seeds, found), PICTURE)
-    tables.put("sweep", table(scenario, seeds, found))
+    RESULTS.write_text(json.dumps(dict(sorted(kept.items())), indent=0) + "\n", encoding="utf-8")
+
+
+def _of_interest(numbers: dict[str, float]) -> dict[str, float]:
+    return {name: round(numbers[name], 5) for name in ("test_accuracy", "test-shifted_accuracy")}
+
+
+def _digest(config: Config, settings: dict[str, Any]) -> str:
+    """A name for all that an experiment follows from."""
+    (scenario,) = config.hitl.scenarios
+    parts = [config.scenario(scenario), config.annotate, config.consensus, config.hitl]
+    known = [*(part.model_dump_json() for part in parts), json.dumps(settings, sort_keys=True)]
+    return hashlib.sha256("".join(known).encode()).hexdigest()[:16]
 
 
 def changes(scenario: str, settings: dict[str, Any]) -> list[str]:
@@ -97,21 +129,11 @@ def changes(scenario: str, settings: dict[str, Any]) -> list[str]:
     return [f"{'' if path.startswith(ours) else f'scenarios.{scenario}.'}{path}={v}" for path, v in settings.items()]
 
 
-def finished() -> dict[str, dict[str, Result]]:
-    """Of each DVC experiment that ran on this commit: arm → metric → value."""
-    head = _git("rev-parse", "HEAD").strip()
-    refs = _git("for-each-ref", "--format=%(refname)", f"refs/exps/{head[:2]}/{head[2:]}").split()
-    found = {}
-    for ref in refs:
-        (found[ref.rpartition("/")[2]],) = json.loads(_git("show", f"{ref}:report/metrics.json")).values()
-    return found
-
-
 def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
 
 
-def _run(scenario: str, todo: dict[str, dict[str, Any]], jobs: int, experts: int) -> None:
+def _run(config: Config, todo: dict[str, dict[str, Any]], jobs: int, digests: dict[str, str]) -> None:
     """Queue these experiments and wait for them, with the Label Studio and the MLflow of this folder."""
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}")
     os.environ["MLFLOW_EXPERIMENT_NAME"] = "lookaway-sweep"  # a page of its own: each experiment ends in a comparison
@@ -119,26 +141,29 @@ def _run(scenario: str, todo: dict[str, dict[str, Any]], jobs: int, experts: int
     tracking.create_database()
     ours = server.status() is None
     try:
-        url, api_key, expert_keys = server.connect(experts)
+        url, api_key, expert_keys = server.connect(len(config.annotate.crowd))
         os.environ |= {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": api_key}
         os.environ |= {"LABEL_STUDIO_EXPERT_API_KEY": expert_keys} if expert_keys else {}
         for name, settings in todo.items():
-            options = [part for change in changes(scenario, settings) for part in ("--set-param", change)]
+            options = [
+                part for change in changes(config.hitl.scenarios[0], settings) for part in ("--set-param", change)
+            ]
             subprocess.run(["dvc", "exp", "run", "--quiet", "--queue", "--name", name, *options], check=True)
         subprocess.run(["dvc", "queue", "start", "--jobs", str(jobs)], check=True)
-        _wait(todo)
+        _wait(todo, digests)
     finally:
         if ours:
             server.stop()
 
 
-def _wait(todo: dict[str, dict[str, Any]]) -> None:
-    """Until none of these is queued or running; says how many are done."""
+def _wait(todo: dict[str, dict[str, Any]], digests: dict[str, str]) -> None:
+    """Until none of these is queued or running; keeps what has run, and says how many have."""
     left = len(todo) + 1
     while True:
         shown = subprocess.run(["dvc", "queue", "status"], capture_output=True, text=True, check=True).stdout
         busy = sum(row.split()[-1] in ("Queued", "Running") for row in shown.splitlines() if _named(row, todo))
         if busy < left:
+            keep(digests)
             print(f"{len(todo) - busy} of {len(todo)} experiments have run", flush=True)
             left = busy
         if not busy:
@@ -150,7 +175,7 @@ def _named(row: str, todo: dict[str, dict[str, Any]]) -> bool:
     return any(word in todo for word in row.split())
 
 
-def _name(scenario: str, sweep: str, value: str, seed: int) -> str:
+def _name(sweep: str, value: str, seed: int) -> str:
     """What DVC calls the experiment; the value that params.yaml has is one experiment for all sweeps."""
     settings = SWEEPS[sweep][value]
     label = f"{sweep.replace(', ', ' ').replace(' ', '-')}-{value.replace('.', '_')}" if settings else "as-it-is"
@@ -162,16 +187,16 @@ def _closed(metrics: dict[str, Result]) -> float:
     return catalogue.SHORTCUT[2].of(metrics["hitl"], metrics["automated"])
 
 
-def _readings(scenario: str, sweep: str, value: str, seeds: int, found: dict[str, Any]) -> NDArray[np.float64]:
-    return np.array([_closed(found[_name(scenario, sweep, value, seed)]) for seed in range(seeds)])
+def _readings(sweep: str, value: str, seeds: int, known: dict[str, Any]) -> NDArray[np.float64]:
+    return np.array([_closed(known[_name(sweep, value, seed)]) for seed in range(seeds)])
 
 
-def table(scenario: str, seeds: int, found: dict[str, Any]) -> str:
+def table(scenario: str, seeds: int, known: dict[str, Any]) -> str:
     """A row a value: the loss closed, with its interval over seeds."""
     rows = []
     for sweep, values in SWEEPS.items():
         for value, settings in values.items():
-            closed = mean_over_seeds(_readings(scenario, sweep, value, seeds, found))
+            closed = mean_over_seeds(_readings(sweep, value, seeds, known))
             rows.append([sweep, f"{value}{'' if settings else ' (as it is)'}", show(closed, 100, 0)])
     note = (
         f"`python -m pipeline.experiments.sweep --seeds {seeds}`: of what `automated` loses where the shortcut "
@@ -180,11 +205,11 @@ def table(scenario: str, seeds: int, found: dict[str, Any]) -> str:
     return markdown(Table(f"One setting at a time, {scenario}", ["Setting", "Value", "Loss closed, %"], rows, note))
 
 
-def picture(scenario: str, seeds: int, found: dict[str, Any]) -> Figure:
+def picture(seeds: int, known: dict[str, Any]) -> Figure:
     """A panel a setting: each seed as a dot, the mean as a line."""
     figure, axes = plt.subplots(2, 3, figsize=(9.6, 5.2), sharey=True)
     for axis, (sweep, values) in zip(axes.flat, SWEEPS.items(), strict=True):
-        readings = np.array([_readings(scenario, sweep, value, seeds, found) for value in values])
+        readings = np.array([_readings(sweep, value, seeds, known) for value in values])
         axis.plot(list(values), 100 * readings.mean(axis=1), color="#1f4e79", lw=1.4)
         for seed in range(seeds):
             axis.plot(list(values), 100 * readings[:, seed], "o", color="#1f4e79", alpha=0.35, ms=4)

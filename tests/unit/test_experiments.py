@@ -131,7 +131,7 @@ def test_dvc_understands_every_value_of_a_sweep(setting, tmp_path):
         found.append((config.scenario(scenario).model_dump_json(), config.hitl.model_dump_json()))
     assert len(set(found)) == len(found), "each value is another experiment"
     assert found.count((load().scenario(scenario).model_dump_json(), load().hitl.model_dump_json())) == 1
-    names = {sweep._name(scenario, setting, value, seed) for value in sweep.SWEEPS[setting] for seed in (0, 1)}
+    names = {sweep._name(setting, value, seed) for value in sweep.SWEEPS[setting] for seed in (0, 1)}
     assert len(names) == 2 * len(found)
 
 
@@ -139,15 +139,30 @@ def test_the_sweeps_table_and_picture_show_every_value(tmp_path):
     arm = {"test_accuracy": 1.0, "test-shifted_accuracy": 0.6}
     metrics = {"automated": arm, "hitl": arm | {"test-shifted_accuracy": 0.8}}
     found = {
-        sweep._name("s", setting, value, seed): metrics
+        sweep._name(setting, value, seed): metrics
         for setting, values in sweep.SWEEPS.items()
         for value in values
         for seed in (0, 1)
     }
     text = sweep.table("s", 2, found)
     assert text.count("| 50 [50, 50] |") == sum(map(len, sweep.SWEEPS.values()))
-    save(sweep.picture("s", 2, found), tmp_path / "sweeps.png")
+    save(sweep.picture(2, found), tmp_path / "sweeps.png")
     assert (tmp_path / "sweeps.png").stat().st_size > 10_000
+
+
+def test_a_sweep_knows_what_ran_with_the_settings_it_has_now(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "RESULTS", tmp_path / "sweep.json")
+    ref = "refs/exps/12/3/sweep-one-seed0\nrefs/exps/12/3/of-somebody-else"
+    metrics = {"s": {"hitl": {"test_accuracy": 0.9, "test-shifted_accuracy": 0.8, "val_loss": 0.1}}}
+    answers = {"rev-parse": "123", "for-each-ref": ref, "show": json.dumps(metrics)}
+    monkeypatch.setattr(sweep, "_git", lambda command, *_: answers[command])
+    sweep.keep({"sweep-one-seed0": "digest"})
+    answers["for-each-ref"] = ""  # another clone
+    sweep.keep({"sweep-one-seed0": "digest"})
+    assert sweep.found({"sweep-one-seed0": "digest"}) == {
+        "sweep-one-seed0": {"hitl": {"test_accuracy": 0.9, "test-shifted_accuracy": 0.8}}
+    }
+    assert sweep.found({"sweep-one-seed0": "other"}) == {}
 
 
 def images(*ids):
@@ -167,15 +182,15 @@ def test_a_search_never_sees_test_images(tmp_path):
     assert search.held_out(full, data)[1] == "val"
 
 
-def test_a_search_shows_every_penalty_that_was_tried(tmp_path, monkeypatch):
+def test_a_search_shows_all_that_was_tried(tmp_path, monkeypatch):
     monkeypatch.setattr(search, "FOLDER", tmp_path)
-    tried = ("share", "projection", 50.0)
+    tried = search.SEARCHES["decoy-digits"].finalists[0]
     for seed, accuracy in enumerate((0.8, 0.9, 0.85)):
         found = {arm: {"accuracy": accuracy, "min_loss": 0.5} for arm in search.SEARCHES["decoy-digits"].arms}
         place = search.path("decoy-digits", tried, seed)
         place.parent.mkdir(exist_ok=True)
         place.write_text(json.dumps({"read on": "val-shifted", "arms": found}))
     table = search.table("decoy-digits")
-    assert "val-shifted, 3 seeds" in table.title
-    assert [row[:3] for row in table.rows] == [["share", "projection", "50"]]
-    assert table.rows[0][3].startswith("85.0 [")
+    assert table.title.endswith("on val-shifted")
+    assert [row[:5] for row in table.rows] == [["eq2", "projection", "0.001", "frozen", "3"]]
+    assert table.rows[0][5].startswith("85.0 [")
