@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,15 @@ def path(experiment: str, variant: str, seed: int) -> Path:
 
 
 def result(experiment: str, variant: str, seed: int) -> Result | None:
-    """A cell's result, if it has run with the settings that it has now."""
-    try:
-        found: Result = json.loads(path(experiment, variant, seed).read_text(encoding="utf-8"))
-    except OSError:
-        return None
-    return found if found["settings"] == _digest(experiment, variant, seed) else None
+    """A cell's result, if it has run with the settings it has now: as this cell, or as that of another experiment."""
+    about, wanted = catalogue.EXPERIMENTS[experiment], _digest(experiment, variant, seed)
+    for place in (path(experiment, variant, seed), *sorted(RESULTS.glob(f"*/*seed{seed}.json"))):
+        if place.exists():
+            found: Result = json.loads(place.read_text(encoding="utf-8"))
+            enough = set(about.arms) <= set(found["arms"]) and set(about.looks) <= set(found["looks"])
+            if found["settings"] == wanted and enough:
+                return found
+    return None
 
 
 def run(experiment: str, variant: str, seed: int) -> Result:
@@ -57,6 +61,7 @@ def run(experiment: str, variant: str, seed: int) -> Result:
     arms = {arm: reading(loop, arm, outcome, seen, about.looks) for arm, outcome in outcomes.items()}
     found = {
         "settings": _digest(experiment, variant, seed),
+        "looks": about.looks,
         "minutes": round((time.monotonic() - began) / 60, 1),
         "rounds": [[r.round, r.answers, round(r.seconds, 1)] for r in hitl.rounds] if hitl else [],
         "arms": arms,
@@ -135,9 +140,12 @@ def _start_key(config: Config, scenario: str) -> str:
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
 
 
+@cache
 def _digest(experiment: str, variant: str, seed: int) -> str:
+    """A name for all that a cell's arms follow from."""
     about, config = catalogue.EXPERIMENTS[experiment], catalogue.settings(experiment, variant, seed)
     settings = config.scenario(about.scenario)
     known = [config.datasets[settings.dataset], settings, config.annotate, config.consensus, *config.hitl.rounds]
-    parts = [part.model_dump_json() for part in known] + [about.arms, about.variants[variant], about.looks, seed]
+    given = about.variants[variant].get(catalogue.GIVEN)
+    parts = [about.scenario, *(part.model_dump_json() for part in known), given, seed]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -60,7 +60,7 @@ SWEEPS: dict[str, dict[str, dict[str, Any]]] = {  # what is varied → its value
     "their shape": {"grid": {}, "blobs": {"query.regions": "blobs"}, "superpixels": {"query.regions": "superpixels"}},
     "rounds": {"1": _spaced(1, 1), "2": _spaced(2, 1), "4": {}, "8": _spaced(8, 1)},
     "epochs between rounds": {"1": {}, "2": _spaced(4, 2), "3": _spaced(4, 3)},
-    "lambda": {"5": {"penalty.weight": 5.0}, "50": {}, "500": {"penalty.weight": 500.0}},
+    "lambda": {"1e-4": {"penalty.weight": 1e-4}, "1e-3": {}, "1e-2": {"penalty.weight": 1e-2}},
 }
 
 

@@ -221,7 +221,7 @@ def test_mlflow_has_one_run_an_arm_and_can_be_rebuilt(project, finished, environ
     assert hitl["name"] == f"hitl, {SCENARIO}, seed 0"
     assert hitl["steps"] == [1, 2, 3]
     assert {"train_loss", "penalty", "penalised_fraction", "val_loss", "final/min_loss"} <= set(hitl["metrics"])
-    assert hitl["params"]["penalty.form"] == "share"
+    assert hitl["params"]["penalty.form"] == "eq2"
     assert re.fullmatch("[0-9a-f]{40}", hitl["tags"]["mlflow.source.git.commit"])
     pictures = ["curves/" + SCENARIO + ".png", "explanations/00.png", "queries/00.png", "queries/01.png"]
     assert {*pictures, "index.html"} <= set(hitl["files"])

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,7 @@ def cell(accuracy, shifted, arm_of=lambda arm: 0.0):
         }
         right = {"test-shifted": "ff" if arm == "hitl" else "00"}
         arms[arm] = {"numbers": numbers, "right": right, "curve": curve}
-    return {"minutes": 2.0, "rounds": [["00", 20, 120.0]], "arms": arms}
+    return {"minutes": 2.0, "looks": ["deeplift", "grad-cam"], "rounds": [["00", 20, 120.0]], "arms": arms}
 
 
 @pytest.fixture
@@ -89,6 +90,18 @@ def test_a_cell_with_other_settings_counts_as_not_run(experiment):
     path.write_text(path.read_text().replace(cells._digest("tiny", "", 0), "other"))
     assert cells.result("tiny", "", 0) is None
     assert "2 seeds" in tables.tables("tiny")
+
+
+def test_a_cell_that_ran_for_another_experiment_is_not_run_again(experiment, monkeypatch):
+    for name, arms in (("smaller", ("automated", "hitl")), ("larger", ("automated", "hitl", "weight-decay"))):
+        of = Experiment("?", "decoy-digits-20pct", 1, catalogue.SHORTCUT, arms, seeds=3)
+        monkeypatch.setitem(EXPERIMENTS, name, of)
+    assert cells.result("smaller", "", 1) == cells.result("tiny", "", 1)
+    assert cells.result("larger", "", 1) is None, "an arm is missing"
+    monkeypatch.setitem(EXPERIMENTS, "smaller", replace(EXPERIMENTS["smaller"], looks=("integrated-gradients",)))
+    assert cells.result("smaller", "", 1) is None, "an explainer is missing"
+    assert cells._digest("budget", "entropy, 100", 1) == cells._digest("crowds", "one, right", 1)
+    assert cells._digest("budget", "entropy, 100", 1) == cells._digest("decoy-digits", "", 1)
 
 
 def test_tables_go_to_their_place_and_leave_the_words_around_them(experiment, monkeypatch):
