@@ -36,13 +36,13 @@ def percent(title: str, name: str, by_epoch: str = "") -> Metric:
 
 
 def _closed(name: str) -> Metric:
-    """Of what `automated` loses where the shortcut misleads, the share that an arm does not lose, in percent."""
+    """Of what `automated` is worse where the shortcut misleads, the share that an arm is not, in percent."""
 
     def closed(arm: dict[str, float], automated: dict[str, float]) -> float:
         lost, own = (m[f"test_{name}"] - m[f"test-shifted_{name}"] for m in (automated, arm))
         return 1 - own / lost
 
-    return Metric("Loss closed, %", closed, 100, 0)
+    return Metric("Harm undone, %", closed, 100, 0)
 
 
 def _worst_recall(arm: dict[str, float], _: dict[str, float]) -> float:
@@ -60,9 +60,10 @@ MNIST = (
 )
 PATCHES = (
     Metric("Loss, test", lambda arm, _: arm["test_loss"], by_epoch="test_loss"),
-    percent("Balanced accuracy, test", "test_balanced_accuracy", "test_balanced_accuracy"),
-    percent("… with patches", "test-shifted_balanced_accuracy", "test-shifted_balanced_accuracy"),
-    _closed("balanced_accuracy"),
+    Metric("Loss with patches", lambda arm, _: arm["test-shifted_loss"], by_epoch="test-shifted_loss"),
+    _closed("loss"),
+    Metric("AUC, test", lambda arm, _: arm["test_auc"]),
+    Metric("AUC with patches", lambda arm, _: arm["test-shifted_auc"]),
 )
 PAPER = (
     Metric("Min loss, test", lambda arm, _: arm["min_test_loss"]),
@@ -140,8 +141,10 @@ EXPERIMENTS = {
         "isic2017-patches",
         minutes=25,
         metrics=PATCHES,
-        arms=("automated", "hitl", "random-mask", "weight-decay"),
+        arms=("automated", "hitl", "random-mask"),
         changes=rounds(100, [1, 1, 1, 1, 4]),
+        # A network that is sure of itself because of a patch is not uncertain: entropy asks about few of them.
+        variants={"random": {"scenario.query.strategy": "random"}, "entropy": {}},
     ),
     "idrid": Experiment(
         "The paper's other data, in the layout of APTOS 2019.",

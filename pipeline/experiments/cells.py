@@ -28,7 +28,7 @@ from pipeline.stages import evaluate, prepare
 RESULTS = Path("experiments")  # in Git
 WORK = Path("data/experiments")  # what can be made again
 CURVE = ["epoch", "step", "train_loss", "val_loss", "val_accuracy", "val_balanced_accuracy", "test_loss"]
-CURVE += ["test_accuracy", "test_balanced_accuracy", "test-shifted_loss", "test-shifted_accuracy", "penalty"]
+CURVE += ["test_accuracy", "test_auc", "test-shifted_loss", "test-shifted_accuracy", "test-shifted_auc", "penalty"]
 
 Result = dict[str, Any]
 

@@ -28,6 +28,7 @@ from pipeline.statistics import mean_over_seeds, show
 
 FOLDER = cells.RESULTS / "search"
 SPARE = 600  # training images that a scenario leaves out
+SCORES = {"auc": "AUC", "balanced_accuracy": "balanced accuracy"}
 READ = {"val": "val", "val-shifted": "val-shifted", "spare": "training images that are left out"}
 
 
@@ -89,7 +90,8 @@ SEARCHES = {
     "decoy-digits": Search("decoy-digits", "", SHORTCUT, ARMS, (SHORTCUT[0], SHORTCUT[4])),
     "decoy-mnist-20pct": Search("decoy-mnist", "20pct", MASKS, ("hitl",)),
     "isic2017": Search("isic2017", "", LESIONS, ARMS),
-    "isic2017-patches": Search("isic2017-patches", "", PATCHES, ARMS),
+    "isic2017-patches-entropy": Search("isic2017-patches", "entropy", PATCHES, ARMS),
+    "isic2017-patches-random": Search("isic2017-patches", "random", PATCHES[2:], ARMS),
 }
 
 
@@ -112,8 +114,8 @@ def path(name: str, tried: Tried, seed: int) -> Path:
 def table(name: str) -> Table:
     """A row a trial: what each arm ends at, and its lowest loss."""
     search, found = SEARCHES[name], _found(name)
-    read_on = next(iter(found.values()))["read on"]
-    title = f"{name}: balanced accuracy of the last epoch, % / lowest loss, on {READ[read_on]}"
+    first = next(iter(found.values()))
+    title = f"{name}: {SCORES[first['score']]} of the last epoch / lowest loss, on {READ[first['read on']]}"
     rows = []
     for tried in search.tried:
         seeds = [found[trial] for trial in search.trials() if trial[0] == tried and trial in found]
@@ -124,8 +126,8 @@ def table(name: str) -> Table:
 
 
 def _cell(seeds: list[dict[str, float]]) -> str:
-    accuracy, loss = (mean_over_seeds(np.array([seed[key] for seed in seeds])) for key in ("accuracy", "min_loss"))
-    return f"{show(accuracy, 100, 1)} / {show(loss)}"
+    score, loss = (mean_over_seeds(np.array([seed[key] for seed in seeds])) for key in ("score", "min_loss"))
+    return f"{show(score, digits=3)} / {show(loss)}"
 
 
 def _found(name: str) -> dict[tuple[Tried, int], dict[str, Any]]:
@@ -146,17 +148,18 @@ def _one(trial: tuple[str, Tried, int]) -> None:
     scenario = catalogue.EXPERIMENTS[search.experiment].scenario
     loop = cells.begin(config, scenario, cells.WORK / "search")
     loop.images, split = held_out(loop.images, loop.data)
+    score = "auc" if len(loop.data.classes) == 2 else "balanced_accuracy"  # few of ISIC's are called melanomas at first
     given = catalogue.EXPERIMENTS[search.experiment].variants[search.variant].get(catalogue.GIVEN)
     arms = {
         arm: {
-            "accuracy": float(outcome.history[f"{split}_balanced_accuracy"].iloc[-1]),
+            "score": float(outcome.history[f"{split}_{score}"].iloc[-1]),
             "min_loss": float(outcome.history[f"{split}_loss"].min()),
         }
         for arm, outcome in cells.trained(loop, search.arms, given).items()
     }
     target = path(*trial)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps({"read on": split, "arms": arms}, indent=0) + "\n", encoding="utf-8")
+    target.write_text(json.dumps({"read on": split, "score": score, "arms": arms}, indent=0) + "\n", encoding="utf-8")
 
 
 def held_out(images: dict[str, Images], data: Prepared) -> tuple[dict[str, Images], str]:

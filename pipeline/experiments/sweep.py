@@ -192,7 +192,7 @@ def _readings(sweep: str, value: str, seeds: int, known: dict[str, Any]) -> NDAr
 
 
 def table(scenario: str, seeds: int, known: dict[str, Any]) -> str:
-    """A row a value: the loss closed, with its interval over seeds."""
+    """A row a value: the harm undone, with its interval over seeds."""
     rows = []
     for sweep, values in SWEEPS.items():
         for value, settings in values.items():
@@ -202,7 +202,7 @@ def table(scenario: str, seeds: int, known: dict[str, Any]) -> str:
         f"`python -m pipeline.experiments.sweep --seeds {seeds}`: of what `automated` loses where the shortcut "
         "misleads, the share that `hitl` does not lose. *As it is* is what `params.yaml` has."
     )
-    return markdown(Table(f"One setting at a time, {scenario}", ["Setting", "Value", "Loss closed, %"], rows, note))
+    return markdown(Table(f"One setting at a time, {scenario}", ["Setting", "Value", "Harm undone, %"], rows, note))
 
 
 def picture(seeds: int, known: dict[str, Any]) -> Figure:
@@ -216,7 +216,7 @@ def picture(seeds: int, known: dict[str, Any]) -> Figure:
         axis.set_title(sweep, fontsize=9)
         axis.tick_params(labelsize=8)
     for axis in axes[:, 0]:
-        axis.set_ylabel("loss closed, %", fontsize=8)
+        axis.set_ylabel("harm undone, %", fontsize=8)
     figure.tight_layout()
     return figure
 

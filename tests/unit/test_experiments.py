@@ -199,11 +199,11 @@ def test_a_search_shows_all_that_was_tried(tmp_path, monkeypatch):
     monkeypatch.setattr(search, "FOLDER", tmp_path)
     tried = search.SEARCHES["decoy-digits"].finalists[0]
     for seed, accuracy in enumerate((0.8, 0.9, 0.85)):
-        found = {arm: {"accuracy": accuracy, "min_loss": 0.5} for arm in search.SEARCHES["decoy-digits"].arms}
+        found = {arm: {"score": accuracy, "min_loss": 0.5} for arm in search.SEARCHES["decoy-digits"].arms}
         place = search.path("decoy-digits", tried, seed)
         place.parent.mkdir(exist_ok=True)
-        place.write_text(json.dumps({"read on": "val-shifted", "arms": found}))
+        place.write_text(json.dumps({"read on": "val-shifted", "score": "balanced_accuracy", "arms": found}))
     table = search.table("decoy-digits")
     assert table.title.endswith("on val-shifted")
     assert [row[:5] for row in table.rows] == [["eq2", "projection", "0.001", "frozen", "3"]]
-    assert table.rows[0][5].startswith("85.0 [")
+    assert table.rows[0][5].startswith("0.850 [")
