@@ -54,6 +54,7 @@ def _spaced(count: int, apart: int) -> dict[str, str]:
     return {"hitl.rounds": rounds([*epochs, EPOCHS - sum(epochs)]), "hitl.last": f"'{count - 1:02d}'"}
 
 
+ALL = {"hitl.placebos": "[]"}  # of every experiment: nobody looks at placebos here
 SWEEPS: dict[str, dict[str, dict[str, Any]]] = {  # what is varied → its values → settings; {} is what params.yaml has
     "squares shown": {"5": {"query.proposals": 5}, "10": {}, "20": {"query.proposals": 20}},
     "their side, pixels": {"4": {"query.cell": 4}, "8": {}, "16": {"query.cell": 16}},
@@ -71,7 +72,7 @@ def main(seeds: int, jobs: int) -> None:
     if config.annotate.expert != "simulated":
         raise ConfigError("sweeps ask a simulated expert; set `annotate.expert: simulated` in params.yaml")
     wanted = {
-        _name(sweep, value, seed): settings | {"seed": seed, "hitl.placebos": "[]"}
+        _name(sweep, value, seed): settings | ALL | {"seed": seed}
         for seed in range(seeds)
         for sweep, values in SWEEPS.items()
         for value, settings in values.items()

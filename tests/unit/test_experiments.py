@@ -136,14 +136,15 @@ def test_dvc_understands_every_value_of_a_sweep(setting, tmp_path):
     found = []
     for settings in sweep.SWEEPS[setting].values():
         shutil.copy("params.yaml", path)
-        apply_overrides(path, sweep.changes(scenario, settings | {"seed": 3}))
+        apply_overrides(path, sweep.changes(scenario, settings | sweep.ALL | {"seed": 3}))
         config = load(path)
-        assert config.seed == 3
+        assert (config.seed, config.hitl.placebos) == (3, [])
         assert sum(entry.queries for entry in config.hitl.rounds) == sweep.QUERIES
         assert sum(entry.epochs for entry in config.hitl.rounds) == sweep.EPOCHS
         found.append((config.scenario(scenario).model_dump_json(), config.hitl.model_dump_json()))
     assert len(set(found)) == len(found), "each value is another experiment"
-    assert found.count((load().scenario(scenario).model_dump_json(), load().hitl.model_dump_json())) == 1
+    as_it_is = load().hitl.model_copy(update={"placebos": []})
+    assert found.count((load().scenario(scenario).model_dump_json(), as_it_is.model_dump_json())) == 1
     names = {sweep._name(setting, value, seed) for value in sweep.SWEEPS[setting] for seed in (0, 1)}
     assert len(names) == 2 * len(found)
 
