@@ -114,7 +114,7 @@ EXPERIMENTS = {
     "decoy-digits": Experiment(
         "Does feedback undo a shortcut, and which of its parts does?",
         "decoy-digits-20pct",
-        minutes=9,
+        minutes=8,
         metrics=SHORTCUT,
         arms=("automated", "hitl", *PLACEBOS),
         looks=attention.METHODS,
@@ -122,7 +122,7 @@ EXPERIMENTS = {
     "decoy-mnist": Experiment(
         "Ross et al.'s benchmark: how well with all masks, how well with one in five?",
         "decoy-mnist",
-        minutes=12,
+        minutes=9,
         metrics=MNIST,
         arms=("automated", "hitl", "random-mask"),
         changes=rounds(1, [5]),
@@ -139,7 +139,7 @@ EXPERIMENTS = {
     "isic2017-patches": Experiment(
         "A shortcut in photographs: how much of the harm is undone?",
         "isic2017-patches",
-        minutes=25,
+        minutes=13,
         metrics=PATCHES,
         arms=("automated", "hitl", "random-mask"),
         changes=rounds(100, [1, 1, 1, 1, 4]),
@@ -158,7 +158,7 @@ EXPERIMENTS = {
     "crowds": Experiment(
         "Experts who are wrong about three regions in ten: what is left of the gain?",
         "decoy-digits-20pct",
-        minutes=4,
+        minutes=2,
         metrics=SHORTCUT,
         variants={
             "one, right": crowd(1, 0.0, "majority"),
@@ -171,7 +171,7 @@ EXPERIMENTS = {
     "budget": Experiment(
         "How many answers does it take, and does it matter which images are asked about?",
         "decoy-digits-20pct",
-        minutes=4,
+        minutes=2,
         metrics=SHORTCUT,
         variants={
             **{f"entropy, {n}": rounds(n, [1, 1, 1, 7]) for n in (20, 50, 100, 200)},
