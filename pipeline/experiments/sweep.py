@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +79,12 @@ def main(seeds: int, jobs: int) -> None:
         for value, settings in values.items()
     }
     digests = {name: _digest(config, settings) for name, settings in wanted.items()}
-    keep(digests)
+    head = _git("rev-parse", "HEAD").strip()  # somebody may commit while experiments run
+    keep(digests, head)
     todo = {name: settings for name, settings in wanted.items() if name not in found(digests)}
     print(f"{len(todo)} of {len(wanted)} experiments to run, about {6 * len(todo) / jobs / 60:.1f} hours", flush=True)
     if todo:
-        _run(config, todo, jobs, digests)
+        _run(config, todo, jobs, lambda: keep(digests, head))
     known = found(digests)
     if missing := [name for name in wanted if name not in known]:
         raise ConfigError(f"{len(missing)} experiments failed; `dvc queue logs {missing[0]}` says why of the first")
@@ -99,9 +101,8 @@ def found(digests: dict[str, str]) -> dict[str, dict[str, Result]]:
     return {name: kept[name]["arms"] for name in digests if name in kept and kept[name]["settings"] == digests[name]}
 
 
-def keep(digests: dict[str, str]) -> None:
-    """Take over what DVC has run on this commit, which only this clone knows."""
-    head = _git("rev-parse", "HEAD").strip()
+def keep(digests: dict[str, str], head: str) -> None:
+    """Take over what DVC has run on that commit, which only this clone knows."""
     refs = _git("for-each-ref", "--format=%(refname)", f"refs/exps/{head[:2]}/{head[2:]}").split()
     kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     for ref in refs:
@@ -134,7 +135,7 @@ def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
 
 
-def _run(config: Config, todo: dict[str, dict[str, Any]], jobs: int, digests: dict[str, str]) -> None:
+def _run(config: Config, todo: dict[str, dict[str, Any]], jobs: int, keep_finished: Callable[[], None]) -> None:
     """Queue these experiments and wait for them, with the Label Studio and the MLflow of this folder."""
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}")
     os.environ["MLFLOW_EXPERIMENT_NAME"] = "lookaway-sweep"  # a page of its own: each experiment ends in a comparison
@@ -151,20 +152,20 @@ def _run(config: Config, todo: dict[str, dict[str, Any]], jobs: int, digests: di
             ]
             subprocess.run(["dvc", "exp", "run", "--quiet", "--queue", "--name", name, *options], check=True)
         subprocess.run(["dvc", "queue", "start", "--jobs", str(jobs)], check=True)
-        _wait(todo, digests)
+        _wait(todo, keep_finished)
     finally:
         if ours:
             server.stop()
 
 
-def _wait(todo: dict[str, dict[str, Any]], digests: dict[str, str]) -> None:
+def _wait(todo: dict[str, dict[str, Any]], keep_finished: Callable[[], None]) -> None:
     """Until none of these is queued or running; keeps what has run, and says how many have."""
     left = len(todo) + 1
     while True:
         shown = subprocess.run(["dvc", "queue", "status"], capture_output=True, text=True, check=True).stdout
         busy = sum(row.split()[-1] in ("Queued", "Running") for row in shown.splitlines() if _named(row, todo))
         if busy < left:
-            keep(digests)
+            keep_finished()
             print(f"{len(todo) - busy} of {len(todo)} experiments have run", flush=True)
             left = busy
         if not busy:

@@ -168,11 +168,11 @@ def test_a_sweep_knows_what_ran_with_the_settings_it_has_now(tmp_path, monkeypat
     monkeypatch.setattr(sweep, "RESULTS", tmp_path / "sweep.json")
     ref = "refs/exps/12/3/sweep-one-seed0\nrefs/exps/12/3/of-somebody-else"
     metrics = {"s": {"hitl": {"test_accuracy": 0.9, "test-shifted_accuracy": 0.8, "val_loss": 0.1}}}
-    answers = {"rev-parse": "123", "for-each-ref": ref, "show": json.dumps(metrics)}
+    answers = {"for-each-ref": ref, "show": json.dumps(metrics)}
     monkeypatch.setattr(sweep, "_git", lambda command, *_: answers[command])
-    sweep.keep({"sweep-one-seed0": "digest"})
+    sweep.keep({"sweep-one-seed0": "digest"}, "123")
     answers["for-each-ref"] = ""  # another clone
-    sweep.keep({"sweep-one-seed0": "digest"})
+    sweep.keep({"sweep-one-seed0": "digest"}, "123")
     assert sweep.found({"sweep-one-seed0": "digest"}) == {
         "sweep-one-seed0": {"hitl": {"test_accuracy": 0.9, "test-shifted_accuracy": 0.8}}
     }
