@@ -118,7 +118,7 @@ def table(name: str) -> Table:
     title = f"{name}: {SCORES[first['score']]} of the last epoch / lowest loss, on {READ[first['read on']]}"
     rows = []
     for tried in search.tried:
-        seeds = [found[trial] for trial in search.trials() if trial[0] == tried and trial in found]
+        seeds = [trial for (which, _), trial in found.items() if which == tried]
         if seeds:
             cells_ = [_cell([seed["arms"][arm] for seed in seeds]) for arm in search.arms]
             rows.append([tried.form, tried.output, f"{tried.weight:g}", tried.batchnorm, str(len(seeds)), *cells_])
@@ -131,7 +131,7 @@ def _cell(seeds: list[dict[str, float]]) -> str:
 
 
 def _found(name: str) -> dict[tuple[Tried, int], dict[str, Any]]:
-    trials = {(tried, seed): path(name, tried, seed) for tried, seed in SEARCHES[name].trials()}
+    trials = {trial: path(name, *trial) for trial in SEARCHES[name].trials()}
     return {key: json.loads(p.read_text(encoding="utf-8")) for key, p in trials.items() if p.exists()}
 
 

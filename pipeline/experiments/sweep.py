@@ -94,23 +94,25 @@ def main(seeds: int, jobs: int) -> None:
 
 def found(digests: dict[str, str]) -> dict[str, dict[str, Result]]:
     """Of each experiment that has run with the settings that it has now: arm → metric → value."""
-    try:
-        kept = json.loads(RESULTS.read_text(encoding="utf-8"))
-    except OSError:
-        return {}
+    kept = _kept()
     return {name: kept[name]["arms"] for name in digests if name in kept and kept[name]["settings"] == digests[name]}
 
 
 def keep(digests: dict[str, str], head: str) -> None:
     """Take over what DVC has run on that commit, which only this clone knows."""
     refs = _git("for-each-ref", "--format=%(refname)", f"refs/exps/{head[:2]}/{head[2:]}").split()
-    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    kept = _kept()
     for ref in refs:
         if (name := ref.rpartition("/")[2]) in digests:
             (arms,) = json.loads(_git("show", f"{ref}:report/metrics.json")).values()
             kept[name] = {"settings": digests[name], "arms": {arm: _of_interest(arms[arm]) for arm in arms}}
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(dict(sorted(kept.items())), indent=0) + "\n", encoding="utf-8")
+
+
+def _kept() -> dict[str, Any]:
+    kept: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    return kept
 
 
 def _of_interest(numbers: dict[str, float]) -> dict[str, float]:
@@ -141,15 +143,14 @@ def _run(config: Config, todo: dict[str, dict[str, Any]], jobs: int, keep_finish
     os.environ["MLFLOW_EXPERIMENT_NAME"] = "lookaway-sweep"  # a page of its own: each experiment ends in a comparison
     os.environ["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 1) // jobs, 1))
     tracking.create_database()
+    (scenario,) = config.hitl.scenarios
     ours = server.status() is None
     try:
         url, api_key, expert_keys = server.connect(len(config.annotate.crowd))
         os.environ |= {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": api_key}
         os.environ |= {"LABEL_STUDIO_EXPERT_API_KEY": expert_keys} if expert_keys else {}
         for name, settings in todo.items():
-            options = [
-                part for change in changes(config.hitl.scenarios[0], settings) for part in ("--set-param", change)
-            ]
+            options = [part for change in changes(scenario, settings) for part in ("--set-param", change)]
             subprocess.run(["dvc", "exp", "run", "--quiet", "--queue", "--name", name, *options], check=True)
         subprocess.run(["dvc", "queue", "start", "--jobs", str(jobs)], check=True)
         _wait(todo, keep_finished)
