@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -64,13 +65,19 @@ def batches(
         return augmented(as_tensor(pixels[some], device), drawn, settings)
 
     waiting = deque(zip(chosen, draws, strict=True))
-    with ThreadPoolExecutor(1) as thread:
+    with ThreadPoolExecutor(1, initializer=_on_one_core) as thread:
         coming = deque(thread.submit(make, *waiting.popleft()) for _ in range(min(AHEAD, len(waiting))))
         while coming:
             batch = coming.popleft().result()
             if waiting:
                 coming.append(thread.submit(make, *waiting.popleft()))
             yield batch
+
+
+def _on_one_core() -> None:
+    """This thread's operations stay in it: a team of its own would wait, spinning, on the cores that training needs."""
+    torch.get_num_threads()  # torch gives a thread its team when the thread first asks
+    threadpool_limits(1, user_api="openmp")  # unlike torch.set_num_threads, of the calling thread alone
 
 
 def as_tensor(pixels: NDArray[np.uint8], device: torch.device | None = None) -> Tensor:

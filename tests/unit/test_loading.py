@@ -82,3 +82,25 @@ def test_a_file_that_cannot_be_read_stops_the_epoch(pixels):
     broken = Broken(pixels, np.arange(12))
     with pytest.raises(OSError, match="the disk is gone"):
         list(batches(broken, [[0], [1]], [torch.rand(1, DRAWS)] * 2, EVERYTHING, torch.device("cpu")))
+
+
+def test_making_batches_leaves_the_cores_to_training(pixels):
+    class Watched:
+        def __len__(self):
+            return len(pixels)
+
+        def __getitem__(self, some):
+            teams.append(torch.get_num_threads())
+            return pixels[some]
+
+    teams, before = [], torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        made = batches(
+            Watched(), [[0], [1, 2]], [torch.rand(1, DRAWS), torch.rand(2, DRAWS)], EVERYTHING, torch.device("cpu")
+        )
+        assert [len(batch) for batch in made] == [1, 2]
+        assert teams == [1, 1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
