@@ -13,6 +13,7 @@ ONLY ?= all
 BACKBONE ?= efficientnet-b0
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+unexport PYTHONDONTWRITEBYTECODE   # each stage imports PyTorch, which takes twice as long without its bytecode
 
 .PHONY: demo paper test check experiments bench shared
 

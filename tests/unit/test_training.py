@@ -284,9 +284,10 @@ def test_slices_of_a_batch_come_to_the_same_step(images, masks):
     feedback = training.feedback_on(sliced, images, PENALTY, masks)
     other = training.train_epoch(sliced, images, settings, seed=0, freeze_batchnorm=True, feedback=feedback)
     assert other == pytest.approx(one, rel=1e-4)
+    far = 3 * SETTINGS.learning_rate  # as three of Adam's steps go, by rounding alone where a gradient is all but zero
     with torch.no_grad():
         for a, b in zip(whole.model.parameters(), sliced.model.parameters(), strict=True):
-            assert float((a - b).norm()) <= 2e-3 * float(a.norm()), "Adam's first steps magnify rounding"
+            assert float((a - b).square().mean().sqrt()) <= 0.05 * far
 
 
 def test_bf16_reads_about_the_same_and_the_penalty_stays_in_float32(images, masks, monkeypatch):
