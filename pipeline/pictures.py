@@ -22,6 +22,7 @@ from matplotlib.patches import Polygon
 
 SHOWN, MARKED = "#f5a623", "#d0021b"
 COLUMNS = 5
+TOP = {"y": 1.0, "fontsize": 8}  # of a panel's title: left to itself, matplotlib lays out ticks that nobody sees
 
 
 def queries(manifest: Manifest, folder: Path, entries: list[masks.Entry]) -> Figure:
@@ -33,7 +34,7 @@ def queries(manifest: Manifest, folder: Path, entries: list[masks.Entry]) -> Fig
         axis.axis("off")
     for axis, query in zip(axes.flat, manifest.queries, strict=False):
         axis.imshow(plt.imread(folder / query.image))
-        axis.set_title(f"{query.label}, read as {query.prediction}\nentropy {query.entropy:.2f}", fontsize=8)
+        axis.set_title(f"{query.label}, read as {query.prediction}\nentropy {query.entropy:.2f}", **TOP)
         mask = marked.get(query.image_id)
         for p in query.proposals:
             away = mask is not None and bool((mask[regions.pixels(p, query.width, query.height)] > 0.5).all())
@@ -55,12 +56,12 @@ def explanations(
     )
     for row, image in enumerate(pixels):
         axes[row, 0].imshow(image)
-        axes[row, 0].set_title(titles[row], fontsize=8)
+        axes[row, 0].set_title(titles[row], **TOP)
         for column, (arm, (maps, readings)) in enumerate(saliency.items(), start=1):
             limit = np.abs(maps[row]).max() or 1.0
             axes[row, column].imshow(image.mean(axis=2), cmap="gray", alpha=0.4)
             axes[row, column].imshow(maps[row], cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.8)
-            axes[row, column].set_title(f"{arm}: {readings[row]}", fontsize=8)
+            axes[row, column].set_title(f"{arm}: {readings[row]}", **TOP)
     for axis in axes.flat:
         axis.axis("off")
     return _tight(figure)
@@ -75,12 +76,12 @@ def effect(
     """
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.6))
     axes[0].imshow(picture)
-    axes[0].set_title("marked as not to matter", fontsize=10)
+    axes[0].set_title("marked as not to matter", **TOP | {"fontsize": 10})
     for axis, saliency, share, when in zip(axes[1:], maps, shares, ("before", "after"), strict=True):
         limit = np.abs(saliency).max() or 1.0
         axis.imshow(picture.mean(axis=2), cmap="gray", alpha=0.4)
         axis.imshow(saliency, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.8)
-        axis.set_title(f"{when}: {share:.0%} of the attention is there", fontsize=10)
+        axis.set_title(f"{when}: {share:.0%} of the attention is there", **TOP | {"fontsize": 10})
     for axis in axes:
         places = np.arange(-1, len(weights) + 1)  # with a margin, to outline marks at the border on all sides
         axis.contour(places, places, np.pad(weights > 0, 1) * 1.0, [0.5], colors=MARKED, linewidths=1.2)

@@ -25,7 +25,6 @@ from pipeline.datasets import prepared
 from pipeline.datasets.prepared import Prepared
 from pipeline.paths import prepared_dir, step_dir
 from pipeline.projects import project_title, show_effects
-from pipeline.stages import run
 
 LEDGERS = Path("answers")  # not an output: DVC deletes a stage's outputs before it runs it again
 TOLD = Path(".dvc/tmp/told")  # which of a round's events the webhook has heard of
@@ -166,7 +165,3 @@ def _expert_keys(url: str, joined: str | None, count: int) -> list[str]:
             "in params.yaml"
         )
     return keys[:count]
-
-
-if __name__ == "__main__":
-    run(main, "scenario", "round")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pipeline import tracking
 from pipeline.config import load
 from pipeline.replay import replay
-from pipeline.stages import run
 
 
 def main(scenario: str) -> None:
@@ -14,7 +13,3 @@ def main(scenario: str) -> None:
     state = replay(config, scenario, "automated", [], config.scenario(scenario).penalty)
     if state.accelerator.is_main_process:
         tracking.publish(config, scenario, "automated")
-
-
-if __name__ == "__main__":
-    run(main, "scenario", launched=True)

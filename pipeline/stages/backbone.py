@@ -5,7 +5,6 @@ from __future__ import annotations
 from pipeline import model
 from pipeline.config import ConfigError, load
 from pipeline.paths import backbone_file
-from pipeline.stages import run
 
 
 def main(backbone: str) -> None:
@@ -16,7 +15,3 @@ def main(backbone: str) -> None:
     settings = config.backbones[backbone]
     model.write(model.pretrained(backbone, settings, config.seed), backbone_file(backbone))
     print(f"{backbone}: {settings.architecture} from `{settings.weights}` in {backbone_file(backbone)}")
-
-
-if __name__ == "__main__":
-    run(main, "backbone")

@@ -12,7 +12,6 @@ from pipeline.config import Scenario, load
 from pipeline.datasets import prepared
 from pipeline.loading import Images
 from pipeline.paths import prepared_dir, step_dir, subset_file
-from pipeline.stages import run
 from pipeline.training import State
 
 
@@ -45,7 +44,3 @@ def train(
     state = training.begin(model.build(model.read(Path(settings.init)), classes), settings.train)
     epochs = settings.train.baseline_epochs
     return state, training.train(state, images, settings, seed, epochs, "start", masks=None, resumable=resumable)
-
-
-if __name__ == "__main__":
-    run(main, "scenario", launched=True)

@@ -13,7 +13,6 @@ from pipeline.datasets import prepared
 from pipeline.paths import PAGE, REPORT, predictions_file, prepared_dir, scores_file, step_dir, subset_file
 from pipeline.projects import project_title, show_effects
 from pipeline.report import Numbers, Result
-from pipeline.stages import run
 
 
 def main() -> None:
@@ -84,7 +83,3 @@ def _answers(config: Config, scenario: str) -> int:
         return 0
     found = [read_answers(step_dir(scenario, entry.n) / "answers.json") for entry in config.hitl.rounds]
     return sum(not answer.skipped for answers in found for answer in answers)
-
-
-if __name__ == "__main__":
-    run(main)

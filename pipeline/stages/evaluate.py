@@ -27,7 +27,6 @@ from pipeline.paths import (
     step_dir,
     subset_file,
 )
-from pipeline.stages import run
 from pipeline.training import State
 
 PROBES = 6  # images explained by every arm's final network: always the same ones
@@ -116,7 +115,3 @@ def looks(
     evidence = {image_id: data.evidence(image_id) for image_id in some}
     on_marks = attention.measure(state, splits["train"], marked, "marked", settings, methods)
     return on_marks | attention.measure(state, held_out, evidence, "evidence", settings, methods)
-
-
-if __name__ == "__main__":
-    run(main, "scenario", launched=True)

@@ -17,7 +17,6 @@ from pipeline.config import Consensus, load
 from pipeline.datasets import prepared
 from pipeline.datasets.prepared import Prepared
 from pipeline.paths import prepared_dir, step_dir, subset_file
-from pipeline.stages import run
 
 
 def main(scenario: str, round: str, after: str, epochs: str) -> None:
@@ -103,7 +102,3 @@ def to_entries(manifest: Manifest, answers: list[Answer], settings: Consensus) -
         for key, query in queries.items()
         if key in answered
     ]
-
-
-if __name__ == "__main__":
-    run(main, "scenario", "round", "after", "epochs", launched=True)

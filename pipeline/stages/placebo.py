@@ -9,7 +9,6 @@ from pipeline.arms import placebo
 from pipeline.config import Placebo, load
 from pipeline.paths import step_dir
 from pipeline.replay import replay
-from pipeline.stages import run
 
 
 def main(scenario: str, arm: str) -> None:
@@ -21,7 +20,3 @@ def main(scenario: str, arm: str) -> None:
     state = replay(config, scenario, arm, entries, penalty)
     if state.accelerator.is_main_process:
         tracking.publish(config, scenario, arm)
-
-
-if __name__ == "__main__":
-    run(main, "scenario", "arm", launched=True)

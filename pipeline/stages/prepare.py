@@ -12,7 +12,6 @@ from pipeline.config import Config, ConfigError, Files, load
 from pipeline.datasets import originals, prepared, sources, splits
 from pipeline.errors import listed
 from pipeline.paths import originals_file, prepared_dir
-from pipeline.stages import run
 
 
 def main(dataset: str) -> None:
@@ -58,7 +57,3 @@ def _warn_of_contradictions(table: pd.DataFrame) -> None:
     ]
     if found:
         print(f"warning: {len(found)} pictures occur with different labels; correct or remove them:\n{listed(found)}")
-
-
-if __name__ == "__main__":
-    run(main, "dataset")

@@ -23,7 +23,6 @@ from pipeline.explain import explain, targets
 from pipeline.loading import Images
 from pipeline.paths import prepared_dir, step_dir, subset_file
 from pipeline.proposals import outlined, propose
-from pipeline.stages import run
 from pipeline.training import State
 
 EXPLAINED_AT_ONCE = 4  # images; a CPU is no faster with more
@@ -152,7 +151,3 @@ def _png(pixels: NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-if __name__ == "__main__":
-    run(main, "scenario", "round", "after", "queries", launched=True)

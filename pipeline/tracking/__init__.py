@@ -54,13 +54,14 @@ def publish_all(config: Config, note: list[str]) -> None:
     client = _client()
     experiment = _experiment(client)
     for scenario in config.scenarios:
+        graph = models.Graph()
         for arm in runs.arms(config, scenario):
             history = runs.history(runs.final_dir(config, scenario, arm))
             run_id = arms.run_id(client, experiment, config, scenario, arm, history)
             if arm == "hitl":
                 arms.log_queries(client, run_id, scenario, [entry.n for entry in config.hitl.rounds])
             arms.log_evaluation(client, run_id, scenario, arm, runs.summary(history, arm))
-            models.register(client, run_id, f"{_name()}-{scenario}", config, scenario, arm)
+            models.register(client, run_id, f"{_name()}-{scenario}", config, scenario, arm, graph)
             if client.get_run(run_id).info.status == "RUNNING":
                 client.set_terminated(run_id)
     view.set_page(client, experiment, note)

@@ -18,6 +18,10 @@ from pipeline.paths import prepared_dir
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+    from numpy.typing import NDArray
+    from torch.export import ExportedProgram
+
+    from pipeline.model import Classifier
 
 MODEL = "lookaway.model"
 SERVED = Path(__file__).with_name("served.py")
@@ -25,11 +29,13 @@ PACKAGE = Path(__file__).parents[1]
 CARRIED = ("__init__.py", "datasets/__init__.py", "datasets/decoding.py")  # what served.py imports of the project
 
 
-def register(client: MlflowClient, run_id: str, name: str, config: Config, scenario: str, arm: str) -> None:
+def register(
+    client: MlflowClient, run_id: str, name: str, config: Config, scenario: str, arm: str, graph: Graph
+) -> None:
     """Log the arm's final network to its run and register it as ``name``, with the arm as its alias.
 
     A file's content (bytes; base64 in JSON) in, the predicted class and every class's probability out. Preprocessing
-    and class names go with it. Nothing is done if the run has this very model.
+    and class names go with it. Nothing is done if the run has this very model. ``graph``: the scenario's.
     """
     state = runs.final_dir(config, scenario, arm) / "state.pt"
     code = [SERVED, *(PACKAGE / path for path in CARRIED)]
@@ -37,7 +43,7 @@ def register(client: MlflowClient, run_id: str, name: str, config: Config, scena
     if client.get_run(run_id).data.tags.get(MODEL) == content:
         return
     with tempfile.TemporaryDirectory() as folder:
-        found = _log(Path(folder), run_id, name, config, scenario, arm)
+        found = _log(Path(folder), run_id, name, config, scenario, arm, graph)
     client.set_registered_model_alias(name, arm, found)
     client.update_registered_model(
         name,
@@ -48,12 +54,13 @@ def register(client: MlflowClient, run_id: str, name: str, config: Config, scena
     client.set_tag(run_id, MODEL, content)
 
 
-def _log(folder: Path, run_id: str, registered: str, config: Config, scenario: str, arm: str) -> str:
+def _log(folder: Path, run_id: str, registered: str, config: Config, scenario: str, arm: str, graph: Graph) -> str:
     """The version of the registered model."""
     import mlflow
     import pandas as pd
     from mlflow.models import infer_signature
 
+    from pipeline import training
     from pipeline.datasets import prepared
 
     dataset = config.datasets[config.scenario(scenario).dataset]
@@ -64,11 +71,12 @@ def _log(folder: Path, run_id: str, registered: str, config: Config, scenario: s
         shutil.copy(PACKAGE / path, folder / "pipeline" / path)
     answer = {"prediction": data.classes[0], "probabilities": dict.fromkeys(data.classes, 0.5)}
     example = pd.DataFrame({"image": [_png(data.images[0])]})
+    state = training.restore(runs.final_dir(config, scenario, arm) / "state.pt", config.scenario(scenario).train)
     with mlflow.start_run(run_id=run_id):
         logged = mlflow.pyfunc.log_model(
             name=f"{arm}-{scenario}",
             python_model=str(SERVED),
-            artifacts={"network": str(_graph(folder / "network.pt2", config, scenario, arm, data.images[:2]))},
+            artifacts={"network": str(graph.write(state.model, data.images[:2], folder / "network.pt2"))},
             code_paths=[str(folder / "pipeline")],
             model_config=settings,
             metadata=settings,
@@ -80,20 +88,29 @@ def _log(folder: Path, run_id: str, registered: str, config: Config, scenario: s
     return str(logged.registered_model_version)
 
 
-def _graph(path: Path, config: Config, scenario: str, arm: str, pictures: np.ndarray) -> Path:
-    """The network as a graph and weights, for any number of uint8 pictures (B, S, S, 3)."""
-    import torch
+class Graph:
+    """A network as a graph and weights; traced once, since a scenario's arms differ by their weights alone."""
 
-    from pipeline import training
-    from pipeline.model import Deployed
+    _traced: ExportedProgram | None = None
 
-    state = training.restore(runs.final_dir(config, scenario, arm) / "state.pt", config.scenario(scenario).train)
-    network = Deployed(state.model).cpu().eval()
-    network = network.to(memory_format=torch.contiguous_format)  # what the archive stores without a warning
-    batch = torch.export.Dim("batch", min=1)
-    graph = torch.export.export(network, (torch.from_numpy(np.array(pictures)),), dynamic_shapes=({0: batch},))
-    torch.export.save(graph, path)
-    return path
+    def write(self, model: Classifier, pictures: NDArray[np.uint8], path: Path) -> Path:
+        """Write the graph with this model's weights, for any number of pictures like these (B, S, S, 3)."""
+        import torch
+
+        from pipeline.model import Deployed
+
+        network = Deployed(model).cpu().eval()
+        network = network.to(memory_format=torch.contiguous_format)  # what the archive stores without a warning
+        if self._traced is None:
+            batch = torch.export.Dim("batch", min=1)
+            self._traced = torch.export.export(
+                network, (torch.from_numpy(np.array(pictures)),), dynamic_shapes=({0: batch},)
+            )
+        weights = network.state_dict()
+        for name, tensor in self._traced.state_dict.items():
+            tensor.data.copy_(weights[name])
+        torch.export.save(self._traced, path)
+        return path
 
 
 def _png(pixels: Any) -> bytes:

@@ -136,7 +136,7 @@ def test_a_launcher_makes_one_arm_of_two_processes_and_no_stage_runs_again_for_i
     assert "params.yaml" not in status.stdout
     alone = runs.history(copy / "runs" / SCENARIO / "automated")
     shutil.rmtree(copy / "runs" / SCENARIO / "automated")
-    command = [sys.executable, "-m", "pipeline.stages.automated", "--scenario", SCENARIO]
+    command = [sys.executable, "-m", "pipeline.stages", "automated", "--scenario", SCENARIO]
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(re.findall("epoch 2, train loss", done.stdout)) == 1, "the second process is silent"
