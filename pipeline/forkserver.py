@@ -21,6 +21,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from glob import glob
 from importlib import import_module
 from pathlib import Path
@@ -127,13 +128,14 @@ def serve() -> list[str] | None:
             return None  # a source was changed meanwhile; or there is a thread, which copies would not have
         gc.collect()
         gc.freeze()  # what is there stays shared with the copies
-        listener.settimeout(IDLE_S)
-        while True:
+        listener.settimeout(1.0)
+        busy = time.monotonic()
+        while time.monotonic() - busy < IDLE_S:
+            if _is_busy():
+                busy = time.monotonic()
             try:
                 connection, _ = listener.accept()
             except TimeoutError:
-                if not _is_busy():
-                    return None
                 continue
             with connection:
                 if os.fork() == 0:
@@ -141,9 +143,11 @@ def serve() -> list[str] | None:
                         return _keep(connection)
                     except (OSError, ValueError, struct.error):  # the other end is gone
                         os._exit(1)
+    return None
 
 
 def _is_busy() -> bool:
+    """Whether a stage runs."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
