@@ -59,7 +59,7 @@ def hand_over(command: list[str]) -> None:
 
 
 def _is_of_use() -> bool:
-    gpu = glob("/dev/nvidia[0-9]*") or glob("/dev/kfd")
+    gpu = any(map(glob, ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg")))  # NVIDIA, AMD, WSL
     return sys.platform == "linux" and "DVC_STAGE" in os.environ and "LOCAL_RANK" not in os.environ and not gpu
 
 
@@ -189,6 +189,8 @@ def _become(stage: str, files: list[int], keeper: int) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != keeper:
         os._exit(1)
+    for number in PASSED_ON:  # which come only if the stage's own process does not ignore them
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     for standard, file in enumerate(files):
         os.dup2(file, standard)
         os.close(file)

@@ -51,6 +51,11 @@ def project(tmp_path):
     return tmp_path
 
 
+def hear():
+    """Whatever runs the tests may ignore what a terminal sends."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def environment():
     """The same in all of a test."""
     ours = ("DVC", "PYTEST_CURRENT_TEST")
@@ -61,7 +66,7 @@ def start(project, do, stage="prepare", **changes):
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline.stages", stage, "--do", do], cwd=project, text=True,
         env=environment() | {"DVC_STAGE": f"{stage}@digits"} | changes,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear,
     )  # fmt: skip
 
 
