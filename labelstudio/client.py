@@ -90,29 +90,34 @@ class LabelStudio:
         """Make sure that every query of the manifest is a task; returns how many were missing.
 
         ``folder`` is where the manifest's picture paths start. Can be killed anywhere and
-        run again: no task is created twice, none is left out. What the same round asked before and
+        run again: no task is shown twice, none is left out. What the same round asked before and
         does not ask now (a training run later, say, the regions on a picture may be others) is
-        withdrawn, unless it has an answer. It is not changed, since somebody may be answering it at
-        this moment: their answer stays with the question that they saw.
+        withdrawn, unless it has an answer; so is the second of two tasks that the server made of one.
+        It is not changed, since somebody may be answering it at this moment: their answer stays with
+        the question that they saw.
         """
         wanted = manifest.keys()
         added, failures = None, 0
         posted: set[str] = set()  # keys of the tasks, and
         mended: set[str] = set()  # of the regions, and
-        turned: set[str] = set()  # of the withdrawals and their opposite, that the server has just accepted
+        turned: set[int] = set()  # the tasks withdrawn or shown again, that the server has just accepted
         while True:
             listed = self.tasks(project)
-            present = {task.key: task for task in listed if task.key in wanted}
+            asked = sorted((t for t in listed if t.key in wanted), key=lambda t: (not t.experts(), t.id))
+            present = {task.key: task for task in reversed(asked)}
             missing = _absent(wanted, present)
             stale = [t for t in listed if t.round == manifest.round and t.key not in wanted and not t.experts()]
-            turn = {t.key: t for t in [*stale, *present.values()] if t.withdrawn == (t.key in wanted)}
+            # An import that SQLite's lock stopped half-way is done once more by Label Studio itself.
+            stale += [t for t in asked if t is not present[t.key] and not t.experts()]
+            turn = {t.id: t for t in stale if not t.withdrawn}
+            turn |= {t.id: t for t in present.values() if t.withdrawn}
             # Label Studio creates an import's tasks first and their predictions afterwards; on a busy SQLite
             # the second can fail alone, and experts would see pictures without a box.
             bare = {k: task for k, task in present.items() if not task.predictions and not task.annotations}
             added = len(missing) if added is None else added
             if not missing and not bare and not turn:
                 return added
-            if lost := (posted & missing.keys()) | (mended & bare.keys()) | (turned & turn.keys()):
+            if lost := [*(posted & missing.keys()), *(mended & bare.keys()), *(turned & turn.keys())]:
                 # Posting again what was accepted would be the way to duplicates.
                 raise AnnotationError(
                     f"{self.url} accepted the tasks of {project.title!r}, but does not list "

@@ -111,7 +111,10 @@ class SimulatedExpert:
         """One task for each query without an answer of this expert's, by key."""
         client = self._connected()
         answered = {a.key for a in client.pull(project, keys) if a.expert == expert and not a.skipped}
-        todo = {task.key: task for task in client.tasks(project, keys) if task.key not in answered}
+        listed = sorted(
+            client.tasks(project, keys), key=lambda task: not task.withdrawn
+        )  # of two, the one that is shown
+        todo = {task.key: task for task in listed if task.key not in answered}
         return [todo[key] for key in sorted(todo)]
 
     def _connected(self) -> LabelStudio:

@@ -45,6 +45,7 @@ def ensure(server: Connection, title: str, experts: int = 1, interface: str = IN
         except Unreachable:
             # It may have been created all the same: look again before anybody posts again.
             settle()
+        _keep_newest(server, title)
         found = _find(server, title)
     if found is None:
         raise Unreachable(f"{server.url} did not create the project {title!r}; run this again")
@@ -59,13 +60,29 @@ def ensure(server: Connection, title: str, experts: int = 1, interface: str = IN
 
 
 def _find(server: Connection, title: str) -> dict[str, Any] | None:
-    # The server's filter ignores case and takes parts of titles.
-    fields = "id,title,label_config,maximum_annotations"
-    rows = server.pages("api/projects", rows="results", total="count", title=title, include=fields)
-    exact = [row for row in rows if row["title"] == title]
+    exact = _titled(server, title)
     if len(exact) > 1:
         raise AnnotationError(f"{len(exact)} projects at {server.url} are titled {title!r}; rename all but one of them")
     return exact[0] if exact else None
+
+
+def _titled(server: Connection, title: str) -> list[dict[str, Any]]:
+    # The server's filter ignores case and takes parts of titles.
+    fields = "id,title,label_config,maximum_annotations"
+    rows = server.pages("api/projects", rows="results", total="count", title=title, include=fields)
+    return [row for row in rows if row["title"] == title]
+
+
+def _keep_newest(server: Connection, title: str) -> None:
+    """Of projects that came from one request give the title to the last alone, if the others are empty.
+
+    Where SQLite was locked half-way, Label Studio does by itself again what it was asked, with what it had made by
+    then still there.
+    """
+    *halves, _ = sorted(row["id"] for row in _titled(server, title)) or [0]
+    for number in halves:
+        if server.get("api/tasks", project=number, page_size=1)["total"] == 0:
+            server.patch(f"api/projects/{number}", json={"title": f"made twice {number}"})
 
 
 def _new(title: str, experts: int, interface: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@
     truncated   the server did it, and half of its reply arrives
     slow        the server did it, and its reply arrives after ``slow_s`` seconds
     late        the reply is cut off at once, and the server does it ``slow_s`` seconds later
+    twice       the server did it twice, as Label Studio does by itself where its SQLite was locked half-way
     html        a 404 page of something in between
     "503", ...  that status; ``after``: when the server has already done it
 
@@ -27,7 +28,7 @@ from urllib.parse import urlsplit
 
 from fakes.label_studio import Fault
 
-KINDS = ("reset", "truncated", "slow", "late", "html", "503", "429")
+KINDS = ("reset", "truncated", "slow", "late", "twice", "html", "503", "429")
 REFUSALS = ("reset", "html", "401", "503", "429")
 HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 
@@ -103,7 +104,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not fault.after and fault.kind in REFUSALS:
             return self._refuse(fault.kind)
         status, headers, reply = self._forward(body)
-        if fault.kind == "none":
+        if fault.kind == "twice":
+            status, headers, reply = self._forward(body)
+        if fault.kind in ("none", "twice"):
             return self._send(status, headers, reply)
         if fault.kind == "slow":
             time.sleep(self.proxy.slow_s)
