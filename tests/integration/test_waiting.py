@@ -277,12 +277,13 @@ def test_a_slow_listener_holds_nothing_up(asked, listener, tmp_path):
 # --- several scenarios at once ---
 
 STAGE = """
+import sys
 from types import SimpleNamespace
 from pipeline.datasets import prepared
-from pipeline.stages import annotate, run
+from pipeline.running import run
 
 prepared.read = lambda folder: SimpleNamespace(digest="digits")
-run(annotate.main, "scenario", "round")
+run(["annotate", *sys.argv[1:]])
 """
 
 
