@@ -130,9 +130,11 @@ def test_whoever_changes_a_module_or_a_variable_gets_what_follows_from_it(servin
     assert ran(serving, "nothing")[-1], "the other one still waits"
     path = serving / "pipeline" / "stages" / "prepare.py"
     path.write_text(STAGE.replace("process", "changed process"))
-    for copied in (False, True):
-        assert ran(serving, "nothing")[3] == copied
-        assert ran(serving, "nothing")[1].startswith("changed process")
+    found = [ran(serving, "nothing")]
+    while not found[-1][-1] and len(found) < 20:
+        found.append(ran(serving, "nothing"))
+    assert all(out.startswith("changed process") for _, out, _, _ in found)
+    assert [found[0][-1], found[-1][-1]] == [False, True]
 
 
 def test_a_module_that_cannot_be_imported_stops_its_own_stage_only(project):
@@ -160,9 +162,9 @@ def test_it_ends_when_nothing_comes_but_not_while_a_stage_runs(serving):
     process.kill()
     assert gone(copy)
     waiting = [path.parent.name for path in Path("/proc").glob("[0-9]*/cwd") if is_at(path, serving)]
-    assert len(waiting) == 1
-    time.sleep(7)
-    assert gone(waiting[0])
+    assert waiting
+    time.sleep(5)
+    assert all(map(gone, waiting))
 
 
 def is_at(path, folder):
@@ -182,5 +184,8 @@ def test_all_that_stages_import_leaves_no_thread_and_is_taken():
         return subprocess.run(command, cwd=ROOT, env=ours, capture_output=True, text=True, timeout=120).stdout
 
     assert said() == "not taken\n"
-    time.sleep(1)
-    assert said().startswith("usage: python -m pipeline.stages evaluate")
+    for _ in range(20):
+        if (last := said()) != "not taken\n":
+            break
+        time.sleep(0.5)
+    assert last.startswith("usage: python -m pipeline.stages evaluate")
