@@ -111,9 +111,8 @@ class SimulatedExpert:
         """One task for each query without an answer of this expert's, by key."""
         client = self._connected()
         answered = {a.key for a in client.pull(project, keys) if a.expert == expert and not a.skipped}
-        listed = sorted(
-            client.tasks(project, keys), key=lambda task: not task.withdrawn
-        )  # of two, the one that is shown
+        # Of two tasks of one query, the one that is shown.
+        listed = sorted(client.tasks(project, keys), key=lambda task: not task.withdrawn)
         todo = {task.key: task for task in listed if task.key not in answered}
         return [todo[key] for key in sorted(todo)]
 
