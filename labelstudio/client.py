@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Collection, Container, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,41 +16,13 @@ from labelstudio import projects
 from labelstudio.progress import Progress
 from labelstudio.projects import INTERFACE, Project
 from labelstudio.records import AnnotationError, Answer, Manifest, Query, moment
-from labelstudio.tasks import MODEL_VERSION, heat, picture, tasks
+from labelstudio.tasks import Task, heat, picture, tasks
 from labelstudio.transport import ATTEMPTS, Connection, Unreachable, pause_s, settle
 
 FILES, TASKS = 100, 500  # in one request; Label Studio takes no more files
 HEAT = "-heat"  # what an uploaded picture of the saliency has in its name beside the query's key
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Task:
-    """One query as it lies on the server; predictions and annotations are the server's own JSON.
-
-    One that is ``withdrawn`` is shown to nobody any more, but takes the answer of whoever has it open.
-    """
-
-    id: int
-    key: str
-    image_id: str
-    predictions: list[dict[str, Any]]
-    annotations: list[dict[str, Any]]
-    round: str = ""
-    withdrawn: bool = False
-
-    def experts(self) -> set[int]:
-        """The accounts that have answered it; a skipped query is not answered."""
-        by = [a["completed_by"] for a in self.annotations if not a["was_cancelled"]]
-        return {who["id"] if isinstance(who, dict) else who for who in by}
-
-    def prediction(self) -> dict[str, Any]:
-        """What experts start from: the latest prediction of ours."""
-        ours = [p for p in self.predictions if p["model_version"] == MODEL_VERSION]
-        if not ours:
-            raise AnnotationError(f"task {self.id} has lost its regions; delete it in Label Studio")
-        return max(ours, key=lambda prediction: int(prediction["id"]))
 
 
 class LabelStudio:
@@ -78,21 +49,27 @@ class LabelStudio:
         """Set what the project's card says to everybody."""
         self._server.patch(f"api/projects/{project.id}", json={"description": text})
 
-    def keep_only(self, project: Project, keys: Collection[str]) -> None:
-        """Delete all other tasks: for projects that ask nothing, since whoever looked at one has "answered" it."""
-        if old := [task.id for task in self.tasks(project) if task.key not in keys]:
+    def keep_only(self, project: Project, keys: Collection[str]) -> list[Task]:
+        """Delete all other tasks: for projects that ask nothing, since whoever looked at one has "answered" it.
+
+        Returns those that are kept.
+        """
+        listed = self.tasks(project)
+        if old := [task.id for task in listed if task.key not in keys]:
             path = f"api/dm/actions?id=delete_tasks&project={project.id}"
             self._server.post(path, json={"selectedItems": {"all": False, "included": old}})
+        return [task for task in listed if task.key in keys]
 
     # --- push ---
 
-    def push(self, project: Project, manifest: Manifest, folder: Path) -> int:
+    def push(self, project: Project, manifest: Manifest, folder: Path, known: list[Task] | None = None) -> int:
         """Make sure that every query of the manifest is a task; returns how many were missing.
 
-        ``folder`` is where the manifest's picture paths start. Can be killed anywhere and
-        run again: no task is shown twice, none is left out. What the same round asked before and
-        does not ask now (a training run later, say, the regions on a picture may be others) is
-        withdrawn, unless it has an answer; so is the second of two tasks that the server made of one.
+        ``folder`` is where the manifest's picture paths start; ``known`` are the project's tasks, if
+        they have just been listed. Can be killed anywhere and run again: no task is shown twice, none is left
+        out. What the same round asked before and does not ask now (a training run later, say, the regions on a
+        picture may be others) is withdrawn, unless it has an answer; so is the second of two tasks that the server
+        made of one.
         It is not changed, since somebody may be answering it at this moment: their answer stays with
         the question that they saw.
         """
@@ -102,7 +79,7 @@ class LabelStudio:
         mended: set[str] = set()  # of the regions, and
         turned: set[int] = set()  # the tasks withdrawn or shown again, that the server has just accepted
         while True:
-            listed = self.tasks(project)
+            listed, known = self.tasks(project) if known is None else known, None
             asked = sorted((t for t in listed if t.key in wanted), key=lambda t: (not t.experts(), t.id))
             present = {task.key: task for task in reversed(asked)}
             missing = _absent(wanted, present)
@@ -197,6 +174,10 @@ class LabelStudio:
 
     def pull(self, project: Project, keys: Iterable[str] | None = None) -> list[Answer]:
         """Every expert's every submitted annotation on these (or all) queries, skipped ones too, kept raw."""
+        return self.answers(self.tasks(project, keys))
+
+    def answers(self, some: Iterable[Task]) -> list[Answer]:
+        """The submitted annotations on tasks that have been listed, as ``pull`` has them."""
         return [
             Answer(
                 key=task.key,
@@ -210,7 +191,7 @@ class LabelStudio:
                 parent_prediction=annotation["parent_prediction"],
                 result=annotation["result"],
             )
-            for task in self.tasks(project, keys)
+            for task in some
             for annotation in task.annotations
         ]
 
@@ -236,7 +217,7 @@ class LabelStudio:
             "api/tasks", rows="tasks", total="total", project=project.id, fields="all", resolve_uri="false"
         )
         ours = [row for row in rows if "key" in row["data"]]
-        return [_task(row) for row in ours if wanted is None or row["data"]["key"] in wanted]
+        return [Task.of(row) for row in ours if wanted is None or row["data"]["key"] in wanted]
 
     def _email(self, completed_by: int | dict[str, Any] | None) -> str:
         """Whose annotation it is; Label Studio says it by number, or with the whole account."""
@@ -270,19 +251,6 @@ def _absent(wanted: dict[str, Query], present: Container[str]) -> dict[str, Quer
 def _file(name: str, query: Query, folder: Path) -> tuple[str, bytes]:
     path, content = heat(query, folder) if name.endswith(HEAT) else (query.image, picture(query, folder))
     return name + Path(path).suffix, content
-
-
-def _task(row: dict[str, Any]) -> Task:
-    data = row["data"]
-    return Task(
-        id=row["id"],
-        key=data["key"],
-        image_id=data["image_id"],
-        predictions=row["predictions"],
-        annotations=row["annotations"],
-        round=data["round"],
-        withdrawn=row["overlap"] == 0,
-    )
 
 
 def _validate(posts: list[dict[str, Any]]) -> None:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from labelstudio import regions
-from labelstudio.client import LabelStudio, Task
+from labelstudio.client import LabelStudio
 from labelstudio.projects import Project
 from labelstudio.records import AnnotationError, Answer, Manifest
-from labelstudio.tasks import MODEL_VERSION
+from labelstudio.tasks import MODEL_VERSION, Task
 from labelstudio.transport import ATTEMPTS, Unreachable, pause_s
 
 
@@ -110,9 +110,9 @@ class SimulatedExpert:
     def _unanswered(self, project: Project, keys: set[str], expert: str) -> list[Task]:
         """One task for each query without an answer of this expert's, by key."""
         client = self._connected()
-        answered = {a.key for a in client.pull(project, keys) if a.expert == expert and not a.skipped}
         # Of two tasks of one query, the one that is shown.
         listed = sorted(client.tasks(project, keys), key=lambda task: not task.withdrawn)
+        answered = {a.key for a in client.answers(listed) if a.expert == expert and not a.skipped}
         todo = {task.key: task for task in listed if task.key not in answered}
         return [todo[key] for key in sorted(todo)]
 

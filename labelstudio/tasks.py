@@ -1,4 +1,4 @@
-"""Queries as Label Studio's tasks: what an expert sees, and where the answer belongs.
+"""Queries as Label Studio's tasks: what an expert sees, where the answer belongs, and what a server has of it.
 
 Imports no SDK, since ``query-export`` writes tasks without ever talking to a server. The
 same manifest gives the same bytes.
@@ -11,6 +11,7 @@ import hashlib
 import json
 import mimetypes
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,41 @@ from labelstudio.regions import to_result
 
 # One constant: Label Studio pre-fills only the predictions of the project's own version.
 MODEL_VERSION = "lookaway"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One query as it lies on the server; predictions and annotations are the server's own JSON.
+
+    One that is ``withdrawn`` is shown to nobody any more, but takes the answer of whoever has it open.
+    """
+
+    id: int
+    key: str
+    image_id: str
+    predictions: list[dict[str, Any]]
+    annotations: list[dict[str, Any]]
+    round: str = ""
+    withdrawn: bool = False
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> Task:
+        """What Label Studio's list has in this row."""
+        data, withdrawn = row["data"], row["overlap"] == 0
+        parts = data["key"], data["image_id"], row["predictions"], row["annotations"], data["round"]
+        return cls(row["id"], *parts, withdrawn)
+
+    def experts(self) -> set[int]:
+        """The accounts that have answered it; a skipped query is not answered."""
+        by = [a["completed_by"] for a in self.annotations if not a["was_cancelled"]]
+        return {who["id"] if isinstance(who, dict) else who for who in by}
+
+    def prediction(self) -> dict[str, Any]:
+        """What experts start from: the latest prediction of ours."""
+        ours = [p for p in self.predictions if p["model_version"] == MODEL_VERSION]
+        if not ours:
+            raise AnnotationError(f"task {self.id} has lost its regions; delete it in Label Studio")
+        return max(ours, key=lambda prediction: int(prediction["id"]))
 
 
 def tasks(

@@ -39,8 +39,8 @@ def show_effects(client: LabelStudio, project: Project, scenario: str, config: C
         head, _, told_apart = project.title.partition(", simulated")
         beside = client.ensure_project(f"{head}, effect{told_apart}", interface=projects.EFFECT)
         shown = {n: effect.manifest(scenario, n, effects, folders[n]) for n, effects in rounds.items()}
-        client.keep_only(beside, set().union(*(manifest.keys() for manifest in shown.values())))
+        kept = client.keep_only(beside, set().union(*(manifest.keys() for manifest in shown.values())))
         for n, manifest in shown.items():
-            client.push(beside, manifest, folders[n])
+            client.push(beside, manifest, folders[n], known=kept)
         text += f"\nPicture by picture: {beside.url.partition('?')[0]}"
     client.describe(project, text)

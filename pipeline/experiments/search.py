@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import subset
+from pipeline.config import Config
 from pipeline.datasets.prepared import Prepared
 from pipeline.experiments import catalogue, cells, tables
 from pipeline.loading import Images
@@ -33,12 +34,14 @@ READ = {"val": "val", "val-shifted": "val-shifted", "spare": "training images th
 
 
 class Tried(NamedTuple):
-    """A penalty, and what BatchNorm's statistics are under it."""
+    """A penalty, what BatchNorm's statistics are under it, and what else differs from the experiment's settings."""
 
     form: str
     output: str
     weight: float
     batchnorm: str
+    strategy: str | None = None  # which images are asked about
+    epochs: int | None = None  # of the last round
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,34 @@ SHORTCUT = tuple(
         ("share", "projection", 50.0),
     )
 )
-LESIONS = tuple(
-    Tried(*penalty, "settled")
-    for penalty in (("eq2", "ce", 0.1), ("eq2", "projection", 0.1), ("share", "projection", 50.0))
+LESIONS = (
+    *(
+        Tried(*penalty, "settled")
+        for penalty in (
+            ("eq2", "ce", 0.1),
+            ("eq2", "projection", 0.1),
+            ("share", "projection", 50.0),
+            ("eq2", "ce", 0.01),
+            ("share", "predicted", 10.0),
+            ("share", "predicted", 100.0),
+        )
+    ),
+    *(
+        Tried(*penalty, "settled", *others)
+        for penalty in (("eq2", "ce", 0.1), ("share", "predicted", 100.0))
+        for others in (("random", None), (None, 12))
+    ),
+)
+RETINAS = tuple(
+    Tried(*penalty, "settled", *others)
+    for others in ((None, None), (None, 24))
+    for penalty in (
+        ("eq2", "ce", 0.1),
+        ("eq2", "ce", 0.001),
+        ("share", "predicted", 1.0),
+        ("share", "predicted", 10.0),
+        ("share", "predicted", 100.0),
+    )
 )
 PATCHES = tuple(
     Tried(*penalty, "settled")
@@ -90,6 +118,7 @@ SEARCHES = {
     "decoy-digits": Search("decoy-digits", "", SHORTCUT, ARMS, (SHORTCUT[0], SHORTCUT[4])),
     "decoy-mnist-20pct": Search("decoy-mnist", "20pct", MASKS, ("hitl",)),
     "isic2017": Search("isic2017", "", LESIONS, ARMS),
+    "idrid-10pct": Search("idrid", "10pct", RETINAS, ARMS),
     "isic2017-patches-entropy": Search("isic2017-patches", "entropy", PATCHES, ARMS),
     "isic2017-patches-random": Search("isic2017-patches", "random", PATCHES[2:], ARMS),
 }
@@ -108,7 +137,8 @@ def main(names: list[str], jobs: int) -> None:
 
 def path(name: str, tried: Tried, seed: int) -> Path:
     """Where a trial's result lies."""
-    return FOLDER / name / f"{tried.form}-{tried.output}-{tried.weight:g}-{tried.batchnorm}-seed{seed}.json"
+    parts = (tried.form, tried.output, f"{tried.weight:g}", tried.batchnorm, tried.strategy, tried.epochs)
+    return FOLDER / name / f"{'-'.join(str(part) for part in parts if part is not None)}-seed{seed}.json"
 
 
 def table(name: str) -> Table:
@@ -121,8 +151,16 @@ def table(name: str) -> Table:
         seeds = [trial for (which, _), trial in found.items() if which == tried]
         if seeds:
             cells_ = [_cell([seed["arms"][arm] for seed in seeds]) for arm in search.arms]
-            rows.append([tried.form, tried.output, f"{tried.weight:g}", tried.batchnorm, str(len(seeds)), *cells_])
-    return Table(title, ["Form", "Output", "Lambda", "BatchNorm", "Seeds", *search.arms], rows)
+            parts = (tried.form, tried.output, f"{tried.weight:g}", tried.batchnorm)
+            rows.append([*parts, _others(search, tried), str(len(seeds)), *cells_])
+    return Table(title, ["Form", "Output", "Lambda", "BatchNorm", "Asked, epochs", "Seeds", *search.arms], rows)
+
+
+def _others(search: Search, tried: Tried) -> str:
+    """By which strategy, and the epochs of the rounds, as the experiment has them or as tried."""
+    config = _settings(search, tried, 0)
+    strategy = config.scenario(catalogue.EXPERIMENTS[search.experiment].scenario).query.strategy
+    return f"{strategy}, {'+'.join(str(entry.epochs) for entry in config.hitl.rounds)}"
 
 
 def _cell(seeds: list[dict[str, float]]) -> str:
@@ -142,9 +180,7 @@ def _one(trial: tuple[str, Tried, int]) -> None:
     torch.set_num_threads(1)
     name, tried, seed = trial
     search = SEARCHES[name]
-    penalty = {"form": tried.form, "output": tried.output, "weight": tried.weight}
-    changes = {"scenario.penalty": penalty, "scenario.train.batchnorm": tried.batchnorm}
-    config = catalogue.settings(search.experiment, search.variant, seed, changes)
+    config = _settings(search, tried, seed)
     scenario = catalogue.EXPERIMENTS[search.experiment].scenario
     loop = cells.begin(config, scenario, cells.WORK / "search")
     loop.images, split = held_out(loop.images, loop.data)
@@ -160,6 +196,18 @@ def _one(trial: tuple[str, Tried, int]) -> None:
     target = path(*trial)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps({"read on": split, "score": score, "arms": arms}, indent=0) + "\n", encoding="utf-8")
+
+
+def _settings(search: Search, tried: Tried, seed: int) -> Config:
+    about = catalogue.EXPERIMENTS[search.experiment]
+    penalty = {"form": tried.form, "output": tried.output, "weight": tried.weight}
+    changes = {"scenario.penalty": penalty, "scenario.train.batchnorm": tried.batchnorm}
+    if tried.strategy:
+        changes["scenario.query.strategy"] = tried.strategy
+    if tried.epochs:
+        *before, last = about.changes["hitl.rounds"]
+        changes["hitl.rounds"] = [*before, last | {"epochs": tried.epochs}]
+    return catalogue.settings(search.experiment, search.variant, seed, changes)
 
 
 def held_out(images: dict[str, Images], data: Prepared) -> tuple[dict[str, Images], str]:

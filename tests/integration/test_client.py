@@ -12,10 +12,10 @@ from fakes.label_studio import FakeLabelStudio, jwt
 from fakes.queries import CELL, POLYGON, SIDE, manifest
 
 from labelstudio import client, consensus, projects, regions, transport, waiting
-from labelstudio.client import LabelStudio, Task
+from labelstudio.client import LabelStudio
 from labelstudio.experts import SimulatedExpert
 from labelstudio.records import AnnotationError
-from labelstudio.tasks import MODEL_VERSION
+from labelstudio.tasks import MODEL_VERSION, Task
 from labelstudio.transport import Unreachable
 
 pytestmark = pytest.mark.usefixtures("impatient")

@@ -206,5 +206,17 @@ def test_a_search_shows_all_that_was_tried(tmp_path, monkeypatch):
         place.write_text(json.dumps({"read on": "val-shifted", "score": "balanced_accuracy", "arms": found}))
     table = search.table("decoy-digits")
     assert table.title.endswith("on val-shifted")
-    assert [row[:5] for row in table.rows] == [["eq2", "projection", "0.001", "frozen", "3"]]
-    assert table.rows[0][5].startswith("0.850 [")
+    assert [row[:6] for row in table.rows] == [["eq2", "projection", "0.001", "frozen", "entropy, 1+1+1+7", "3"]]
+    assert table.rows[0][6].startswith("0.850 [")
+
+
+def test_a_search_says_what_else_it_tried(tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "FOLDER", tmp_path)
+    asked_at_random, longer = search.LESIONS[-2:]
+    for tried in (search.LESIONS[0], asked_at_random, longer):
+        found = {arm: {"score": 0.7, "min_loss": 0.5} for arm in search.ARMS}
+        place = search.path("isic2017", tried, 0)
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(json.dumps({"read on": "spare", "score": "auc", "arms": found}))
+    said = [row[4] for row in search.table("isic2017").rows]
+    assert said == ["entropy, 1+1+1+1+4", "random, 1+1+1+1+4", "entropy, 1+1+1+1+12"]
