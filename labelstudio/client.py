@@ -156,7 +156,6 @@ class LabelStudio:
             lambda query: uploads.get(query.key(manifest.scenario) + HEAT, ""),
         )
         posts = [post for post in posts if post["data"]["key"] in missing]
-        _validate(posts)
         for batch in _batches(posts, TASKS):
             self._import(project, json=batch)
 
@@ -251,17 +250,6 @@ def _absent(wanted: dict[str, Query], present: Container[str]) -> dict[str, Quer
 def _file(name: str, query: Query, folder: Path) -> tuple[str, bytes]:
     path, content = heat(query, folder) if name.endswith(HEAT) else (query.image, picture(query, folder))
     return name + Path(path).suffix, content
-
-
-def _validate(posts: list[dict[str, Any]]) -> None:
-    """Raise AnnotationError unless Label Studio could show all these regions."""
-    from label_studio_sdk.label_interface.interface import LabelInterface  # takes a second: only to post
-
-    interface = LabelInterface(INTERFACE)
-    for post in posts:
-        for prediction in post["predictions"]:
-            if errors := interface.validate_prediction(prediction, return_errors=True):
-                raise AnnotationError(f"image {post['data']['image_id']} cannot be shown: {errors[0]}")
 
 
 def _batches(items: list[T], size: int) -> Iterator[list[T]]:

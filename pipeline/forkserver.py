@@ -8,6 +8,7 @@ another process, so that nothing stale ever runs. Only the standard library is i
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import hashlib
@@ -25,8 +26,9 @@ import time
 from glob import glob
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
-IDLE_S = 20.0
+IDLE_S = 60.0
 REQUEST_S = 5.0  # whoever has not said in so long what to run is gone
 WAITS_FOR_PEOPLE = "annotate"  # for hours, during which nothing large is to stay in memory
 IMPORTED_LATE = ("torch.export", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store")  # by stages, as they run
@@ -200,8 +202,17 @@ def _become(stage: str, files: list[int], keeper: int) -> None:
         stream.reconfigure(line_buffering=stream.isatty() or stream is sys.stderr)
 
 
+def _leave() -> NoReturn:
+    """End well, but leave the memory to the kernel, as a copy does: taking modules apart would first copy it all."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
 if __name__ == "__main__":
     if (command := serve()) is not None:
         from pipeline.running import run
 
         run(command)
+        _leave()

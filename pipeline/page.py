@@ -12,10 +12,10 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from labelstudio import effect
-from labelstudio.records import Manifest, read_answers
-from pipeline import masks, pictures, provenance, runs
+from labelstudio.records import read_answers
+from pipeline import provenance, runs
 from pipeline.config import Config
-from pipeline.paths import curves_file, explanations_file, step_dir
+from pipeline.paths import asked_file, curves_file, explanations_file, step_dir
 from pipeline.report import CAVEAT, Table
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
@@ -63,18 +63,12 @@ def _section(config: Config, name: str, words: list[str]) -> Section:
         words,
         _png(curves_file(name).read_bytes()),
         _png(explanations_file(name).read_bytes()),
-        [_round(step_dir(name, n), n) for n in rounds],
+        [Round(n, _png(asked_file(name, n).read_bytes())) for n in rounds],
         _crowd(name, rounds),
         _effect(name, rounds),
         _cost(config, name, rounds),
         provenance.data(config.scenario(name).dataset),
     )
-
-
-def _round(folder: Path, n: str) -> Round:
-    entries = masks.read(folder / "masks.npz")
-    figure = pictures.queries(Manifest.read(folder / "queries.json"), folder, entries)
-    return Round(n, _png(pictures.as_png(figure)))
 
 
 def _crowd(name: str, rounds: list[str]) -> Table:

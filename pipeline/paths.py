@@ -37,6 +37,11 @@ def step_dir(scenario: str, step: str) -> Path:
     return Path("runs") / scenario / step
 
 
+def asked_file(scenario: str, round: str) -> Path:
+    """What a round asked and what was marked, as a picture."""
+    return step_dir(scenario, round) / "asked.png"
+
+
 def scores_file(scenario: str) -> Path:
     """What each arm of a scenario came to: arm → metric → value."""
     return REPORT / "scenarios" / f"{scenario}.json"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
+from functools import cache
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 from labelstudio import regions
 from labelstudio.records import Manifest
@@ -18,75 +19,64 @@ from pipeline.datasets.prepared import SPLITS
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.patches import Polygon
 
 SHOWN, MARKED = "#f5a623", "#d0021b"
 COLUMNS = 5
-TOP = {"y": 1.0, "fontsize": 8}  # of a panel's title: left to itself, matplotlib lays out ticks that nobody sees
+SIDE, LARGE, GAP, LINE = 200, 280, 12, 14  # pixels: of a panel, of a large one, around it, of a line of its title
+SIZES = range(11, 6, -1)  # of letters, pixels: the first in which a title fits
+FONT = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
+
+Panel = tuple[str, Image.Image]  # a square picture and what stands above it
 
 
-def queries(manifest: Manifest, folder: Path, entries: list[masks.Entry]) -> Figure:
+def queries(manifest: Manifest, folder: Path, entries: list[masks.Entry]) -> Image.Image:
     """A round's queries with their proposals; what the experts disregarded is crossed out."""
     marked = {entry.image_id: entry.mask for entry in entries if entry.round == manifest.round}
-    rows = -(-len(manifest.queries) // COLUMNS)
-    figure, axes = plt.subplots(rows, COLUMNS, figsize=(2.2 * COLUMNS, 2.5 * rows), squeeze=False)
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, query in zip(axes.flat, manifest.queries, strict=False):
-        axis.imshow(plt.imread(folder / query.image))
-        axis.set_title(f"{query.label}, read as {query.prediction}\nentropy {query.entropy:.2f}", **TOP)
-        mask = marked.get(query.image_id)
+    panels = []
+    for query in manifest.queries:
+        panel, mask = _panel(Image.open(folder / query.image), SIDE), marked.get(query.image_id)
         for p in query.proposals:
             away = mask is not None and bool((mask[regions.pixels(p, query.width, query.height)] > 0.5).all())
-            outline = Polygon([(x - 0.5, y - 0.5) for x, y in p.corners()], fill=False, lw=1.2)
-            outline.set(edgecolor=MARKED if away else SHOWN, hatch="xx" if away else "")
-            axis.add_patch(outline)
-    figure.suptitle(
-        f"{manifest.scenario}, round {manifest.round}: shown (orange), to be disregarded (red)", fontsize=10
+            corners = [(x * SIDE / query.width, y * SIDE / query.height) for x, y in p.corners()]
+            if away:
+                inside = Image.new("1", panel.size)
+                ImageDraw.Draw(inside).polygon(corners, fill=1)
+                panel.paste(MARKED, mask=ImageChops.logical_and(inside, _crosses()))
+            ImageDraw.Draw(panel).polygon(corners, outline=MARKED if away else SHOWN, width=2)
+        panels.append((f"{query.label}, read as {query.prediction}\nentropy {query.entropy:.2f}", panel))
+    rows = [panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)]
+    return _sheet(
+        rows, f"{manifest.scenario}, round {manifest.round}: shown (orange), to be disregarded (red)", columns=COLUMNS
     )
-    return _tight(figure)
 
 
 def explanations(
     pixels: NDArray[np.uint8], titles: list[str], saliency: dict[str, tuple[NDArray[np.floating], list[str]]]
-) -> Figure:
+) -> Image.Image:
     """Probe images (B, S, S, 3), a row each; by arm, saliency (B, S, S) and what the arm read."""
-    figure, axes = plt.subplots(
-        len(pixels), 1 + len(saliency), figsize=(2.2 * (1 + len(saliency)), 2.4 * len(pixels)), squeeze=False
-    )
-    for row, image in enumerate(pixels):
-        axes[row, 0].imshow(image)
-        axes[row, 0].set_title(titles[row], **TOP)
-        for column, (arm, (maps, readings)) in enumerate(saliency.items(), start=1):
-            limit = np.abs(maps[row]).max() or 1.0
-            axes[row, column].imshow(image.mean(axis=2), cmap="gray", alpha=0.4)
-            axes[row, column].imshow(maps[row], cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.8)
-            axes[row, column].set_title(f"{arm}: {readings[row]}", **TOP)
-    for axis in axes.flat:
-        axis.axis("off")
-    return _tight(figure)
+    rows = []
+    for n, image in enumerate(pixels):
+        arms = [(f"{arm}: {read[n]}", _heat(image, maps[n], SIDE)) for arm, (maps, read) in saliency.items()]
+        rows.append([(titles[n], _panel(Image.fromarray(image), SIDE)), *arms])
+    return _sheet(rows)
 
 
 def effect(
     picture: NDArray[np.uint8], weights: NDArray[np.floating], maps: list[NDArray[np.floating]], shares: list[float]
-) -> Figure:
+) -> Image.Image:
     """A picture (S, S, 3) with what was marked on it, W (S, S), and two saliencies (S, S): before and after.
 
     ``shares``: how much of the attention lay inside the marks, 0..1, each time.
     """
-    figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.6))
-    axes[0].imshow(picture)
-    axes[0].set_title("marked as not to matter", **TOP | {"fontsize": 10})
-    for axis, saliency, share, when in zip(axes[1:], maps, shares, ("before", "after"), strict=True):
-        limit = np.abs(saliency).max() or 1.0
-        axis.imshow(picture.mean(axis=2), cmap="gray", alpha=0.4)
-        axis.imshow(saliency, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.8)
-        axis.set_title(f"{when}: {share:.0%} of the attention is there", **TOP | {"fontsize": 10})
-    for axis in axes:
-        places = np.arange(-1, len(weights) + 1)  # with a margin, to outline marks at the border on all sides
-        axis.contour(places, places, np.pad(weights > 0, 1) * 1.0, [0.5], colors=MARKED, linewidths=1.2)
-        axis.axis("off")
-    return _tight(figure)
+    panels = [("marked as not to matter", _panel(Image.fromarray(picture), LARGE))]
+    for saliency, share, when in zip(maps, shares, ("before", "after"), strict=True):
+        panels.append((f"{when}: {share:.0%} of the attention is there", _heat(picture, saliency, LARGE)))
+    marks = Image.fromarray((weights > 0).astype(np.uint8) * 255).resize((LARGE, LARGE), Image.Resampling.NEAREST)
+    framed = ImageOps.expand(marks, border=2)  # so that marks at the border are outlined on all sides
+    outline = ImageChops.subtract(framed, framed.filter(ImageFilter.MinFilter(5)))
+    for _, panel in panels:
+        panel.paste(MARKED, mask=ImageOps.crop(outline, border=2))
+    return _sheet([panels])
 
 
 def curves(histories: dict[str, pd.DataFrame], title: str) -> Figure:
@@ -107,23 +97,63 @@ def curves(histories: dict[str, pd.DataFrame], title: str) -> Figure:
     for axis in axes[1]:
         axis.set_xlabel("epoch", fontsize=8)
     figure.suptitle(title, fontsize=10)
-    return _tight(figure)
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write the figure as ``as_png`` makes it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(as_png(figure))
-
-
-def as_png(figure: Figure) -> bytes:
-    """A PNG without a date or a version in it; the figure is let go of."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=90, metadata={"Software": None})
-    plt.close(figure)
-    return buffer.getvalue()
-
-
-def _tight(figure: Figure) -> Figure:
     figure.tight_layout()
     return figure
+
+
+def save(picture: Image.Image | Figure, path: Path) -> None:
+    """Write a PNG without a date or a version in it; a figure is let go of."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(picture, Figure):
+        picture.savefig(path, dpi=90, metadata={"Software": None})
+        plt.close(picture)
+    else:
+        picture.save(path, "PNG")
+
+
+def _sheet(rows: list[list[Panel]], head: str = "", columns: int = 0) -> Image.Image:
+    """Panels in rows, all of one side, titles above; room for so many in a row at least."""
+    side = rows[0][0][1].width
+    above = GAP + LINE * max(title.count("\n") + 1 for row in rows for title, _ in row)
+    top = 2 * GAP + LINE if head else 0
+    width = GAP + max(columns, *(len(row) for row in rows)) * (side + GAP)
+    page = Image.new("RGB", (width, top + len(rows) * (above + side) + GAP), "white")
+    draw = ImageDraw.Draw(page)
+    if head:
+        _write(draw, head, (width / 2, top), width - 2 * GAP)
+    for n, row in enumerate(rows):
+        for column, (title, panel) in enumerate(row):
+            x, y = GAP + column * (side + GAP), top + n * (above + side) + above
+            _write(draw, title, (x + side / 2, y - 3), side)
+            page.paste(panel, (x, y))
+    return page
+
+
+def _write(draw: ImageDraw.ImageDraw, text: str, above: tuple[float, float], width: float) -> None:
+    """Centred above that point, in letters so small that it fits if it can."""
+    fitting = (size for size in SIZES if draw.multiline_textbbox((0, 0), text, _font(size))[2] <= width)
+    draw.multiline_text(above, text, "black", _font(next(fitting, SIZES[-1])), anchor="md", align="center")
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(FONT), size)
+
+
+@cache
+def _crosses() -> Image.Image:
+    """A panel full of crossing lines."""
+    x, y = np.indices((SIDE, SIDE))
+    return Image.fromarray(((x + y) % 10 == 0) | ((x - y) % 10 == 0))
+
+
+def _panel(picture: Image.Image, side: int) -> Image.Image:
+    return picture.convert("RGB").resize((side, side), Image.Resampling.BOX)
+
+
+def _heat(picture: NDArray[np.uint8], saliency: NDArray[np.floating], side: int) -> Image.Image:
+    """Saliency (S, S) over its picture (S, S, 3), faintly there: red speaks for the class, blue against it."""
+    limit = np.abs(saliency).max() or 1.0
+    colours = matplotlib.colormaps["RdBu_r"](saliency / limit / 2 + 0.5)[..., :3] * 255
+    faint = 0.4 * picture.mean(axis=2, keepdims=True) + 0.6 * 255
+    return _panel(Image.fromarray((0.8 * colours + 0.2 * faint).round().astype(np.uint8)), side)

@@ -12,15 +12,15 @@ from labelstudio import agreement, consensus, regions
 from labelstudio import effect as effects
 from labelstudio.records import Answer, Manifest, read_answers
 from labelstudio.verdicts import Verdict, contradiction, removed, summary, verdict
-from pipeline import checkpoint, effect, masks, runs, subset, tracking, training
+from pipeline import checkpoint, effect, masks, pictures, runs, subset, tracking, training
 from pipeline.config import Consensus, load
 from pipeline.datasets import prepared
 from pipeline.datasets.prepared import Prepared
-from pipeline.paths import prepared_dir, step_dir, subset_file
+from pipeline.paths import asked_file, prepared_dir, step_dir, subset_file
 
 
 def main(scenario: str, round: str, after: str, epochs: str) -> None:
-    """Write the round's state, all masks and the history so far, how its experts agreed, and what it did."""
+    """Write the round's state, all masks, the history so far, how its experts agreed, what was marked, what it did."""
     config = load()
     settings = config.scenario(scenario)
     data = prepared.read(prepared_dir(settings.dataset))
@@ -47,6 +47,7 @@ def main(scenario: str, round: str, after: str, epochs: str) -> None:
 
     (folder / "crowd.json").write_text(json.dumps(crowd, indent=1) + "\n", encoding="utf-8")
     masks.write(folder / "masks.npz", entries)
+    pictures.save(pictures.queries(manifest, folder, entries), asked_file(scenario, round))
     seen = effect.show(images["train"], marked, looked, looks, folder / "effect")
     effects.write(folder / "effect.json", seen)
     print(effects.words({round: seen}))

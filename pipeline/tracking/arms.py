@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import getpass
 import hashlib
-import io
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from pipeline import provenance, runs
 from pipeline.config import Config
-from pipeline.paths import PAGE, curves_file, explanations_file, step_dir
+from pipeline.paths import PAGE, asked_file, curves_file, explanations_file
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -87,16 +87,8 @@ def _log_epochs(client: MlflowClient, run: Run, rows: pd.DataFrame) -> None:
 
 def log_queries(client: MlflowClient, run_id: str, scenario: str, rounds: list[str]) -> None:
     """Each round's queries, proposals and marks as one picture, the round as its step."""
-    from labelstudio.records import Manifest
-    from pipeline import masks, pictures
-
     for n in rounds:
-        folder = step_dir(scenario, n)
-        content = _digest((folder / "queries.json").read_text() + (folder / "answers.json").read_text())
-        if not _is_logged(client, run_id, f"queries/{n}.png", content):
-            manifest, entries = Manifest.read(folder / "queries.json"), masks.read(folder / "masks.npz")
-            png = pictures.as_png(pictures.queries(manifest, folder, entries))
-            _log_picture(client, run_id, "queries", n, content, png)
+        _log_picture(client, run_id, "queries", n, asked_file(scenario, n))
 
 
 def log_evaluation(client: MlflowClient, run_id: str, scenario: str, arm: str, summary: dict[str, float]) -> None:
@@ -109,25 +101,20 @@ def log_evaluation(client: MlflowClient, run_id: str, scenario: str, arm: str, s
     client.log_artifact(run_id, str(curves_file(scenario)), "curves")
     if arm == "hitl":  # once: both show all arms
         client.log_artifact(run_id, str(PAGE))
-        png = explanations_file(scenario).read_bytes()
-        content = hashlib.sha256(png).hexdigest()[:12]
-        if not _is_logged(client, run_id, "explanations/00.png", content):
-            _log_picture(client, run_id, "explanations", "00", content, png)
+        _log_picture(client, run_id, "explanations", "00", explanations_file(scenario))
 
 
-def _is_logged(client: MlflowClient, run_id: str, place: str, content: str) -> bool:
-    return bool(json.loads(client.get_run(run_id).data.tags.get(PICTURES, "{}")).get(place) == content)
-
-
-def _log_picture(client: MlflowClient, run_id: str, name: str, step: str, content: str, png: bytes) -> None:
-    """Log a picture twice, with a step slider and in full size; ``content`` says which it is."""
+def _log_picture(client: MlflowClient, run_id: str, name: str, step: str, path: Path) -> None:
+    """Log a picture twice, with a step slider and in full size, unless it is there."""
     from PIL import Image
 
-    place, picture = f"{name}/{step}.png", Image.open(io.BytesIO(png))
-    client.log_image(run_id, picture, key=name, step=int(step), synchronous=True)
-    client.log_image(run_id, picture, artifact_file=place)
+    place, content = f"{name}/{step}.png", hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     logged = json.loads(client.get_run(run_id).data.tags.get(PICTURES, "{}"))
-    client.set_tag(run_id, PICTURES, json.dumps(logged | {place: content}))
+    if logged.get(place) != content:
+        picture = Image.open(path)
+        client.log_image(run_id, picture, key=name, step=int(step), synchronous=True)
+        client.log_image(run_id, picture, artifact_file=place)
+        client.set_tag(run_id, PICTURES, json.dumps(logged | {place: content}))
 
 
 def _params(config: Config, scenario: str, arm: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each stage is a process of its own")
 
 STAGE = """
-import os, signal, sys, time
+import atexit, os, signal, sys, time
 
 def main(do: str) -> None:
     print("process", os.getpid(), "for", os.environ.get("DVC_STAGE"), "in", os.getcwd(), flush=True)
@@ -31,6 +31,9 @@ def main(do: str) -> None:
         os.kill(os.getpid(), signal.SIGSEGV)
     if do == "wait":
         time.sleep(60)
+    if do == "leave":
+        atexit.register(print, "the last word", end="")
+        print("no end of line", end=", ")
 """
 
 
@@ -43,7 +46,7 @@ def project(tmp_path):
         path.write_text(STAGE)
     path = tmp_path / "pipeline" / "forkserver.py"
     text = path.read_text()
-    for setting, ours in (("IDLE_S = 20.0", "IDLE_S = 3.0"), ("IMPORTED_LATE = (", "IMPORTED_LATE = () and (")):
+    for setting, ours in (("IDLE_S = 60.0", "IDLE_S = 3.0"), ("IMPORTED_LATE = (", "IMPORTED_LATE = () and (")):
         assert setting in text
         text = text.replace(setting, ours)
     path.write_text(text)
@@ -103,6 +106,11 @@ def test_a_stage_ends_as_its_copy_ends(serving, do, code):
     assert (ended, copied) == (code, True)
     assert ("error: no such picture; nothing half-written" in err) == (do == "fail")
     assert "Traceback" not in err
+
+
+def test_a_copy_that_ends_well_has_said_all_it_had_to(serving):
+    code, out, _, copied = ran(serving, "leave")
+    assert (code, out.splitlines()[1], copied) == (0, "no end of line, the last word", True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -465,9 +465,8 @@ def test_the_regions_fit_the_labelling_interface():
 
     interface = pytest.importorskip("label_studio_sdk.label_interface").LabelInterface(INTERFACE)
     triangle = Proposal("t", 0, 0, 97, 31, 0.3, ((0.0, 0.0), (97.0, 0.5), (3.5, 31.0)))
-    result = regions.to_result(
-        query(97, 31, Proposal("p", 0, 0, 97, 31, 1.0), Proposal("q", 3, 7, 11, 13, 0.1), triangle)
-    )
+    asked = query(97, 31, Proposal("p", 0, 0, 97, 31, 1.0), Proposal("q", 3, 7, 11, 13, 0.1), triangle)
+    result = regions.to_result(dataclasses.replace(asked, earlier=(triangle,)))
     assert interface.validate_prediction({"result": result, "score": 0.5}, return_errors=True) == []
     labels = interface.get_control(regions.LABELS).labels
     assert set(labels) == {regions.LOOKS, regions.DISREGARD}
