@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from fakes.queries import SIDE, manifest
+from PIL import Image, ImageColor
 
 from labelstudio.effect import Effect, read, words, write
 from labelstudio.records import AnnotationError
-from pipeline import effect, masks
+from pipeline import effect, masks, pictures
 from pipeline.loading import Images
 
 
@@ -26,6 +27,13 @@ def test_every_marked_image_is_shown_before_and_after(tmp_path):
         (found,) = effect.show(images, [entry], before, after, tmp_path / folder)
         assert found == Effect("b", f"{folder}/b.png", before=0.25, after=0.0)
     assert (tmp_path / "effect" / "b.png").read_bytes() == (tmp_path / "again" / "b.png").read_bytes()
+    picture = np.asarray(Image.open(tmp_path / "effect" / "b.png"))
+    top, left, side = picture.shape[0] - pictures.LARGE - pictures.GAP, pictures.GAP, pictures.LARGE
+    marks = np.arange(side)[None] < np.full((side, 1), side // 4)
+    marks[2:-2, 2 : side // 4 - 2] = False
+    for x in (left + panel * (side + pictures.GAP) for panel in range(3)):
+        red = (picture[top : top + side, x : x + side] == ImageColor.getrgb(pictures.MARKED)).all(axis=2)
+        np.testing.assert_array_equal(red, marks, "outlined on all sides")
     assert effect.show(images, [], {}, {}, tmp_path / "none") == []
     assert (tmp_path / "none").is_dir()
     write(tmp_path / "effect.json", [found])

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from fakes.queries import CELL, SIDE, manifest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from labelstudio.records import Answer, Manifest, write_answers
 from labelstudio.regions import BEFORE, DISREGARD, mask, pixels, relabelled, to_result
@@ -428,6 +428,10 @@ def test_a_picture_of_queries_crosses_out_what_was_marked(tmp_path):
     for name, entries in (("marked", [masks.Entry.of("00", query.image_id, mask, mask)]), ("unmarked", [])):
         pictures.save(pictures.queries(asked, tmp_path, entries), tmp_path / f"{name}.png")
         drawn[name] = (tmp_path / f"{name}.png").read_bytes()
-    assert drawn["marked"] != drawn["unmarked"]
+    red = ImageColor.getrgb(pictures.MARKED)
+    area = round(pictures.SIDE**2 * p.width * p.height / SIDE**2)
+    crossed, plain = (int((np.asarray(Image.open(tmp_path / f"{n}.png")) == red).all(axis=2).sum()) for n in drawn)
+    assert 0.2 * area < crossed < area
+    assert plain == 0
     pictures.save(pictures.queries(asked, tmp_path, []), tmp_path / "again.png")
     assert (tmp_path / "again.png").read_bytes() == drawn["unmarked"]
