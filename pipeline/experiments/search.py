@@ -74,33 +74,29 @@ SHORTCUT = tuple(
     )
 )
 LESIONS = (
+    Tried("eq2", "ce", 0.1, "settled"),
+    Tried("eq2", "ce", 0.1, "settled", strategy="random"),
+    Tried("eq2", "ce", 0.1, "settled", epochs=12),
+    Tried("eq2", "ce", 0.01, "settled"),
+    Tried("eq2", "projection", 0.1, "settled"),
+    Tried("share", "projection", 50.0, "settled"),
+    Tried("share", "predicted", 100.0, "settled"),
+    Tried("share", "predicted", 100.0, "settled", epochs=12),
+)
+RETINAS = (
     *(
         Tried(*penalty, "settled")
         for penalty in (
             ("eq2", "ce", 0.1),
-            ("eq2", "projection", 0.1),
-            ("share", "projection", 50.0),
-            ("eq2", "ce", 0.01),
+            ("eq2", "ce", 0.001),
+            ("share", "predicted", 1.0),
             ("share", "predicted", 10.0),
             ("share", "predicted", 100.0),
         )
     ),
-    *(
-        Tried(*penalty, "settled", *others)
-        for penalty in (("eq2", "ce", 0.1), ("share", "predicted", 100.0))
-        for others in (("random", None), (None, 12))
-    ),
-)
-RETINAS = tuple(
-    Tried(*penalty, "settled", *others)
-    for others in ((None, None), (None, 24))
-    for penalty in (
-        ("eq2", "ce", 0.1),
-        ("eq2", "ce", 0.001),
-        ("share", "predicted", 1.0),
-        ("share", "predicted", 10.0),
-        ("share", "predicted", 100.0),
-    )
+    Tried("eq2", "ce", 0.001, "settled", epochs=24),
+    Tried("share", "predicted", 1.0, "settled", epochs=24),
+    Tried("share", "predicted", 10.0, "settled", epochs=24),
 )
 PATCHES = tuple(
     Tried(*penalty, "settled")

@@ -212,8 +212,7 @@ def test_a_search_shows_all_that_was_tried(tmp_path, monkeypatch):
 
 def test_a_search_says_what_else_it_tried(tmp_path, monkeypatch):
     monkeypatch.setattr(search, "FOLDER", tmp_path)
-    asked_at_random, longer = search.LESIONS[-2:]
-    for tried in (search.LESIONS[0], asked_at_random, longer):
+    for tried in search.LESIONS[:3]:
         found = {arm: {"score": 0.7, "min_loss": 0.5} for arm in search.ARMS}
         place = search.path("isic2017", tried, 0)
         place.parent.mkdir(exist_ok=True)
