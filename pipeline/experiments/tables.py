@@ -123,7 +123,7 @@ def _spent(about: Experiment, seeds: list[Result], suffix: str) -> list[Table]:
 
 
 def _variants(about: Experiment, found: dict[str, list[Result]]) -> Table:
-    """A row a variant: `hitl`, its difference from `automated`, and what share of the first row's gain that is."""
+    """A row a variant: `hitl`, its difference from `automated`, and what share of the first row's that is, if shown."""
     metrics = about.metrics
     first = next(iter(found))
     heads = [text for metric in metrics for text in (metric.title, "against automated", f"of the gain of {first!r}")]
@@ -135,8 +135,8 @@ def _variants(about: Experiment, found: dict[str, list[Result]]) -> Table:
             texts.append(show(mean_over_seeds(_values(seeds, "hitl", metric)), metric.scale, metric.digits))
             texts.append(_difference(mean_over_seeds(gain), metric))
             reference = _gain(found[first], metric)
-            enough = len(reference) == len(gain) and not mean_over_seeds(reference).includes_zero()
-            texts.append(f"{gain.mean() / reference.mean():.0%}" if enough else "")
+            shown = not any(mean_over_seeds(one).includes_zero() for one in (gain, reference))
+            texts.append(f"{gain.mean() / reference.mean():.0%}" if shown and len(reference) == len(gain) else "")
         rows.append([variant, *texts])
     return Table("Every variant of `hitl`", ["Variant", *heads], rows, names=1)
 
