@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from labelstudio.records import Proposal, Query
+from labelstudio.records import AnnotationError, Proposal, Query
 
 LOOKS = "Model looks here"
 DISREGARD = "Disregard"
@@ -37,9 +37,16 @@ def to_result(query: Query) -> list[Region]:
     """The query's proposals as Label Studio's regions, all labelled "Model looks here".
 
     Each is two entries of the same id, its shape and its label, as the labelling page submits them. What
-    was disregarded in earlier rounds comes along, as "Disregarded before", and cannot be changed.
+    was disregarded in earlier rounds comes along, as "Disregarded before", and cannot be changed. Raises
+    AnnotationError for one that reaches beyond the picture: Label Studio takes it, and nobody could mark it.
     """
     size = query.width, query.height
+    for proposal in (*query.proposals, *query.earlier):
+        if not all(0 <= x <= query.width and 0 <= y <= query.height for x, y in proposal.corners()):
+            raise AnnotationError(
+                f"image {query.image_id} cannot be shown: its region {proposal.id} reaches beyond its "
+                f"{query.width} x {query.height} pixels; run `dvc repro` to ask about it anew"
+            )
     earlier = [{**entry, "readonly": True} for proposal in query.earlier for entry in _entries(proposal, *size, BEFORE)]
     return earlier + [entry for proposal in query.proposals for entry in _entries(proposal, *size, LOOKS)]
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelstudio import regions
-from labelstudio.records import Answer, Proposal, Query
+from labelstudio.records import AnnotationError, Answer, Proposal, Query
 from labelstudio.verdicts import Verdict, contradiction, removed, summary, verdict
 
 
@@ -458,6 +458,14 @@ def test_marked_names_proposals_only():
     assert regions.marked(regions.relabelled(shown, {"q"}, regions.DISREGARD) + own) == {"q"}
     old = [{**rectangle(0, 0, 1, 1), "id": "p", "origin": "prediction-changed"}, {**own[0], "type": "rectanglelabels"}]
     assert regions.marked(old) == {"p"}
+
+
+def test_a_region_beyond_its_picture_is_never_shown():
+    far, own = Proposal("far", 0, 0, 5, 5, 0.1, ((0.0, 0.0), (10.5, 0.0), (0.0, 5.0))), Proposal("p", 0, 0, 10, 10, 0.1)
+    for asked in (query(10, 10, own, far), dataclasses.replace(query(10, 10, own), earlier=(far,))):
+        with pytest.raises(AnnotationError, match="region far reaches beyond"):
+            regions.to_result(asked)
+    assert regions.to_result(query(10, 10, own))
 
 
 def test_the_regions_fit_the_labelling_interface():
