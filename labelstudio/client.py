@@ -69,9 +69,8 @@ class LabelStudio:
         they have just been listed. Can be killed anywhere and run again: no task is shown twice, none is left
         out. What the same round asked before and does not ask now (a training run later, say, the regions on a
         picture may be others) is withdrawn, unless it has an answer; so is the second of two tasks that the server
-        made of one.
-        It is not changed, since somebody may be answering it at this moment: their answer stays with
-        the question that they saw.
+        made of one. It is not changed, since somebody may be answering it at this moment: their answer stays with the
+        question that they saw.
         """
         wanted = manifest.keys()
         added, failures = None, 0

@@ -21,7 +21,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 SHOWN, MARKED = "#f5a623", "#d0021b"
-COLUMNS = 5
+COLUMNS, MOST = 5, 200  # queries in a row, and in a picture: MLflow's copies of it end at 16,383 pixels
 SIDE, LARGE, GAP, LINE = 200, 280, 12, 14  # pixels: of a panel, of a large one, around it, of a line of its title
 SIZES = range(11, 6, -1)  # of letters, pixels: the first in which a title fits
 FONT = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
@@ -30,10 +30,10 @@ Panel = tuple[str, Image.Image]  # a square picture and what stands above it
 
 
 def queries(manifest: Manifest, folder: Path, entries: list[masks.Entry]) -> Image.Image:
-    """A round's queries with their proposals; what the experts disregarded is crossed out."""
+    """A round's queries, at most the first MOST, with their proposals; what experts disregarded is crossed out."""
     marked = {entry.image_id: entry.mask for entry in entries if entry.round == manifest.round}
     panels = []
-    for query in manifest.queries:
+    for query in manifest.queries[:MOST]:
         panel, mask = _panel(Image.open(folder / query.image), SIDE), marked.get(query.image_id)
         for p in query.proposals:
             away = mask is not None and bool((mask[regions.pixels(p, query.width, query.height)] > 0.5).all())
@@ -45,9 +45,10 @@ def queries(manifest: Manifest, folder: Path, entries: list[masks.Entry]) -> Ima
             ImageDraw.Draw(panel).polygon(corners, outline=MARKED if away else SHOWN, width=2)
         panels.append((f"{query.label}, read as {query.prediction}\nentropy {query.entropy:.2f}", panel))
     rows = [panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)]
-    return _sheet(
-        rows, f"{manifest.scenario}, round {manifest.round}: shown (orange), to be disregarded (red)", columns=COLUMNS
-    )
+    head = f"{manifest.scenario}, round {manifest.round}: shown (orange), to be disregarded (red)"
+    if len(manifest.queries) > MOST:
+        head += f"; the first {MOST} of {len(manifest.queries)} queries"
+    return _sheet(rows, head, columns=COLUMNS)
 
 
 def explanations(

@@ -418,6 +418,12 @@ def test_choosing_an_expert_changes_that_line_of_params_only(tmp_path, monkeypat
     assert all(line.split("#")[-1].strip() in after for line in before if "#" in line)  # comments stay
 
 
+def test_a_picture_of_many_queries_is_not_too_large_for_mlflow(tmp_path):
+    some = manifest(tmp_path, 1)
+    asked = dataclasses.replace(some, queries=some.queries * 2 * pictures.MOST)
+    assert pictures.queries(asked, tmp_path, []).height <= 16_383, "WebP, in which MLflow keeps a copy, ends there"
+
+
 def test_a_picture_of_queries_crosses_out_what_was_marked(tmp_path):
     asked = manifest(tmp_path, 2)
     query = asked.queries[0]
