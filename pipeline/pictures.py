@@ -48,7 +48,7 @@ def queries(manifest: Manifest, folder: Path, entries: list[masks.Entry]) -> Ima
     head = f"{manifest.scenario}, round {manifest.round}: shown (orange), to be disregarded (red)"
     if len(manifest.queries) > MOST:
         head += f"; the first {MOST} of {len(manifest.queries)} queries"
-    return _sheet(rows, head, columns=COLUMNS)
+    return _sheet(rows, SIDE, head, columns=COLUMNS)
 
 
 def explanations(
@@ -59,7 +59,7 @@ def explanations(
     for n, image in enumerate(pixels):
         arms = [(f"{arm}: {read[n]}", _heat(image, maps[n], SIDE)) for arm, (maps, read) in saliency.items()]
         rows.append([(titles[n], _panel(Image.fromarray(image), SIDE)), *arms])
-    return _sheet(rows)
+    return _sheet(rows, SIDE)
 
 
 def effect(
@@ -77,7 +77,7 @@ def effect(
     outline = ImageChops.subtract(framed, framed.filter(ImageFilter.MinFilter(5)))
     for _, panel in panels:
         panel.paste(MARKED, mask=ImageOps.crop(outline, border=2))
-    return _sheet([panels])
+    return _sheet([panels], LARGE)
 
 
 def curves(histories: dict[str, pd.DataFrame], title: str) -> Figure:
@@ -112,12 +112,11 @@ def save(picture: Image.Image | Figure, path: Path) -> None:
         picture.save(path, "PNG")
 
 
-def _sheet(rows: list[list[Panel]], head: str = "", columns: int = 0) -> Image.Image:
-    """Panels in rows, all of one side, titles above; room for so many in a row at least."""
-    side = rows[0][0][1].width
-    above = GAP + LINE * max(title.count("\n") + 1 for row in rows for title, _ in row)
+def _sheet(rows: list[list[Panel]], side: int, head: str = "", columns: int = 0) -> Image.Image:
+    """Panels in rows, if any, titles above; room for so many in a row at least."""
+    above = GAP + LINE * max((title.count("\n") + 1 for row in rows for title, _ in row), default=0)
     top = 2 * GAP + LINE if head else 0
-    width = GAP + max(columns, *(len(row) for row in rows)) * (side + GAP)
+    width = GAP + max([columns, *map(len, rows)]) * (side + GAP)
     page = Image.new("RGB", (width, top + len(rows) * (above + side) + GAP), "white")
     draw = ImageDraw.Draw(page)
     if head:

@@ -84,28 +84,20 @@ LESIONS = (
     Tried("share", "predicted", 100.0, "settled", epochs=12),
 )
 RETINAS = (
-    *(
-        Tried(*penalty, "settled")
-        for penalty in (
-            ("eq2", "ce", 0.1),
-            ("eq2", "ce", 0.001),
-            ("share", "predicted", 1.0),
-            ("share", "predicted", 10.0),
-            ("share", "predicted", 100.0),
-        )
-    ),
+    Tried("eq2", "ce", 0.1, "settled"),
+    Tried("eq2", "ce", 0.001, "settled"),
+    Tried("share", "predicted", 1.0, "settled"),
+    Tried("share", "predicted", 10.0, "settled"),
+    Tried("share", "predicted", 100.0, "settled"),
     Tried("eq2", "ce", 0.001, "settled", epochs=24),
     Tried("share", "predicted", 1.0, "settled", epochs=24),
     Tried("share", "predicted", 10.0, "settled", epochs=24),
 )
-PATCHES = tuple(
-    Tried(*penalty, "settled")
-    for penalty in (
-        ("eq2", "projection", 0.1),
-        ("share", "predicted", 10.0),
-        ("share", "predicted", 100.0),
-        ("share", "projection", 50.0),
-    )
+PATCHES = (
+    Tried("eq2", "projection", 0.1, "settled"),
+    Tried("share", "predicted", 10.0, "settled"),
+    Tried("share", "predicted", 100.0, "settled"),
+    Tried("share", "projection", 50.0, "settled"),
 )
 MASKS = tuple(Tried("share", "predicted", weight, "moving") for weight in (10.0, 40.0, 200.0, 1000.0))
 

@@ -424,6 +424,11 @@ def test_a_picture_of_many_queries_is_not_too_large_for_mlflow(tmp_path):
     assert pictures.queries(asked, tmp_path, []).height <= 16_383, "WebP, in which MLflow keeps a copy, ends there"
 
 
+def test_a_round_that_found_nothing_to_ask_about_has_its_picture(tmp_path):
+    pictures.save(pictures.queries(Manifest("digits", "03", ()), tmp_path, []), tmp_path / "asked.png")
+    assert Image.open(tmp_path / "asked.png").convert("L").getextrema()[0] == 0, "its head is written there"
+
+
 def test_a_picture_of_queries_crosses_out_what_was_marked(tmp_path):
     asked = manifest(tmp_path, 2)
     query = asked.queries[0]
