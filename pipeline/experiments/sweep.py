@@ -35,7 +35,7 @@ from pipeline.statistics import mean_over_seeds, show
 RESULTS = Path("experiments/sweep.json")
 PICTURE = Path("docs/images/sweeps.png")
 QUERIES, EPOCHS = 100, 10  # in all, whatever the rounds
-POLL_S = 5
+POLL_S = 30  # asking DVC takes two seconds of a core that experiments could have
 
 
 def rounds(epochs: list[int]) -> str:
@@ -152,19 +152,22 @@ def _run(config: Config, todo: dict[str, dict[str, Any]], jobs: int, keep_finish
         for name, settings in todo.items():
             options = [part for change in changes(scenario, settings) for part in ("--set-param", change)]
             subprocess.run(["dvc", "exp", "run", "--quiet", "--queue", "--name", name, *options], check=True)
-        subprocess.run(["dvc", "queue", "start", "--jobs", str(jobs)], check=True)
-        _wait(todo, keep_finished)
+        _wait(todo, jobs, keep_finished)
     finally:
         if ours:
             server.stop()
 
 
-def _wait(todo: dict[str, dict[str, Any]], keep_finished: Callable[[], None]) -> None:
-    """Until none of these is queued or running; keeps what has run, and says how many have."""
+def _wait(todo: dict[str, dict[str, Any]], jobs: int, keep_finished: Callable[[], None]) -> None:
+    """Until none of these is queued or running, so many at a time; keeps what has run, and says how many have."""
     left = len(todo) + 1
     while True:
         shown = subprocess.run(["dvc", "queue", "status"], capture_output=True, text=True, check=True).stdout
-        busy = sum(row.split()[-1] in ("Queued", "Running") for row in shown.splitlines() if _named(row, todo))
+        states = [row.split()[-1] for row in shown.splitlines() if _named(row, todo)]
+        queued, running = states.count("Queued"), states.count("Running")
+        if queued and running < jobs:  # at first; and later, since a worker that a busy machine starves gives up
+            subprocess.run(["dvc", "queue", "start", "--jobs", str(jobs)], check=True)
+        busy = queued + running
         if busy < left:
             keep_finished()
             print(f"{len(todo) - busy} of {len(todo)} experiments have run", flush=True)

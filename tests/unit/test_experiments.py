@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -177,6 +178,23 @@ def test_a_sweep_knows_what_ran_with_the_settings_it_has_now(tmp_path, monkeypat
         "sweep-one-seed0": {"hitl": {"test_accuracy": 0.9, "test-shifted_accuracy": 0.8}}
     }
     assert sweep.found({"sweep-one-seed0": "other"}) == {}
+
+
+def test_a_sweep_replaces_a_worker_that_has_given_up(monkeypatch):
+    shown = ["one Queued\ntwo Queued\nother Running", "one Running\ntwo Running", "one Success\ntwo Running",
+             "two Running\nthree Queued", "two Success\nthree Running", "three Success"]  # fmt: skip
+    started, kept = [], []
+
+    def dvc(command, **_):
+        started.extend([len(shown)] if "start" in command else [])
+        return SimpleNamespace(stdout=shown.pop(0) if "status" in command else "")
+
+    monkeypatch.setattr(sweep.subprocess, "run", dvc)
+    monkeypatch.setattr(sweep, "POLL_S", 0)
+    sweep._wait({"one": {}, "two": {}, "three": {}}, 2, lambda: kept.append(len(shown)))
+    assert started == [5, 2], "at first, and where two could run and one does"
+    assert kept[-1] == 0, "until all have run"
+    assert not shown
 
 
 def images(*ids):
