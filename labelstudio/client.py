@@ -138,7 +138,7 @@ class LabelStudio:
             # A push was cut off after its uploads; its tasks may be about to appear.
             settle()
             missing = _absent(missing, {task.key for task in self.tasks(project, missing)})
-        shown = [(key + kind, query) for key, query in missing.items() for kind in ("", HEAT)]
+        shown = [(key + kind, query) for key, query in missing.items() for kind in ("", HEAT) if query.heat or not kind]
         new = [(name, query) for name, query in shown if name not in uploads]
         for some in _batches(new, FILES):
             files = {name: _file(name, query, folder) for name, query in some}
@@ -152,7 +152,7 @@ class LabelStudio:
         posts = tasks(
             manifest,
             lambda query: uploads.get(query.key(manifest.scenario), ""),
-            lambda query: uploads.get(query.key(manifest.scenario) + HEAT, ""),
+            lambda query: uploads.get(query.key(manifest.scenario) + (HEAT if query.heat else ""), ""),
         )
         posts = [post for post in posts if post["data"]["key"] in missing]
         for batch in _batches(posts, TASKS):
@@ -247,7 +247,8 @@ def _absent(wanted: dict[str, Query], present: Container[str]) -> dict[str, Quer
 
 
 def _file(name: str, query: Query, folder: Path) -> tuple[str, bytes]:
-    path, content = heat(query, folder) if name.endswith(HEAT) else (query.image, picture(query, folder))
+    is_heat = name.endswith(HEAT)
+    path, content = (query.heat, heat(query, folder)) if is_heat else (query.image, picture(query, folder))
     return name + Path(path).suffix, content
 
 

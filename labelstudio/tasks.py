@@ -113,9 +113,9 @@ def picture(query: Query, folder: Path) -> bytes:
     return content
 
 
-def heat(query: Query, folder: Path) -> tuple[str, bytes]:
-    """Name and content of the picture of the query's saliency; where there is none, its picture as it is."""
-    return (query.heat, _read(folder / query.heat)) if query.heat else (query.image, picture(query, folder))
+def heat(query: Query, folder: Path) -> bytes:
+    """The picture of the query's saliency, if it has one."""
+    return _read(folder / query.heat)
 
 
 def _read(path: Path) -> bytes:

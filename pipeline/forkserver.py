@@ -30,7 +30,7 @@ from typing import NoReturn
 
 IDLE_S = 60.0
 REQUEST_S = 5.0  # whoever has not said in so long what to run is gone
-WAITS_FOR_PEOPLE = "annotate"  # for hours, during which nothing large is to stay in memory
+ASKS = "annotate"
 IMPORTED_LATE = ("torch.export", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store")  # by stages, as they run
 TAKEN = b"+"  # said when the stage runs, and must not be run a second time
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -43,14 +43,16 @@ def hand_over(command: list[str]) -> None:
 
     Returns where the stage is to be run here: none is waiting yet (one is started for the stages to come), it is not
     DVC that runs the stage, or a copy would not do. A GPU's driver does not survive a fork; a launcher's processes are
-    its own.
+    its own; people are waited for for hours, during which nothing large is to stay in memory.
     """
-    if not _is_of_use() or command[:1] == [WAITS_FOR_PEOPLE]:
+    if not _is_of_use():
         return
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(_address(dict(os.environ)))
         except ConnectionRefusedError:
+            if command[:1] == [ASKS]:
+                return  # whether people or not: what asks is short of time at its start, and imports little
             nothing = subprocess.DEVNULL
             start = [sys.executable, "-m", "pipeline.forkserver"]
             subprocess.Popen(start, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
@@ -168,6 +170,8 @@ def _keep(connection: socket.socket) -> list[str]:
     connection.settimeout(REQUEST_S)
     size, files, _, _ = socket.recv_fds(connection, SIZE.size, 3)
     stage, *command = json.loads(connection.recv(SIZE.unpack(size)[0], socket.MSG_WAITALL))
+    if command[:1] == [ASKS] and _waits_for_people():
+        raise PermissionError
     keeper, number = os.getpid(), os.fork()
     if number == 0:
         _become(stage, files, keeper)
@@ -184,6 +188,17 @@ def _keep(connection: socket.socket) -> list[str]:
             break
     connection.sendall(STATUS.pack(os.waitpid(number, 0)[1]))
     os._exit(0)
+
+
+def _waits_for_people() -> bool:
+    """Whether annotate does, by params.yaml as it is now; where that is wrong, the stage itself is to say so."""
+    from pipeline.config import load
+    from pipeline.errors import PipelineError
+
+    try:
+        return load().annotate.expert == "human"
+    except PipelineError:
+        return True
 
 
 def _become(stage: str, files: list[int], keeper: int) -> None:

@@ -47,7 +47,8 @@ def main(scenario: str, round: str) -> None:
     client = LabelStudio(url, api_key)
     client.check()
     project = client.ensure_project(title, settings.experts_per_query)
-    show_effects(client, project, scenario, config)  # no answer depends on it
+    if settings.expert == "human":  # a simulated one reads no page, and whoever looks at it later finds it complete
+        show_effects(client, project, scenario, config)  # no answer depends on it
     open_queries = [q for key, q in manifest.keys().items() if len(experts_on(key, known)) < wanted(key, settings)]
     unanswered = replace(manifest, queries=tuple(open_queries))
     if known:

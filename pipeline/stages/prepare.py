@@ -7,7 +7,6 @@ import sys
 import pandas as pd
 from rich.progress import track
 
-from pipeline import tracking
 from pipeline.config import Config, ConfigError, Files, load
 from pipeline.datasets import originals, prepared, sources, splits
 from pipeline.errors import listed
@@ -25,7 +24,6 @@ def main(dataset: str) -> None:
     table[["id", "name", "group"]].to_csv(originals_file(dataset), index=False)
     for split, counts in manifest["counts"].items():
         print(f"{dataset}, {split}: " + ", ".join(f"{count} {label}" for label, count in counts.items()))
-    tracking.create_database()  # once, here: creating it takes seconds, and two at a time would race
 
 
 def write_pictures(config: Config, dataset: str) -> tuple[list[str], pd.DataFrame]:

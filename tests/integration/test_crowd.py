@@ -228,11 +228,13 @@ def test_the_projects_page_says_what_earlier_rounds_did(label_studio, admin):
         assert http.get(f"/api/projects/{project.id}").json()["description"] == text
 
 
-def test_a_round_begins_with_telling_what_those_before_did(project_folder, with_crowd, fake):
+def test_a_round_begins_with_telling_people_what_those_before_did(project_folder, with_crowd, fake, monkeypatch):
     _, scenario, step = project_folder
     later = step_dir(scenario, "01")
     later.mkdir()
     manifest(later, 2, round="01", first=50).write(later / "queries.json")
+    with_crowd(HARD_OF_HEARING.model_copy(update={"expert": "human"}))
+    monkeypatch.setattr(annotate, "wait", lambda *_, **__: None)
     annotate.main(scenario, "00")
     ((_, there),) = fake.projects.items()
     assert there["description"] == ""
@@ -244,11 +246,14 @@ def test_a_round_begins_with_telling_what_those_before_did(project_folder, with_
     assert "Round 00: experts marked something on 1 image" in there["description"]
     assert "50% lay inside the marks" in there["description"]
     _, beside = fake.projects.values()
-    assert beside["title"] == there["title"].replace("simulated", "effect")
+    assert beside["title"] == f"{there['title']}, effect"
     assert there["description"].endswith(f"Picture by picture: {fake.url}/projects/{beside['id']}/data")
     (shown,) = [task for task in fake.tasks.values() if task["project"] == beside["id"]]
     said = {name: shown["data"][name] for name in ("image_id", "round", "label", "prediction")}
     assert said == {"image_id": "a", "round": "00", "label": "50%", "prediction": "25%"}
+    with_crowd(HARD_OF_HEARING)
+    annotate.main(scenario, "01")
+    assert [p["description"] for p in fake.projects.values() if "simulated" in p["title"]] == [""], "it reads no page"
 
 
 def test_effects_are_shown_once_and_go_when_they_are_out_of_date(label_studio, admin, expert_keys, tmp_path):

@@ -155,7 +155,14 @@ def test_a_module_that_cannot_be_imported_stops_its_own_stage_only(project):
 
 
 def test_who_waits_for_people_or_runs_by_hand_or_under_a_launcher_is_a_process_of_its_own(serving):
-    assert not ran(serving, "nothing", stage="annotate")[-1]
+    assert ran(serving, "nothing", stage="annotate")[-1], "a simulated expert is not waited for"
+    params = serving / "params.yaml"
+    people = params.read_text().replace("expert: simulated", "expert: human")
+    for text in (people, "no: settings"):
+        params.write_text(text)
+        code, _, _, copied = ran(serving, "nothing", stage="annotate")
+        assert (code, copied) == (0, False)
+    params.write_text(people)
     assert not ran(serving, "nothing", LOCAL_RANK="0")[-1]
     by_hand = [sys.executable, "-m", "pipeline.stages", "prepare", "--do", "nothing"]
     process = subprocess.Popen(by_hand, cwd=serving, env=environment(), stdout=subprocess.PIPE, text=True)

@@ -24,7 +24,7 @@ SECRET = "JANE-DOE-1970"
 def originals(tmp_path, monkeypatch):
     """Sixty photographs of thirty patients, whose names are in file names, EXIF, comments and the table."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(prepare.tracking, "create_database", lambda: None)
+
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["datasets"]["own"] = {
         **{"source": "folder", "root": "raw", "size": 48, "table": "table.csv"},
