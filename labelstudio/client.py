@@ -6,6 +6,7 @@ listed, what is missing is posted, and after any error everything is listed agai
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Collection, Container, Iterable, Iterator
@@ -194,26 +195,35 @@ class LabelStudio:
         ]
 
     def progress(
-        self, project: Project, keys: Iterable[str], experts: int = 1, known: Iterable[Answer] = ()
+        self, project: Project, keys: Iterable[str], experts: int = 1, known: Iterable[Answer] = (), since: int = 0
     ) -> Progress:
         """How far these queries are answered, each by so many different ``experts``; skipping is no answer.
 
-        ``known`` are answers that count although this server may have lost them.
+        ``known`` are answers that count although this server may have lost them; ``since`` as in ``tasks``.
         """
         asked = set(keys)
-        given = [*known, *self.pull(project, asked)]
+        given = [*known, *self.answers(self.tasks(project, asked, since))]
         me, users = self.check(), self._server.get("api/users")
         # Label Studio shows drafts to their owner only, but when each account last saved something to everyone.
         # Of ourselves we know that nobody is sitting there.
         seen = {user["email"]: moment(user["last_activity"]) for user in users if user["email"] != me}
         return Progress.of(asked, given, seen, self._server.now(), experts)
 
-    def tasks(self, project: Project, keys: Iterable[str] | None = None) -> list[Task]:
-        """The tasks of these queries (or of all that were ever asked), by id; all of them, or AnnotationError."""
+    def first(self, project: Project, keys: Iterable[str]) -> int:
+        """The lowest id of these queries' tasks; 0 where there is none."""
+        return min((task.id for task in self.tasks(project, keys)), default=0)
+
+    def tasks(self, project: Project, keys: Iterable[str] | None = None, since: int = 0) -> list[Task]:
+        """The tasks of these queries (or of all that were ever asked), by id; all of them, or AnnotationError.
+
+        Those before the id ``since`` are not looked at: each costs the server milliseconds, and all rounds' are there.
+        """
         wanted = None if keys is None else set(keys)
-        rows = self._server.pages(
-            "api/tasks", rows="tasks", total="total", project=project.id, fields="all", resolve_uri="false"
-        )
+        shown = {"project": project.id, "fields": "all", "resolve_uri": "false"}
+        if since:
+            later = {"filter": "filter:tasks:id", "operator": "greater_or_equal", "type": "Number", "value": since}
+            shown["query"] = json.dumps({"filters": {"conjunction": "and", "items": [later]}})
+        rows = self._server.pages("api/tasks", rows="tasks", total="total", **shown)
         ours = [row for row in rows if "key" in row["data"]]
         return [Task.of(row) for row in ours if wanted is None or row["data"]["key"] in wanted]
 

@@ -45,6 +45,7 @@ def wait(
     # By the clock on the wall, which a machine that sleeps until the deadline does not stop.
     deadline = None if limit_s is None else time.time() + limit_s
     progress: Progress | None = None
+    first: int | None = None
     shown = ""
     # Without a terminal, a line when something changes takes the place of the live display.
     with Live(console=console, auto_refresh=False, transient=True) as live:
@@ -53,7 +54,8 @@ def wait(
                 trouble = ""
                 asked_at = time.monotonic()
                 try:
-                    progress = client.progress(project, asked, experts, known)
+                    first = client.first(project, asked) if first is None else first
+                    progress = client.progress(project, asked, experts, known, since=first)
                 except Unreachable as error:
                     trouble = str(error)
                 is_over = deadline is not None and time.time() >= deadline

@@ -229,6 +229,11 @@ class FakeLabelStudio:
     def _list_tasks(self, user: int, query: dict[str, str], body: Any) -> Any:
         project = self._project(query["project"])["id"]
         rows = [task for task in self.tasks.values() if task["project"] == project]
+        if "query" in query:
+            (item,) = json.loads(query["query"])["filters"]["items"]
+            if item | {"filter": "filter:tasks:id", "operator": "greater_or_equal", "type": "Number"} != item:
+                raise Reply(400, {"detail": "the fake knows how to list tasks from an id on only"})
+            rows = [task for task in rows if task["id"] >= item["value"]]
         page = [dict(row) for row in _page(rows, query)]
         for row in page:
             if query.get("fields") != "all":

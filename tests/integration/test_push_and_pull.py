@@ -286,8 +286,14 @@ def test_pull_and_progress_keep_to_the_queries_asked_about(admin, expert, projec
     SimulatedExpert(expert, left_half).answer(project, first.keys())
     assert len(admin.pull(project, first.keys())) == 3
     assert admin.pull(project, second.keys()) == []
-    progress = admin.progress(project, second.keys())
-    assert (progress.asked, progress.answered, progress.skipped) == (4, 0, 0)
+    since = admin.first(project, second.keys())
+    assert [task.round for task in admin.tasks(project, since=since)] == ["01"] * 4, "what is waited for"
+    assert len(admin.tasks(project, since=since + 1)) == 3
+    SimulatedExpert(expert, left_half).answer(project, list(second.keys())[:1])
+    for from_there in (0, since):
+        progress = admin.progress(project, second.keys(), since=from_there)
+        assert (progress.asked, progress.answered, progress.skipped) == (4, 1, 0)
+    assert admin.first(project, []) == 0
 
 
 def test_an_edited_answer_is_a_new_version_of_it(label_studio, admin, expert, project, tmp_path):
