@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import attention, params
+from pipeline import attention, paper, params
 from pipeline.config import Config
 
 PARAMS = Path("params/experiments.yaml")
+BACKBONE = "efficientnet-lite0"  # of the paper's protocol: weights that need no network
 PLACEBOS = ("random-mask", "shuffled-mask", "weight-decay", "oversample-only", "as-published")
 Changes = dict[str, Any]  # dotted settings → values; "scenario.…" is this experiment's
 GIVEN = "given"  # among changes: such a share of the training images comes with masks, and nobody is asked
@@ -71,6 +72,12 @@ PAPER = (
     percent("Accuracy, test", "selected_test_accuracy", "test_accuracy"),
     Metric("AUC, test", lambda arm, _: arm["selected_test_auc"]),
 )
+TABLE_2 = (
+    percent("Accuracy, val", "val_accuracy", "val_accuracy"),
+    Metric("Min loss, val", lambda arm, _: arm["min_loss"]),
+    percent("Accuracy, test", "selected_test_accuracy"),
+    Metric("AUC, test", lambda arm, _: arm["selected_test_auc"]),
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,8 @@ class Experiment:
     """One question: a scenario, the arms that answer it, and variants of its settings.
 
     ``arms`` beside the baseline, `hitl` before what follows it. A cell is one seed of one variant; ``minutes`` is what
-    it takes on one CPU core, measured. ``looks``: the explainers by which attention is measured, if any.
+    it takes on one CPU core, measured. ``looks``: the explainers by which attention is measured, if any. ``protocol``:
+    where the scenario is; the paper's is run as `make paper` runs it.
     """
 
     question: str
@@ -90,6 +98,7 @@ class Experiment:
     variants: dict[str, Changes] = field(default_factory=lambda: {"": {}})
     seeds: int = 5
     looks: tuple[attention.Method, ...] = attention.QUICK
+    protocol: Path = PARAMS
 
 
 def rounds(queries: int, epochs: list[int]) -> Changes:
@@ -182,13 +191,29 @@ EXPERIMENTS = {
         },
         looks=(),
     ),
+    "paper-isic2017": Experiment(
+        "The paper's protocol, ISIC 2017 at 10%: are its accuracy and minimum loss better with feedback?",
+        "isic2017-10pct",
+        minutes=150,  # not measured: five times the images of the next
+        metrics=TABLE_2,
+        arms=("automated", "hitl", "random-mask"),
+        protocol=paper.PROTOCOL,
+    ),
+    "paper-aptos2019": Experiment(
+        "The same, on IDRiD's photographs in the layout of APTOS 2019.",
+        "aptos2019-10pct",
+        minutes=30,
+        metrics=TABLE_2,
+        arms=("automated", "hitl", "random-mask"),
+        protocol=paper.PROTOCOL,
+    ),
 }
 
 
 def settings(name: str, variant: str, seed: int, others: Changes | None = None) -> Config:
     """The whole of the settings of one cell, but for these others."""
     experiment = EXPERIMENTS[name]
-    document = params.plain(PARAMS)
+    document = _protocol(experiment)
     document["hitl"] |= {"scenarios": [experiment.scenario], "placebos": []}
     document["seed"] = seed
     changes = {**experiment.changes, **experiment.variants[variant], **(others or {})}
@@ -200,3 +225,14 @@ def settings(name: str, variant: str, seed: int, others: Changes | None = None) 
             place = place[part]
         place[last] = value
     return Config.model_validate(document)
+
+
+def _protocol(experiment: Experiment) -> Changes:
+    document = params.plain(experiment.protocol)
+    if experiment.protocol == PARAMS:
+        return document
+    chosen: Changes = paper.chosen(document, experiment.scenario, BACKBONE)
+    ((dataset, source),) = chosen["datasets"].items()
+    chosen["datasets"] = {f"{dataset}-paper": source}  # beside those of the same name and another size
+    chosen["scenarios"][experiment.scenario]["dataset"] = f"{dataset}-paper"
+    return chosen

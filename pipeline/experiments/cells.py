@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -76,8 +77,11 @@ def run(experiment: str, variant: str, seed: int) -> Result:
 
 def begin(config: Config, scenario: str, folder: Path) -> Loop:
     """A scenario's loop, what it starts from made now if need be; cells whose baselines are the same share one."""
-    data = _prepared(config, config.scenario(scenario).dataset)
-    _backbones(config)
+    WORK.mkdir(parents=True, exist_ok=True)
+    with (WORK / "preparing.lock").open("w") as lock:  # of cells that run side by side, one makes it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        data = _prepared(config, config.scenario(scenario).dataset)
+        _backbones(config)
     return Loop(config, scenario, data, folder / _start_key(config, scenario))
 
 

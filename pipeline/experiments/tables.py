@@ -47,7 +47,8 @@ def tables(name: str) -> str:
         return "Not run yet.\n"
     count = sorted({len(seeds) for seeds in found.values()})
     minutes = statistics.mean(seed["minutes"] for seeds in found.values() for seed in seeds)
-    said = f"`python -m pipeline.experiments {name}`: {' or '.join(map(str, count))} seeds, {minutes:.0f} min each."
+    ran = "1 seed" if count == [1] else f"{' or '.join(map(str, count))} seeds"
+    said = f"`python -m pipeline.experiments {name}`: {ran}, {minutes:.0f} min each."
     shown = [_variants(about, found)] if len(about.variants) > 1 else []
     for variant, seeds in found.items() if about.looks else []:
         suffix = f", {variant}" if variant else ""
