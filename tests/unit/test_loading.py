@@ -74,6 +74,14 @@ def test_batches_come_in_order_and_are_the_same_however_they_are_cut(pixels):
     assert torch.equal(whole, augmented(as_tensor(pixels[::-1]), draws, EVERYTHING))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_makes_the_same_batches(pixels):
+    draws = torch.rand(12, DRAWS)
+    (there,) = batches(pixels, [list(range(12))], [draws], EVERYTHING, torch.device("cuda"))
+    assert there.is_cuda
+    assert torch.allclose(there.cpu(), augmented(as_tensor(pixels), draws, EVERYTHING), atol=1e-4)
+
+
 def test_a_file_that_cannot_be_read_stops_the_epoch(pixels):
     class Broken(Rows):
         def __getitem__(self, some):
