@@ -139,21 +139,21 @@ class LabelStudio:
             # A push was cut off after its uploads; its tasks may be about to appear.
             settle()
             missing = _absent(missing, {task.key for task in self.tasks(project, missing)})
-        shown = [(key + kind, query) for key, query in missing.items() for kind in ("", HEAT) if query.heat or not kind]
-        new = [(name, query) for name, query in shown if name not in uploads]
+        shown = {name: query for key, query in missing.items() for name in (key, _heat_name(key, query))}
+        new = [(name, query) for name, query in shown.items() if name not in uploads]
         for some in _batches(new, FILES):
             files = {name: _file(name, query, folder) for name, query in some}
             self._import(project, params={"commit_to_project": "false"}, files=files)
         if new:
             uploads = self._uploads(project)
-        if lost := [name for name, _ in shown if name not in uploads]:
+        if lost := [name for name in shown if name not in uploads]:
             raise Unreachable(f"{self.url} lost {len(lost)} of the uploaded pictures; run this again")
 
         # Of the whole manifest, so that each is numbered among all of them.
         posts = tasks(
             manifest,
             lambda query: uploads.get(query.key(manifest.scenario), ""),
-            lambda query: uploads.get(query.key(manifest.scenario) + (HEAT if query.heat else ""), ""),
+            lambda query: uploads.get(_heat_name(query.key(manifest.scenario), query), ""),
         )
         posts = [post for post in posts if post["data"]["key"] in missing]
         for batch in _batches(posts, TASKS):
@@ -254,6 +254,11 @@ class LabelStudio:
 
 def _absent(wanted: dict[str, Query], present: Container[str]) -> dict[str, Query]:
     return {key: query for key, query in wanted.items() if key not in present}
+
+
+def _heat_name(key: str, query: Query) -> str:
+    """What a query's saliency is uploaded as; where it has no picture of that, its picture stands in."""
+    return key + HEAT if query.heat else key
 
 
 def _file(name: str, query: Query, folder: Path) -> tuple[str, bytes]:

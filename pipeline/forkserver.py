@@ -145,7 +145,7 @@ def serve() -> list[str] | None:
                 if os.fork() == 0:
                     try:
                         return _keep(connection)
-                    except (OSError, ValueError, struct.error):  # the other end is gone
+                    except (OSError, ValueError, struct.error):  # it is not for us, or the other end is gone
                         os._exit(1)
     return None
 

@@ -59,20 +59,15 @@ def noop_repro_s(rounds: int = 64) -> Figure:
 FIGURES = {"demo_overhead_ratio": demo_overhead_ratio, "noop_repro_s": noop_repro_s}
 
 BARE = """
-import sys
 from pathlib import Path
 from pipeline import attention
 from pipeline.config import load
 from pipeline.experiments import cells
-from pipeline.experiments.loop import Loop
 
 config = load()
 (scenario,) = config.hitl.scenarios
-data = cells._prepared(config, config.scenario(scenario).dataset)
-cells._backbones(config)
-loop = Loop(config, scenario, data, Path("loop"))
-outcomes = {"baseline": loop.baseline(), "hitl": loop.arm("hitl")}
-outcomes |= {arm: loop.arm(arm, outcomes["hitl"]) for arm in ("automated", *config.hitl.placebos)}
+loop = cells.begin(config, scenario, Path("loop"))
+outcomes = cells.trained(loop, ("automated", "hitl", *config.hitl.placebos), None)
 for arm, outcome in outcomes.items():
     cells.reading(loop, arm, outcome, outcomes["hitl"], attention.QUICK)
 """

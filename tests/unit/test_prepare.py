@@ -24,7 +24,6 @@ SECRET = "JANE-DOE-1970"
 def originals(tmp_path, monkeypatch):
     """Sixty photographs of thirty patients, whose names are in file names, EXIF, comments and the table."""
     monkeypatch.chdir(tmp_path)
-
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["datasets"]["own"] = {
         **{"source": "folder", "root": "raw", "size": 48, "table": "table.csv"},
