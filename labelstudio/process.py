@@ -96,6 +96,11 @@ def wait_until_it_serves(data_dir: Path) -> str:
     )
 
 
+def lost_its_port(data_dir: Path) -> bool:
+    """Whether the server ended because another one took the port between its being chosen and its use."""
+    return not is_running(data_dir) and "Error: That port is already in use." in _log(data_dir)
+
+
 def serving_at(data_dir: Path) -> str | None:
     """The URL at which this folder's server, and not one of another folder, answers; else None.
 

@@ -29,6 +29,7 @@ from labelstudio import accounts, process
 from labelstudio.records import AnnotationError
 
 DATA_DIR = Path(".labelstudio")
+LAUNCHES = 5  # servers that start at the same moment choose the same port, and all but one must choose again
 
 console = Console(stderr=True)
 
@@ -103,9 +104,8 @@ def start(data_dir: Path = DATA_DIR, port: int | None = None, experts: int = 1) 
     """
     data_dir = _made(data_dir)
     with console.status("Label Studio: looking for a running server") as progress, _alone(data_dir):
-        state = _launch_unless_running(data_dir, port)
         progress.update("Label Studio: waiting until it serves (a first start takes about half a minute)")
-        url = process.wait_until_it_serves(data_dir)
+        state, url = _launch_and_wait(data_dir, port)
         if port is not None and url != process.url(port):
             raise AnnotationError(
                 f"Label Studio runs at {url}, not on port {port}; to move it, run "
@@ -120,6 +120,18 @@ def start(data_dir: Path = DATA_DIR, port: int | None = None, experts: int = 1) 
             accounts.sign_in(url, admin, expert, *crowd)
             _write_state(data_dir, state)
     return Server(url, data_dir, expert, admin, tuple(crowd))
+
+
+def _launch_and_wait(data_dir: Path, port: int | None) -> tuple[dict[str, Any], str]:
+    """What is remembered of the server, and where it serves; one that loses its port is launched on another."""
+    for _ in range(LAUNCHES - 1):
+        state = _launch_unless_running(data_dir, port)
+        try:
+            return state, process.wait_until_it_serves(data_dir)
+        except AnnotationError:
+            if not process.lost_its_port(data_dir):
+                raise
+    return _launch_unless_running(data_dir, port), process.wait_until_it_serves(data_dir)
 
 
 def _launch_unless_running(data_dir: Path, port: int | None) -> dict[str, Any]:

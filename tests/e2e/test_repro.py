@@ -20,6 +20,7 @@ from e2e.project import SAID, SCENARIO, environment_for, ran, repro, tiny_projec
 
 from labelstudio.client import LabelStudio
 from labelstudio.experts import SimulatedExpert
+from labelstudio.process import free_port
 from pipeline import runs, training
 from pipeline.config import load
 from pipeline.datasets import prepared
@@ -271,9 +272,7 @@ def test_a_registered_model_answers_a_raw_image_as_its_network_does(project, fin
     )
     assert done.returncode == 0, done.stderr
     images, expected = json.loads(done.stdout.splitlines()[-1])
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port(None, preferred=15100)
     served = subprocess.Popen(
         ["mlflow", "models", "serve", "-m", f"models:/lookaway-{SCENARIO}@hitl", "--env-manager", "local",
          "--port", str(port)],

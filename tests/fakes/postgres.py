@@ -47,7 +47,7 @@ def postgres() -> Iterator[Postgres]:
     if account and subprocess.run([*account, "true"], check=False).returncode != 0:
         pytest.skip("there is no account `postgres`, and PostgreSQL does not run as root")
     folder = Path(tempfile.mkdtemp(prefix="lookaway-postgres-"))
-    password, port = secrets.token_hex(16), process.free_port(None, preferred=15432)
+    password = secrets.token_hex(16)
     (folder / "password").write_text(password)
     if account:
         shutil.chown(folder, "postgres")
@@ -55,6 +55,7 @@ def postgres() -> Iterator[Postgres]:
     run = [*account, f"{bin_dir}/initdb", "-D", f"{folder}/data", "-U", USER]
     run += ["--auth=scram-sha-256", f"--pwfile={folder}/password", "--no-sync"]
     subprocess.run(run, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    port = process.free_port(None, preferred=15432)  # only now: others look for one, too
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}"
     control = [*account, f"{bin_dir}/pg_ctl", "-D", f"{folder}/data", "-w"]
     subprocess.run([*control, "-l", f"{folder}/log", "-o", options, "start"], cwd=folder, check=True)

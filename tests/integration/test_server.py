@@ -89,6 +89,23 @@ def test_a_killed_starter_and_a_killed_server_are_got_over(folder):
 
 
 @pytest.mark.labelstudio
+def test_a_port_that_is_lost_while_it_starts_is_given_up(folder, monkeypatch):
+    launch = process.launch
+
+    def slower_than_another(data_dir, state):
+        """Whoever does not listen yet is not there for Label Studio, which looks for listeners only."""
+        rival.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(process, "launch", launch)
+        launch(data_dir, state | {"port": rival.getsockname()[1]})
+
+    monkeypatch.setattr(process, "launch", slower_than_another)
+    with socket.socket() as rival:
+        running = server.start(folder)
+        assert running.url != process.url(rival.getsockname()[1])
+    assert LabelStudio(running.url, running.api_key).check() == "admin@localhost.local"
+
+
+@pytest.mark.labelstudio
 def test_tokens_the_database_does_not_know_are_looked_up_again(folder):
     text = (folder / "server.json").read_text()
     token = text.split('"token": "')[1].split('"')[0]
