@@ -72,11 +72,11 @@ def main(seeds: int, jobs: int) -> None:
     config = load()
     if config.annotate.expert != "simulated":
         raise ConfigError("sweeps ask a simulated expert; set `annotate.expert: simulated` in params.yaml")
-    wanted = {
+    wanted = {  # seeds in turn: where two experiments run the same stage at the same moment, DVC fails one of them
         _name(sweep, value, seed): settings | ALL | {"seed": seed}
-        for seed in range(seeds)
         for sweep, values in SWEEPS.items()
         for value, settings in values.items()
+        for seed in range(seeds)
     }
     digests = {name: _digest(config, settings) for name, settings in wanted.items()}
     head = _git("rev-parse", "HEAD").strip()  # somebody may commit while experiments run
