@@ -30,11 +30,12 @@ from pipeline.experiments.cells import Result
 from pipeline.pictures import save
 from pipeline.report import Table, markdown
 from pipeline.repro import run
-from pipeline.statistics import mean_over_seeds, show
+from pipeline.statistics import mean_over_seeds, paired_difference, show
 
 RESULTS = Path("experiments/sweep.json")
 PICTURE = Path("docs/images/sweeps.png")
 QUERIES, EPOCHS = 100, 10  # in all, whatever the rounds
+HARM = catalogue.SHORTCUT[2]
 POLL_S = 30  # asking DVC takes two seconds of a core that experiments could have
 
 
@@ -190,7 +191,7 @@ def _name(sweep: str, value: str, seed: int) -> str:
 
 def _closed(metrics: dict[str, Result]) -> float:
     """Of what `automated` loses where the shortcut misleads, the share that `hitl` does not lose."""
-    return catalogue.SHORTCUT[2].of(metrics["hitl"], metrics["automated"])
+    return HARM.of(metrics["hitl"], metrics["automated"])
 
 
 def _readings(sweep: str, value: str, seeds: int, known: dict[str, Any]) -> NDArray[np.float64]:
@@ -198,17 +199,23 @@ def _readings(sweep: str, value: str, seeds: int, known: dict[str, Any]) -> NDAr
 
 
 def table(scenario: str, seeds: int, known: dict[str, Any]) -> str:
-    """A row a value: the harm undone, with its interval over seeds."""
+    """A row a value: the harm undone, and its difference from that of what params.yaml has, paired by seed."""
     rows = []
     for sweep, values in SWEEPS.items():
+        (usual,) = (value for value, settings in values.items() if not settings)
+        as_it_is = _readings(sweep, usual, seeds, known)
         for value, settings in values.items():
-            closed = mean_over_seeds(_readings(sweep, value, seeds, known))
-            rows.append([sweep, f"{value}{'' if settings else ' (as it is)'}", show(closed, 100, 0)])
+            closed = _readings(sweep, value, seeds, known)
+            against = tables.difference(paired_difference(closed, as_it_is), HARM) if settings else ""
+            label = value if settings else f"{value} (as it is)"
+            rows.append([sweep, label, show(mean_over_seeds(closed), HARM.scale, HARM.digits), against])
     note = (
         f"`python -m pipeline.experiments.sweep --seeds {seeds}`: of what `automated` loses where the shortcut "
         "misleads, the share that `hitl` does not lose. *As it is* is what `params.yaml` has."
     )
-    return markdown(Table(f"One setting at a time, {scenario}", ["Setting", "Value", "Harm undone, %"], rows, note))
+    return markdown(
+        Table(f"One setting at a time, {scenario}", ["Setting", "Value", HARM.title, "against as it is"], rows, note)
+    )
 
 
 def picture(seeds: int, known: dict[str, Any]) -> Figure:

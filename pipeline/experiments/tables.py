@@ -71,7 +71,7 @@ def _arms(about: Experiment, seeds: list[Result], suffix: str) -> list[Table]:
         for metric in metrics:
             ours, theirs = _values(seeds, arm, metric), _values(seeds, "automated", metric)
             texts.append(show(mean_over_seeds(ours), metric.scale, metric.digits))
-            texts.append("" if arm == "automated" else _difference(paired_difference(ours, theirs), metric))
+            texts.append("" if arm == "automated" else difference(paired_difference(ours, theirs), metric))
         rows.append([arm, *texts, "" if arm == "automated" else _mcnemar(seeds, arm)])
     found = [Table(f"Every arm{suffix}", ["Arm", *heads, "McNemar's p"], rows, names=1)]
     against = [arm for arm in seeds[0]["arms"] if arm not in ("hitl", "automated", "baseline")]
@@ -79,7 +79,7 @@ def _arms(about: Experiment, seeds: list[Result], suffix: str) -> list[Table]:
         rows = []
         for arm in against:
             pairs = [(_values(seeds, "hitl", m), _values(seeds, arm, m), m) for m in metrics]
-            rows.append([arm, *(_difference(paired_difference(a, b), m) for a, b, m in pairs)])
+            rows.append([arm, *(difference(paired_difference(a, b), m) for a, b, m in pairs)])
         heads = ["Arm", *(metric.title for metric in metrics)]
         found.append(Table(f"`hitl` less its placebos{suffix}", heads, rows, names=1))
     return found
@@ -134,7 +134,7 @@ def _variants(about: Experiment, found: dict[str, list[Result]]) -> Table:
         for metric in metrics:
             gain = _gain(seeds, metric)
             texts.append(show(mean_over_seeds(_values(seeds, "hitl", metric)), metric.scale, metric.digits))
-            texts.append(_difference(mean_over_seeds(gain), metric))
+            texts.append(difference(mean_over_seeds(gain), metric))
             reference = _gain(found[first], metric)
             shown = not any(mean_over_seeds(one).includes_zero() for one in (gain, reference))
             texts.append(f"{gain.mean() / reference.mean():.0%}" if shown and len(reference) == len(gain) else "")
@@ -150,7 +150,8 @@ def _values(seeds: list[Result], arm: str, metric: Metric) -> NDArray[np.float64
     return np.array([metric.of(seed["arms"][arm]["numbers"], seed["arms"]["automated"]["numbers"]) for seed in seeds])
 
 
-def _difference(found: Interval, metric: Metric) -> str:
+def difference(found: Interval, metric: Metric) -> str:
+    """As in ``+0.02 [-0.01, +0.05]: no difference shown``."""
     text = show(found, metric.scale, metric.digits, sign=True)
     return text if verdict(found) != "no difference shown" else f"{text}: no difference shown"
 

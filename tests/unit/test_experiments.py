@@ -159,8 +159,12 @@ def test_the_sweeps_table_and_picture_show_every_value(tmp_path):
         for value in values
         for seed in (0, 1)
     }
+    found |= {sweep._name("lambda", "1e-4", seed): {"automated": arm, "hitl": arm} for seed in (0, 1)}
     text = sweep.table("s", 2, found)
-    assert text.count("| 50 [50, 50] |") == sum(map(len, sweep.SWEEPS.values()))
+    assert "| lambda | 1e-4 | 0 [0, 0] | -50 [-50, -50] |" in text
+    assert text.count("| 50 [50, 50] |  |") == len(sweep.SWEEPS), "what is as it is, is compared with nothing"
+    others = sum(map(len, sweep.SWEEPS.values())) - len(sweep.SWEEPS) - 1
+    assert text.count("| 50 [50, 50] | 0 [0, 0]: no difference shown |") == others
     save(sweep.picture(2, found), tmp_path / "sweeps.png")
     assert (tmp_path / "sweeps.png").stat().st_size > 10_000
 
