@@ -195,7 +195,7 @@ EXPERIMENTS = {
     "paper-isic2017": Experiment(
         "The paper's protocol, ISIC 2017 at 10%: are its accuracy and minimum loss better with feedback?",
         "isic2017-10pct",
-        minutes=150,  # not measured: five times the images of the next
+        minutes=100,  # not measured: five times the images of the next
         metrics=TABLE_2,
         arms=("automated", "hitl", "random-mask"),
         protocol=paper.PROTOCOL,
@@ -203,7 +203,7 @@ EXPERIMENTS = {
     "paper-aptos2019": Experiment(
         "The same, on IDRiD's photographs in the layout of APTOS 2019.",
         "aptos2019-10pct",
-        minutes=30,
+        minutes=20,
         metrics=TABLE_2,
         arms=("automated", "hitl", "random-mask"),
         protocol=paper.PROTOCOL,
