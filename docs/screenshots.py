@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from labelstudio import server
+from labelstudio.process import free_port
 from labelstudio.records import AnnotationError
 from pipeline.tracking import EXPERIMENT
 
@@ -159,9 +159,7 @@ def answer_with(route: Route, body: dict[str, Any]) -> None:
 @contextmanager
 def mlflow(database: Path) -> Iterator[str]:
     """The URL of an MLflow that shows this database."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port(None, preferred=15100)
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", f"sqlite:///{database}"]
     process = subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
