@@ -8,11 +8,13 @@ there. Inside ``cheap_second_derivatives`` a forward pass is recorded with these
   convolutions of the same kind, which have fast kernels; one over single pixels is a matrix product;
 - BatchNorm in eval mode is linear, and is folded into the weights of the convolution before it (Jacob et al.
   2018, https://arxiv.org/abs/1712.05877, section 3.2): no derivative passes over its activations at all;
-- SiLU's second derivative is written out, and computed where the numbers are in a core's cache.
+- SiLU's second derivative is written out, and computed where the numbers are in a core's cache;
+- ReLU and ReLU6 have none: where all of a network's functions are such, and the output is linear in its logits, nothing
+  goes back through the forward pass, where PyTorch sends zeros.
 
 Values and gradients are the same but for rounding. What has no rule here is left to PyTorch. What remains is
 close to the least there is: a plain step passes through each convolution three times (forward, gradient of
-its input, gradient of its weight), and this penalty's exact gradient six times.
+its input, gradient of its weight), and this penalty's exact gradient six times, or four.
 """
 
 from __future__ import annotations
@@ -41,6 +43,9 @@ class cheap_second_derivatives(TorchFunctionMode):  # a context manager, and nam
             F.conv2d: _conv2d,
             F.batch_norm: _batch_norm,
             F.silu: _silu,
+            F.relu: _relu,
+            F.hardtanh: _hardtanh,
+            F.relu6: _relu6,
             Tensor.mean: _mean,
         }
 
@@ -99,6 +104,19 @@ def _silu(x: Tensor, inplace: bool = False) -> Tensor:
     return y
 
 
+def _relu(x: Tensor, inplace: bool = False) -> Tensor:
+    return _hardtanh(x, 0.0, float("inf"))
+
+
+def _relu6(x: Tensor, inplace: bool = False) -> Tensor:
+    return _hardtanh(x, 0.0, 6.0)
+
+
+def _hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+    y: Tensor = _Clamp.apply(x, min_val, max_val)
+    return y
+
+
 def _mean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor | None:
     if dim is None or dtype is not None:
         return None
@@ -122,7 +140,7 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         if torch.is_grad_enabled():  # the first derivative, which is with respect to the input alone
-            return _InputGradient.apply(gradients[0], weight, x, ctx.how), None, None, None, None
+            return _InputGradient.apply(gradients[0], weight, x.detach(), ctx.how), None, None, None, None
         needed = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], ctx.bias and ctx.needs_input_grad[2]]
         return *_gradients(gradients[0], x, weight, ctx.how, needed), None, None
 
@@ -180,6 +198,36 @@ class _SiLUGradient(torch.autograd.Function):
             torch.mul(slope, to_g_, out=to_z_).addcmul_(to_z_, to_g_, value=-1)
             to_g_.copy_(aten.silu_backward(u_, z_))
         return to_g, to_z
+
+
+class _Clamp(torch.autograd.Function):
+    """y = z between two bounds, and each bound beyond it."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, low: float, high: float) -> Tensor:
+        ctx.save_for_backward(z)
+        ctx.bounds = low, high
+        return F.hardtanh(z, low, high)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (z,) = ctx.saved_tensors
+        return _ClampGradient.apply(gradients[0], z.detach(), ctx.bounds), None, None
+
+
+class _ClampGradient(torch.autograd.Function):
+    """g where z is between the bounds, which of it is linear in g and has no slope in z."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, z: Tensor, bounds: tuple[float, float]) -> Tensor:
+        ctx.save_for_backward(z)
+        ctx.bounds = bounds
+        return aten.hardtanh_backward(g, z, *bounds)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (z,) = ctx.saved_tensors
+        return aten.hardtanh_backward(gradients[0], z, *ctx.bounds), None, None
 
 
 def _in_cache(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:

@@ -158,12 +158,12 @@ def in_eval(model: nn.Module, kind: type[nn.Module] = nn.Module) -> Iterator[Non
 
 
 def _living_gradient(model: nn.Module, loss: Tensor) -> Tensor:
-    """The gradient over all weights that there is one for, in a row; DeadPenaltyError where it is zero."""
+    """The gradient over all weights, in a row; DeadPenaltyError where it is zero."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not loss.requires_grad:
         raise DeadPenaltyError("the penalty has no graph: it was computed without create_graph=True")
-    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    found = torch.cat([torch.zeros(0), *(g.detach().double().flatten().cpu() for g in gradients if g is not None)])
+    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True)
+    found = torch.cat([torch.zeros(0), *(g.detach().double().flatten().cpu() for g in gradients)])
     if not found.any():
         raise DeadPenaltyError(
             "the penalty's gradient is zero for every weight, so the experts' masks would change nothing; "

@@ -37,6 +37,7 @@ from pipeline.penalty import in_eval
 from pipeline.processes import average_buffers, gathered, join, positions, share, sum_gradients, totals
 
 SCORING_BATCH = 64
+CPU_PIXELS = 16 * 224 * 224  # that a CPU reads at once: more, and the system maps memory anew for every layer
 
 
 class DivergedError(PipelineError):
@@ -228,8 +229,11 @@ def logits(state: State, pixels: Rows | NDArray[np.uint8]) -> Tensor:
     """Logits (N, C) of (N, S, S, 3) un-augmented images in eval mode, on the CPU."""
     state.model.eval()
     own = positions(len(pixels), state.accelerator)
+    size = SCORING_BATCH
+    if state.accelerator.device.type == "cpu":
+        size = min(size, max(1, CPU_PIXELS // pixels[:1].shape[1] ** 2))
     with torch.inference_mode(), state.accelerator.autocast():
-        batches = (pixels[own[start : start + SCORING_BATCH]] for start in range(0, len(own), SCORING_BATCH))
+        batches = (pixels[own[start : start + size]] for start in range(0, len(own), size))
         found = [state.model(as_input(state, as_tensor(batch))).float() for batch in batches]
     return gathered(torch.cat(found), len(pixels), state.accelerator)
 

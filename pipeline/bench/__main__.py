@@ -19,6 +19,7 @@ from pipeline.paths import REPORT
 FIGURES: dict[str, Callable[[], Figure]] = {
     "prepared_vs_decode_ratio": data.prepared_vs_decode_ratio,
     "penalty_step_ratio": method.penalty_step_ratio,
+    "penalty_step_ratio_relu6": method.penalty_step_ratio_relu6,
     "penalty_step_ratio_exact": method.penalty_step_ratio_exact,
     "penalty_cosine": method.penalty_cosine,
     "hitl_epoch_ratio_7pct": lambda: method.hitl_epoch_ratio(0.07),

@@ -1,11 +1,13 @@
 """The penalty is Eq. 2, reaches the weights where W is set, and nothing else."""
 
 from contextlib import nullcontext
+from functools import partial
 
 import pytest
 import timm
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline import double_backward
 from pipeline.double_backward import cheap_second_derivatives
@@ -210,12 +212,49 @@ def test_the_fast_route_changes_neither_values_nor_gradients(name):
         network.zero_grad()
         value = penalty(network, x, torch.ones(2, 32, 32), "eq2", "logits", fast=fast).sum()
         value.backward()
-        return value.detach(), torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+        parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in network.parameters()]
+        return value.detach(), torch.cat([part.flatten() for part in parts])
 
     value, cheap = gradients(fast=True)
     expected, native = gradients(fast=False)
     assert float(value) == pytest.approx(float(expected), rel=1e-12)
     assert float((cheap - native).norm() / native.norm()) < 1e-10
+    assert check(network, x, torch.ones(2, 32, 32), "eq2", "logits").fast  # a run takes it
+
+
+class Passes(TorchDispatchMode):
+    """Counts how often something passes through a convolution, forwards, back, or to its weight."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten.convolution.default:
+            self.count += 1
+        if function is torch.ops.aten.convolution_backward.default:
+            self.count += sum(args[-1][:2])
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("activation", "output", "passes"),
+    [
+        (nn.SiLU, "logits", 6),
+        (nn.ReLU, "logits", 4),
+        (partial(nn.ReLU, inplace=True), "projection", 4),
+        (nn.ReLU6, "predicted", 4),
+        (partial(nn.Hardtanh, -2, 2), "logits", 4),
+        (nn.ReLU, "ce", 6),  # softmax has second derivatives
+    ],
+)
+def test_nothing_goes_back_through_a_forward_pass_without_second_derivatives(x, activation, output, passes):
+    torch.manual_seed(0)
+    blocks = [(nn.Conv2d(c, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), activation()) for c in (3, 4, 4)]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)]
+    network = nn.Sequential(*(layer for block in blocks for layer in block), *head)
+    with Passes() as counted:
+        penalty(network, x, corner(4), "eq2", output, LABELS).sum().backward()
+    assert counted.count == len(blocks) * passes
+    assert check(network, x, corner(4), "eq2", output, LABELS).fast
 
 
 def test_cheap_convolutions_take_every_setting_of_a_convolution():
