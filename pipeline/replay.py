@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
 from pipeline import checkpoint, masks, runs, subset, training
@@ -19,13 +21,13 @@ def replay(config: Config, scenario: str, arm: str, entries: list[masks.Entry], 
     images = subset.by_split(data, subset.read(subset_file(scenario), data))
     start, folder = step_dir(scenario, "start"), step_dir(scenario, arm)
     state = training.restore(start / "state.pt", settings.train)
-    trained = train(state, images, settings, config.seed, config.hitl.rounds, entries, resumable=True)
+    trained = train(state, images, settings, config.seed, config.hitl.rounds, entries, checkpoint.FOLDER)
 
     if state.accelerator.is_main_process:
         masks.write(folder / "masks.npz", entries)
         pd.concat([runs.history(start), trained]).to_csv(folder / "history.csv", index=False)
         training.save(state, folder / "state.pt")
-        checkpoint.clear()
+        checkpoint.clear(checkpoint.FOLDER)
     return state
 
 
@@ -36,12 +38,12 @@ def train(
     seed: int,
     rounds: list[Round],
     entries: list[masks.Entry],
-    resumable: bool = False,
+    checkpoints: Path | None = None,
 ) -> pd.DataFrame:
     """The epochs of all rounds, each entry in force from its round on; the history, a row an epoch."""
     history = []
     for replayed in rounds:
         in_force = masks.in_force([entry for entry in entries if entry.round <= replayed.n])
         step = (state, images, settings, seed, replayed.epochs, replayed.n)
-        history.append(training.train(*step, masks=in_force, resumable=resumable))
+        history.append(training.train(*step, masks=in_force, checkpoints=checkpoints))
     return pd.concat(history, ignore_index=True)

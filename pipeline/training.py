@@ -170,7 +170,7 @@ def train(
     step: str,
     *,
     masks: Mapping[str, NDArray[Any]] | None,
-    resumable: bool = False,
+    checkpoints: Path | None = None,
 ) -> pd.DataFrame:
     """Some epochs on ``data["train"]``, each followed by a reading of every other split.
 
@@ -179,8 +179,8 @@ def train(
     than its weights are. ``batchnorm: moving`` leaves it at that, as the paper does; ``settled`` averages the
     statistics anew after each epoch; ``frozen`` does so in the baseline and keeps them from then on.
 
-    ``resumable``: after each epoch what it came to is stored (pipeline/checkpoint.py), and the same call in another
-    process goes on from there, to the same weights.
+    ``checkpoints``: after each epoch what it came to is stored in this folder (pipeline/checkpoint.py), and the same
+    call in another process goes on from there, to the same weights.
 
     Returns the history, one row an epoch: ``step`` (what the epoch belongs to: ``start``, a round, an arm),
     ``epoch``, what ``train_epoch`` returns, and ``<split>_<metric>`` for each split.
@@ -189,7 +189,9 @@ def train(
     frozen = batchnorm == "frozen" and masks is not None
     feedback = feedback_on(state, data["train"], settings.penalty, masks) if masks else None
     rows: list[dict[str, Any]] = []
-    path = checkpoint.place(state.model, masks, settings, seed, state.epoch, epochs, step) if resumable else None
+    path = None
+    if checkpoints:
+        path = checkpoint.place(checkpoints, state.model, masks, settings, seed, state.epoch, epochs, step)
     if path and (stored := checkpoint.read(path)):
         rows = stored["rows"]
         _go_back_to(state, stored)

@@ -1,6 +1,6 @@
 """``python -m pipeline.experiments [NAME …] [--seeds N] [--jobs N]``: run what has not run yet, cheapest seeds first.
 
-Interrupt it whenever you like; the same command goes on where it was.
+Interrupt it whenever you like; the same command goes on where it was, after the last whole epoch.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import attention, masks, runs
+from pipeline import attention, checkpoint, masks, runs
 from pipeline.config import Config
 from pipeline.datasets import prepared
 from pipeline.datasets.prepared import Prepared
@@ -55,7 +55,8 @@ def run(experiment: str, variant: str, seed: int) -> Result:
     """Train all arms of a cell, and write its result."""
     began = time.monotonic()
     about, config = catalogue.EXPERIMENTS[experiment], catalogue.settings(experiment, variant, seed)
-    loop = begin(config, about.scenario, WORK / "starts")
+    checkpoints = WORK / "checkpoints" / experiment / path(experiment, variant, seed).stem
+    loop = begin(config, about.scenario, WORK / "starts", checkpoints)
     outcomes = trained(loop, about.arms, about.variants[variant].get(catalogue.GIVEN))
     hitl = outcomes.get("hitl")
     seen = hitl if about.looks else None
@@ -72,17 +73,18 @@ def run(experiment: str, variant: str, seed: int) -> Result:
     half = target.with_suffix(".half")
     half.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
     os.replace(half, target)
+    checkpoint.clear(checkpoints)
     return found
 
 
-def begin(config: Config, scenario: str, folder: Path) -> Loop:
+def begin(config: Config, scenario: str, folder: Path, checkpoints: Path | None = None) -> Loop:
     """A scenario's loop, what it starts from made now if need be; cells whose baselines are the same share one."""
     WORK.mkdir(parents=True, exist_ok=True)
     with (WORK / "preparing.lock").open("w") as lock:  # of cells that run side by side, one makes it
         fcntl.flock(lock, fcntl.LOCK_EX)
         data = _prepared(config, config.scenario(scenario).dataset)
         _backbones(config)
-    return Loop(config, scenario, data, folder / _start_key(config, scenario))
+    return Loop(config, scenario, data, folder / _start_key(config, scenario), checkpoints)
 
 
 def trained(loop: Loop, arms: tuple[str, ...], given: float | None) -> dict[str, Outcome]:

@@ -46,17 +46,23 @@ class Outcome:
 
 
 class Loop:
-    """One scenario with one seed; ``folder`` keeps what is the same whoever is asked, and however."""
+    """One scenario with one seed; ``folder`` keeps what is the same whoever is asked, and however.
 
-    def __init__(self, config: Config, scenario: str, data: Prepared, folder: Path) -> None:
+    Where another process has trained with the same ``checkpoints``, this one goes on after its last epoch.
+    """
+
+    def __init__(
+        self, config: Config, scenario: str, data: Prepared, folder: Path, checkpoints: Path | None = None
+    ) -> None:
         self.config, self.name, self.data, self.folder = config, scenario, data, folder
+        self.checkpoints = checkpoints
         self.settings: Scenario = config.scenario(scenario)
         self.images: dict[str, Images] = subset.by_split(data, subset.choose(data, self.settings.fraction, config.seed))
 
     def baseline(self) -> Outcome:
         """Training without feedback, from where all other arms start."""
         settings, classes, seed = self.settings, self.data.classes, self.config.seed
-        return self._once("start", lambda: baseline.train(self.images, settings, classes, seed))
+        return self._once("start", lambda: baseline.train(self.images, settings, classes, seed, self.checkpoints))
 
     def arm(self, arm: str, hitl: Outcome | None = None) -> Outcome:
         """`hitl`, `automated`, or a placebo, which follows the given outcome of `hitl`."""
@@ -83,7 +89,7 @@ class Loop:
             entries += new
             in_force = masks.in_force(entries)
             step = (state, self.images, self.settings, self.config.seed, entry.epochs, entry.n)
-            history.append(training.train(*step, masks=in_force))
+            history.append(training.train(*step, masks=in_force, checkpoints=self.checkpoints))
             rounds.append(Asked(entry.n, len(answers), sum(answer.lead_time or 0 for answer in answers)))
         return Outcome(state, pd.concat(history, ignore_index=True), entries, rounds)
 
@@ -98,8 +104,8 @@ class Loop:
 
     def _replay(self, entries: list[masks.Entry], penalty: Penalty) -> tuple[State, pd.DataFrame]:
         state, settings = self._start(), self.settings.model_copy(update={"penalty": penalty})
-        rounds = self.config.hitl.rounds
-        return state, replay.train(state, self.images, settings, self.config.seed, rounds, entries)
+        replayed = (self.config.seed, self.config.hitl.rounds, entries)
+        return state, replay.train(state, self.images, settings, *replayed, self.checkpoints)
 
     def _once(self, name: str, train: Callable[[], tuple[State, pd.DataFrame]]) -> Outcome:
         """What several cells share is trained by the first that needs it."""

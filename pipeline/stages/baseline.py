@@ -24,7 +24,7 @@ def main(scenario: str) -> None:
     images = subset.by_split(data, chosen)
     print(f"{scenario}: {len(images['train'].ids)} training images")
 
-    state, history = train(images, settings, data.classes, config.seed, resumable=True)
+    state, history = train(images, settings, data.classes, config.seed, checkpoint.FOLDER)
     if not state.accelerator.is_main_process:
         return
     folder = step_dir(scenario, "start")
@@ -32,15 +32,15 @@ def main(scenario: str) -> None:
     masks.write(folder / "masks.npz", [])
     history.to_csv(folder / "history.csv", index=False)
     training.save(state, folder / "state.pt")
-    checkpoint.clear()
+    checkpoint.clear(checkpoint.FOLDER)
     tracking.publish(config, scenario, "baseline")
 
 
 def train(
-    images: dict[str, Images], settings: Scenario, classes: list[str], seed: int, resumable: bool = False
+    images: dict[str, Images], settings: Scenario, classes: list[str], seed: int, checkpoints: Path | None = None
 ) -> tuple[State, pd.DataFrame]:
     """The start from the scenario's initial weights, and its history, a row an epoch."""
     torch.manual_seed(seed)  # of the new classification layer
     state = training.begin(model.build(model.read(Path(settings.init)), classes), settings.train)
     epochs = settings.train.baseline_epochs
-    return state, training.train(state, images, settings, seed, epochs, "start", masks=None, resumable=resumable)
+    return state, training.train(state, images, settings, seed, epochs, "start", masks=None, checkpoints=checkpoints)

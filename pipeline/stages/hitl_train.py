@@ -40,7 +40,8 @@ def main(scenario: str, round: str, after: str, epochs: str) -> None:
     marked = [entry for entry in entries if entry.round == round and entry.mask.any()]
     looked_at = (images["train"], marked, manifest, settings.query.explain)
     looked = effect.attention(state, *looked_at)
-    history = training.train(state, images, settings, config.seed, int(epochs), round, masks=in_force, resumable=True)
+    step = (state, images, settings, config.seed, int(epochs), round)
+    history = training.train(*step, masks=in_force, checkpoints=checkpoint.FOLDER)
     looks = effect.attention(state, *looked_at)
     if not state.accelerator.is_main_process:
         return
@@ -55,7 +56,7 @@ def main(scenario: str, round: str, after: str, epochs: str) -> None:
     so_far = pd.concat([runs.history(before), history])
     so_far.to_csv(folder / "history.csv", index=False)
     training.save(state, folder / "state.pt")
-    checkpoint.clear()
+    checkpoint.clear(checkpoint.FOLDER)
     tracking.publish(config, scenario, "hitl", through=round)
 
 

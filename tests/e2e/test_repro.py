@@ -108,11 +108,25 @@ def test_everything_ran_and_is_compared(project, finished, report):
         assert (project / "report" / picture / f"{SCENARIO}.png").stat().st_size > 10_000
 
 
-def test_experiments_run_the_same_loop_to_the_same_weights(project, finished, tmp_path, monkeypatch):
-    """In one process and without a server; both sides use as many threads."""
+def test_experiments_run_the_same_loop_to_the_same_weights(project, finished, tmp_path, monkeypatch, capsys):
+    """In one process and without a server, and interrupted; both sides use as many threads."""
     monkeypatch.chdir(project)
     config = load()
-    loop = Loop(config, SCENARIO, prepared.read(prepared_dir("decoy-digits")), tmp_path)
+    loop = Loop(config, SCENARIO, prepared.read(prepared_dir("decoy-digits")), tmp_path, tmp_path / "checkpoints")
+    loop.baseline()
+    one_epoch = training.train_epoch
+    calls = []
+
+    def interrupted(*given, **named):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return one_epoch(*given, **named)
+
+    monkeypatch.setattr(training, "train_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        loop.arm("hitl")
+    capsys.readouterr()
     outcomes = {"baseline": loop.baseline(), "hitl": loop.arm("hitl")}
     outcomes |= {arm: loop.arm(arm, outcomes["hitl"]) for arm in ("automated", "random-mask")}
     for arm, outcome in outcomes.items():
@@ -122,6 +136,7 @@ def test_experiments_run_the_same_loop_to_the_same_weights(project, finished, tm
         history = runs.history(stages)
         own = history[(history["step"] == "start") == (arm == "baseline")]
         assert own["test_loss"].tolist() == pytest.approx(outcome.history["test_loss"].tolist(), rel=1e-12), arm
+    assert "00: going on after epoch 2" in capsys.readouterr().out
     assert [asked.answers for asked in outcomes["hitl"].rounds] == [4, 4]
 
 

@@ -79,19 +79,19 @@ def test_the_same_seed_is_the_same_bytes_and_a_restored_state_goes_on_as_if_noth
 
 
 def test_killed_between_epochs_it_goes_on_to_the_same_bytes(tmp_path, images, masks, monkeypatch, capsys):
-    monkeypatch.setattr(checkpoint, "FOLDER", tmp_path / "checkpoints")
+    folder = tmp_path / "checkpoints"
     settings = SCENARIO.model_copy(update={"penalty": PENALTY.model_copy(update={"every": 2})})
     data = {"train": images, "val": images}
 
     def train(epochs=3, **changes):
         state = fresh()
         given = settings.model_copy(update=changes)
-        history = training.train(state, data, given, 0, epochs, "00", masks=masks, resumable=True)
+        history = training.train(state, data, given, 0, epochs, "00", masks=masks, checkpoints=folder)
         training.save(state, tmp_path / "state.pt")
         return history, (tmp_path / "state.pt").read_bytes()
 
     straight, weights = train()
-    checkpoint.clear()
+    checkpoint.clear(folder)
     one_epoch, calls = training.train_epoch, []
 
     def killed_in_the_third(*given, **named):
@@ -111,8 +111,8 @@ def test_killed_between_epochs_it_goes_on_to_the_same_bytes(tmp_path, images, ma
     assert "going on after epoch 2" in capsys.readouterr().out
     assert same == weights
     pd.testing.assert_frame_equal(again, straight)
-    checkpoint.clear()
-    assert not list((tmp_path / "checkpoints").iterdir())
+    checkpoint.clear(folder)
+    assert not folder.exists()
 
 
 def test_masks_change_the_training_and_an_arm_without_penalty_ignores_them(images, masks):
