@@ -56,6 +56,7 @@ def run(experiment: str, variant: str, seed: int) -> Result:
     began = time.monotonic()
     about, config = catalogue.EXPERIMENTS[experiment], catalogue.settings(experiment, variant, seed)
     checkpoints = WORK / "checkpoints" / experiment / path(experiment, variant, seed).stem
+    resumed = checkpoints.exists()
     loop = begin(config, about.scenario, WORK / "starts", checkpoints)
     outcomes = trained(loop, about.arms, about.variants[variant].get(catalogue.GIVEN))
     hitl = outcomes.get("hitl")
@@ -64,7 +65,7 @@ def run(experiment: str, variant: str, seed: int) -> Result:
     found = {
         "settings": _digest(experiment, variant, seed),
         "looks": about.looks,
-        "minutes": round((time.monotonic() - began) / 60, 1),
+        "minutes": None if resumed else round((time.monotonic() - began) / 60, 1),
         "rounds": [[r.round, r.answers, round(r.seconds, 1)] for r in hitl.rounds] if hitl else [],
         "arms": arms,
     }

@@ -46,9 +46,10 @@ def tables(name: str) -> str:
     if not found:
         return "Not run yet.\n"
     count = sorted({len(seeds) for seeds in found.values()})
-    minutes = statistics.mean(seed["minutes"] for seeds in found.values() for seed in seeds)
+    timed = [seed["minutes"] for seeds in found.values() for seed in seeds if seed["minutes"]]  # all but resumed ones
     ran = "1 seed" if count == [1] else f"{' or '.join(map(str, count))} seeds"
-    said = f"`python -m pipeline.experiments {name}`: {ran}, {minutes:.0f} min each."
+    cost = f", {statistics.mean(timed):.0f} min each" if timed else ""
+    said = f"`python -m pipeline.experiments {name}`: {ran}{cost}."
     shown = [_variants(about, found)] if len(about.variants) > 1 else []
     for variant, seeds in found.items() if about.looks else []:
         suffix = f", {variant}" if variant else ""

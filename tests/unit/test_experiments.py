@@ -90,7 +90,17 @@ def test_a_cell_with_other_settings_counts_as_not_run(experiment):
     path = cells.path("tiny", "", 0)
     path.write_text(path.read_text().replace(cells._digest("tiny", "", 0), "other"))
     assert cells.result("tiny", "", 0) is None
-    assert "2 seeds" in tables.tables("tiny")
+    assert "2 seeds, 2 min each" in tables.tables("tiny")
+
+
+def test_a_cell_that_was_interrupted_says_nothing_of_what_one_costs(experiment):
+    for seed, minutes in enumerate((None, 4.0, None)):
+        path = cells.path("tiny", "", seed)
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"minutes": minutes}))
+    assert "3 seeds, 4 min each." in tables.tables("tiny")
+    path = cells.path("tiny", "", 1)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"minutes": None}))
+    assert "3 seeds." in tables.tables("tiny")
 
 
 def test_a_cell_that_ran_for_another_experiment_is_not_run_again(experiment, monkeypatch):
