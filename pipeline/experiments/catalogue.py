@@ -203,7 +203,7 @@ EXPERIMENTS = {
     "paper-aptos2019": Experiment(
         "The same, on IDRiD's photographs in the layout of APTOS 2019.",
         "aptos2019-10pct",
-        minutes=20,
+        minutes=15,
         metrics=TABLE_2,
         arms=("automated", "hitl", "random-mask"),
         protocol=paper.PROTOCOL,
