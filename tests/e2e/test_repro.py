@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import yaml
 from e2e.project import SAID, SCENARIO, environment_for, ran, repro, tiny_project
+from fakes import killed
 
 from labelstudio.client import LabelStudio
 from labelstudio.experts import SimulatedExpert
@@ -114,16 +115,7 @@ def test_experiments_run_the_same_loop_to_the_same_weights(project, finished, tm
     config = load()
     loop = Loop(config, SCENARIO, prepared.read(prepared_dir("decoy-digits")), tmp_path, tmp_path / "checkpoints")
     loop.baseline()
-    one_epoch = training.train_epoch
-    calls = []
-
-    def interrupted(*given, **named):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return one_epoch(*given, **named)
-
-    monkeypatch.setattr(training, "train_epoch", interrupted)
+    killed.in_epoch(2, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         loop.arm("hitl")
     capsys.readouterr()

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from fakes import killed
 
 from pipeline import checkpoint, feedback, model, training
 from pipeline.config import Augment, Backbone, Penalty, QuerySettings, Scenario, Train
@@ -92,15 +93,7 @@ def test_killed_between_epochs_it_goes_on_to_the_same_bytes(tmp_path, images, ma
 
     straight, weights = train()
     checkpoint.clear(folder)
-    one_epoch, calls = training.train_epoch, []
-
-    def killed_in_the_third(*given, **named):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return one_epoch(*given, **named)
-
-    monkeypatch.setattr(training, "train_epoch", killed_in_the_third)
+    calls = killed.in_epoch(3, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         train()
     train(fraction=0.5)  # another run's checkpoint is not taken up

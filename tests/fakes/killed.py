@@ -1,0 +1,22 @@
+"""A run that is interrupted in the middle of its training."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline import training
+
+
+def in_epoch(number: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The ``number``-th epoch from here on (1 is the first) ends as Ctrl-C ends it; the list grows by one an epoch."""
+    one_epoch = training.train_epoch
+    calls: list[int] = []
+
+    def interrupted(*given, **named):
+        calls.append(len(calls) + 1)
+        if calls[-1] == number:
+            raise KeyboardInterrupt
+        return one_epoch(*given, **named)
+
+    monkeypatch.setattr(training, "train_epoch", interrupted)
+    return calls
