@@ -2,7 +2,8 @@
 # make test                  the test suite          make check   ruff and mypy
 # make paper [ONLY=isic2017] [BACKBONE=efficientnet-b1] [EXPERT=human]   the paper's protocol; ONLY: a data set or
 #                            a scenario of params/paper.yaml
-# make experiments           arms, seeds and variations for docs/results.md: hours, which it states; goes on where it was
+# make experiments           searches, arms, seeds and sweeps for docs/results.md: many hours, which it states; goes on
+#                            where it was
 # make bench                 what is fast, and how fast: report/benchmarks.json
 # make shared                the team's DVC remote, as .env has it (docs/scaling.md); once in each checkout
 # All of them set up .venv first; PYTHON names another interpreter than python3.
@@ -32,7 +33,9 @@ check: .venv/installed-dev
 	mypy
 
 experiments: .venv/installed
+	python -m pipeline.experiments.search
 	python -m pipeline.experiments
+	python -m pipeline.experiments.sweep
 
 bench: .venv/browser
 	python -m pipeline.bench

@@ -91,9 +91,9 @@ def _as_published(model: nn.Module, x: Tensor, w: Tensor) -> Tensor:
     """The penalty of each image (B,) as the paper's code has it: constants, through which no weight learns.
 
     Without ``create_graph=True``, the gradient of the summed logits is a number that does not know where it
-    came from.
+    came from. Departure: theirs is in train mode, where masked images move BatchNorm's statistics.
     """
-    with torch.enable_grad():
+    with in_eval(model), torch.enable_grad():
         x = x.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(model(x).sum(), x, retain_graph=True)
     return (w[:, None] * gradient).square().flatten(1).mean(dim=1)

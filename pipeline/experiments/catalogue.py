@@ -50,12 +50,15 @@ def _worst_recall(arm: dict[str, float], _: dict[str, float]) -> float:
     return min(value for name, value in arm.items() if name.startswith("test-shifted_recall_"))
 
 
+HARM = _closed("accuracy")
 SHORTCUT = (
     percent("Accuracy, test", "test_accuracy", "test_accuracy"),
     percent("Accuracy, test-shifted", "test-shifted_accuracy", "test-shifted_accuracy"),
-    _closed("accuracy"),
+    Metric("Loss, test-shifted", lambda arm, _: arm["test-shifted_loss"], digits=2, by_epoch="test-shifted_loss"),
+    HARM,
 )
 MNIST = (
+    percent("Accuracy, test", "test_accuracy"),
     percent("Accuracy, test-shifted", "test-shifted_accuracy"),
     Metric("Worst class, test-shifted", _worst_recall, 100, 1),
 )
@@ -65,6 +68,8 @@ PATCHES = (
     _closed("loss"),
     Metric("AUC, test", lambda arm, _: arm["test_auc"]),
     Metric("AUC with patches", lambda arm, _: arm["test-shifted_auc"]),
+    percent("Accuracy, test", "test_accuracy", "test_accuracy"),
+    percent("Accuracy with patches", "test-shifted_accuracy", "test-shifted_accuracy"),
 )
 AUC = Metric("AUC, test", lambda arm, _: arm["selected_test_auc"])
 PAPER = (
@@ -75,7 +80,7 @@ PAPER = (
 )
 TABLE_2 = (
     percent("Accuracy, val", "val_accuracy", "val_accuracy"),
-    Metric("Min loss, val", lambda arm, _: arm["min_loss"]),
+    Metric("Min loss, val", lambda arm, _: arm["min_loss"], by_epoch="val_loss"),
     percent("Accuracy, test", "selected_test_accuracy"),
     AUC,
 )
@@ -83,7 +88,7 @@ TABLE_2 = (
 
 @dataclass(frozen=True)
 class Experiment:
-    """One question: a scenario, the arms that answer it, and variants of its settings.
+    """One question: a scenario, the arms that answer it, and variants of its settings; others are held to the first.
 
     ``arms`` beside the baseline, `hitl` before what follows it. A cell is one seed of one variant; ``minutes`` is what
     it takes on one CPU core. ``looks``: the explainers by which attention is measured, if any. ``protocol``:
@@ -179,16 +184,22 @@ EXPERIMENTS = {
         looks=(),
     ),
     "budget": Experiment(
-        "How many answers does it take, and does it matter which images are asked about?",
+        "How many answers does it take?",
         "decoy-digits-20pct",
         minutes=2,
         metrics=SHORTCUT,
+        variants={f"{n} answers": rounds(n, [1, 1, 1, 7]) for n in (200, 100, 50, 20)},
+        looks=(),
+    ),
+    "strategies": Experiment(
+        "Does it matter which images are asked about?",
+        "decoy-digits-20pct",
+        minutes=2,
+        metrics=SHORTCUT,
+        changes=rounds(100, [1, 1, 1, 7]),
         variants={
-            **{f"entropy, {n}": rounds(n, [1, 1, 1, 7]) for n in (200, 100, 50, 20)},
-            **{
-                f"{strategy}, 100": rounds(100, [1, 1, 1, 7]) | {"scenario.query.strategy": strategy}
-                for strategy in ("margin", "least-confident", "confident-mistakes", "random")
-            },
+            strategy: {"scenario.query.strategy": strategy}
+            for strategy in ("entropy", "margin", "least-confident", "confident-mistakes", "random")
         },
         looks=(),
     ),

@@ -26,6 +26,7 @@ from labelstudio import server
 from pipeline import params, tracking
 from pipeline.config import Config, ConfigError, load
 from pipeline.experiments import catalogue, tables
+from pipeline.experiments.catalogue import HARM
 from pipeline.experiments.cells import Result
 from pipeline.pictures import save
 from pipeline.report import Table, markdown
@@ -35,7 +36,6 @@ from pipeline.statistics import mean_over_seeds, paired_difference, show
 RESULTS = Path("experiments/sweep.json")
 PICTURE = Path("docs/images/sweeps.png")
 QUERIES, EPOCHS = 100, 10  # in all, whatever the rounds
-HARM = catalogue.SHORTCUT[2]
 POLL_S = 30  # asking DVC takes two seconds of a core that experiments could have
 
 
@@ -236,7 +236,7 @@ def picture(seeds: int, known: dict[str, Any]) -> Figure:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="experiments at a time")
     given = parser.parse_args()
     run(main, seeds=given.seeds, jobs=given.jobs)

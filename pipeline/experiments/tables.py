@@ -5,8 +5,7 @@ The tables stand in docs/results.md, between comments that name their experiment
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,15 +45,23 @@ def tables(name: str) -> str:
     if not found:
         return "Not run yet.\n"
     count = sorted({len(seeds) for seeds in found.values()})
-    timed = [seed["minutes"] for seeds in found.values() for seed in seeds if seed["minutes"]]  # all but resumed ones
     ran = "1 seed" if count == [1] else f"{' or '.join(map(str, count))} seeds"
-    cost = f", {statistics.mean(timed):.0f} min each" if timed else ""
-    said = f"`python -m pipeline.experiments {name}`: {ran}{cost}."
-    shown = [_variants(about, found)] if len(about.variants) > 1 else []
+    said = f"`python -m pipeline.experiments {name}`: {ran}{_cost(found)}."
+    shown = _variants(about, found) if len(about.variants) > 1 else []
     for variant, seeds in found.items() if about.looks else []:
         suffix = f", {variant}" if variant else ""
         shown += [*_arms(about, seeds, suffix), *_attention(seeds, suffix), *_spent(about, seeds, suffix)]
     return f"{said}\n\n{''.join(map(markdown, shown))}"
+
+
+def _cost(found: dict[str, list[Result]]) -> str:
+    """What a cell took, as far as none was interrupted."""
+    timed = [seed["minutes"] for seeds in found.values() for seed in seeds if seed["minutes"]]
+    if not timed:
+        return ""
+    least, most = f"{min(timed):.0f}", f"{max(timed):.0f}"
+    took = least if least == most else f"{least} to {most}"
+    return f", {took} min {'each' if len(found) == 1 else 'a seed of each variant'}"
 
 
 def _seeds(name: str, variant: str) -> list[Result]:
@@ -75,33 +82,45 @@ def _arms(about: Experiment, seeds: list[Result], suffix: str) -> list[Table]:
             texts.append("" if arm == "automated" else difference(paired_difference(ours, theirs), metric))
         rows.append([arm, *texts, "" if arm == "automated" else _mcnemar(seeds, arm)])
     found = [Table(f"Every arm{suffix}", ["Arm", *heads, "McNemar's p"], rows, names=1)]
-    against = [arm for arm in seeds[0]["arms"] if arm not in ("hitl", "automated", "baseline")]
-    if "hitl" in seeds[0]["arms"] and against:
-        rows = []
-        for arm in against:
-            pairs = [(_values(seeds, "hitl", m), _values(seeds, arm, m), m) for m in metrics]
-            rows.append([arm, *(difference(paired_difference(a, b), m) for a, b, m in pairs)])
-        heads = ["Arm", *(metric.title for metric in metrics)]
-        found.append(Table(f"`hitl` less its placebos{suffix}", heads, rows, names=1))
+    if against := _placebos(seeds):
+        found.append(_hitl_less(f"`hitl` less its placebos{suffix}", against, seeds, metrics))
     return found
 
 
-def _attention(seeds: list[Result], suffix: str) -> list[Table]:
-    """A row an arm: where its network looks, by explainers of which none was trained on but the last."""
-    columns: dict[str, Callable[[str], str]] = {
-        "marked": lambda way: f"marked_{way}",
-        "on the evidence": lambda way: f"evidence_{way}",
-        "pointing game": lambda way: f"pointing_{way}",
-    }
-    known = seeds[0]["arms"]["baseline"]["numbers"]
-    keys = [(f"{title}, {way}", key(way)) for title, key in columns.items() for way in LOOKS if key(way) in known]
-    if not keys:
-        return []
+def _placebos(seeds: list[Result]) -> list[str]:
+    return [arm for arm in seeds[0]["arms"] if arm not in ("hitl", "automated", "baseline")]
+
+
+def _hitl_less(title: str, others: list[str], seeds: list[Result], metrics: Sequence[Metric]) -> Table:
+    """A row each of these other arms: what `hitl` has more of, paired by seed."""
     rows = []
-    for arm in seeds[0]["arms"]:
-        means = [np.mean([seed["arms"][arm]["numbers"][key] for seed in seeds]) for _, key in keys]
-        rows.append([arm, *(f"{100 * mean:.1f}" for mean in means)])
-    return [Table(f"Share of the attention, %, mean over seeds{suffix}", ["Arm", *(t for t, _ in keys)], rows, names=1)]
+    for arm in others:
+        pairs = [(_values(seeds, "hitl", m), _values(seeds, arm, m), m) for m in metrics]
+        rows.append([arm, *(difference(paired_difference(a, b), m) for a, b, m in pairs)])
+    return Table(title, ["Arm", *(metric.title for metric in metrics)], rows, names=1)
+
+
+def _attention(seeds: list[Result], suffix: str) -> list[Table]:
+    """A row an arm: where its network looks, by explainers of which only the last was trained on."""
+    columns = {"marked": "marked", "evidence": "on the evidence", "pointing": "pointing game"}
+    known = seeds[0]["arms"]["baseline"]["numbers"]
+    metrics = [
+        catalogue.percent(f"{title}, {way}", f"{what}_{way}")
+        for what, title in columns.items()
+        for way in LOOKS
+        if f"{what}_{way}" in known
+    ]
+    if not metrics:
+        return []
+    rows = [
+        [arm, *(f"{100 * _values(seeds, arm, metric).mean():.1f}" for metric in metrics)] for arm in seeds[0]["arms"]
+    ]
+    title, heads = f"Share of the attention, %, mean over seeds{suffix}", ["Arm", *(m.title for m in metrics)]
+    against = [arm for arm in ("baseline", "automated", "random-mask") if arm in seeds[0]["arms"]]
+    return [
+        Table(title, heads, rows, names=1),
+        _hitl_less(f"The share that `hitl` has, less the others'{suffix}", against, seeds, metrics),
+    ]
 
 
 def _spent(about: Experiment, seeds: list[Result], suffix: str) -> list[Table]:
@@ -124,23 +143,34 @@ def _spent(about: Experiment, seeds: list[Result], suffix: str) -> list[Table]:
     return [Table(title, ["Answers", "Expert minutes", *heads], rows, names=0)]
 
 
-def _variants(about: Experiment, found: dict[str, list[Result]]) -> Table:
-    """A row a variant: `hitl`, its difference from `automated`, and what share of the first row's that is, if shown."""
+def _variants(about: Experiment, found: dict[str, list[Result]]) -> list[Table]:
+    """A row a variant: `hitl`, its difference from `automated`, and what share of the first row's that is, if shown.
+
+    Then what `hitl` is in each, less what it is in the first, paired by seed.
+    """
     metrics = about.metrics
     first = next(iter(found))
     heads = [text for metric in metrics for text in (metric.title, "against automated", f"of the gain of {first!r}")]
-    rows = []
+    rows, less = [], []
     for variant, seeds in found.items():
-        texts = []
+        texts, differences = [], []
         for metric in metrics:
             gain = _gain(seeds, metric)
-            texts.append(show(mean_over_seeds(_values(seeds, "hitl", metric)), metric.scale, metric.digits))
+            ours, theirs = _values(seeds, "hitl", metric), _values(found[first], "hitl", metric)
+            texts.append(show(mean_over_seeds(ours), metric.scale, metric.digits))
             texts.append(difference(mean_over_seeds(gain), metric))
             reference = _gain(found[first], metric)
             shown = not any(mean_over_seeds(one).includes_zero() for one in (gain, reference))
             texts.append(f"{gain.mean() / reference.mean():.0%}" if shown and len(reference) == len(gain) else "")
+            both = len(ours) == len(theirs)
+            differences.append(difference(paired_difference(ours, theirs), metric) if both else "")
         rows.append([variant, *texts])
-    return Table("Every variant of `hitl`", ["Variant", *heads], rows, names=1)
+        less.append([variant, *differences])
+    titles = ["Variant", *(metric.title for metric in metrics)]
+    return [
+        Table("Every variant of `hitl`", ["Variant", *heads], rows, names=1),
+        Table(f"`hitl` in each variant, less that in {first!r}", titles, less[1:], names=1),
+    ]
 
 
 def _gain(seeds: list[Result], metric: Metric) -> NDArray[np.float64]:

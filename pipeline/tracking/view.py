@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 ROOM = 5000  # characters, in one tag of an experiment
+LEFT_OUT = "\n\nThere is no room for more here: the rest is in `report/index.html`.\n"
 COLUMNS = (
     *("tags.`scenario`", "tags.`arm`", "params.`seed`"),
     *(f"metrics.`final/{name}`" for name in ("test_accuracy", "test_loss", "test-shifted_accuracy")),
@@ -38,7 +39,8 @@ def set_page(client: MlflowClient, experiment: str, note: list[str]) -> None:
         links.append(f"[{title}](#/experiments/{experiment}/runs?viewStateShareKey={key}&compareRunsMode=CHART)")
     text = f"{', or '.join(links)}. `report/index.html` says all of it.\n\n"
     for part in note:
-        if len(text) + len(part) > ROOM:
+        if len(text) + len(part) > ROOM - len(LEFT_OUT):
+            text += LEFT_OUT
             break
         text += part
     client.set_experiment_tag(experiment, "mlflow.note.content", text)

@@ -183,7 +183,7 @@ def test_dvc_has_something_to_say(project, finished, environment):
 
 
 LOOK = """
-import json, mlflow
+import json, mlflow, re
 mlflow.set_tracking_uri("sqlite:///mlflow.db")
 client = mlflow.MlflowClient()
 experiment = client.get_experiment_by_name("lookaway")
@@ -195,12 +195,17 @@ def files(run, folder=None):
         else:
             yield found.path
 
+def slider(run):
+    # what MLflow shows with a step slider, by its files' names: key and step
+    paths = [found.path for found in client.list_artifacts(run.info.run_id, "images")]
+    return sorted({re.match(r"images/([a-z]+)\\Wstep\\W([0-9]+)\\W", path).groups() for path in paths})
+
 def of(run):
     own = ("mlflow.loggedImages", "mlflow.log-model.history")  # name the run itself
     history = client.get_metric_history(run.info.run_id, "val_accuracy")
     return {
         "name": run.info.run_name, "params": run.data.params, "metrics": run.data.metrics,
-        "steps": [metric.step for metric in history], "files": sorted(files(run)),
+        "steps": [metric.step for metric in history], "files": sorted(files(run)), "slider": slider(run),
         "tags": {name: value for name, value in run.data.tags.items() if name not in own},
     }
 
@@ -233,6 +238,7 @@ def test_mlflow_has_one_run_an_arm_and_can_be_rebuilt(project, finished, environ
     assert re.fullmatch("[0-9a-f]{40}", hitl["tags"]["mlflow.source.git.commit"])
     pictures = ["curves/" + SCENARIO + ".png", "explanations/00.png", "queries/00.png", "queries/01.png"]
     assert {*pictures, "index.html"} <= set(hitl["files"])
+    assert hitl["slider"] == [["explanations", "0"], ["queries", "0"], ["queries", "1"]]
     note = seen["page"]["mlflow.note.content"]
     assert f"| {SCENARIO} (1" in note
     assert "?viewStateShareKey=comparison&compareRunsMode=CHART" in note

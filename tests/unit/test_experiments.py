@@ -41,11 +41,13 @@ def cell(accuracy, shifted, arm_of=lambda arm: 0.0):
     """A result with two arms that differ by 0.1 where the shortcut misleads."""
     arms = {}
     for arm, gain in (("baseline", 0.0), ("automated", 0.0), ("hitl", 0.1), ("random-mask", arm_of("random-mask"))):
-        numbers = {"test_accuracy": accuracy, "test-shifted_accuracy": shifted + gain, "marked_deeplift": 0.25}
-        curve = {
-            "columns": ["epoch", "step", "test_accuracy", "test-shifted_accuracy"],
-            "data": [[1, "00", accuracy, shifted + gain]],
+        read = {
+            "test_accuracy": accuracy,
+            "test-shifted_accuracy": shifted + gain,
+            "test-shifted_loss": 1 - shifted - gain,
         }
+        numbers = read | {"marked_deeplift": 0.25 - gain}
+        curve = {"columns": ["epoch", "step", *read], "data": [[1, "00", *read.values()]]}
         right = {"test-shifted": "ff" if arm == "hitl" else "00"}
         arms[arm] = {"numbers": numbers, "right": right, "curve": curve}
     return {"minutes": 2.0, "looks": ["deeplift", "grad-cam"], "rounds": [["00", 20, 120.0]], "arms": arms}
@@ -77,12 +79,29 @@ def test_tables_pair_arms_by_seed_and_say_where_nothing_is_shown(experiment):
     hitl = arms[0]
     assert hitl[1].startswith("92.0 [")
     assert hitl[4] == "+10.0 [+10.0, +10.0]", "the same in every seed"
-    assert hitl[5].startswith("25 [")
-    assert hitl[7].strip("| ") == "0.0078, 0.0078, 0.0078"
+    assert hitl[6] == "-0.10 [-0.10, -0.10]"
+    assert hitl[7].startswith("25 [")
+    assert hitl[9].strip("| ") == "0.0078, 0.0078, 0.0078"
     placebo = next(row for row in text.splitlines() if row.startswith("| random-mask |"))
     assert "no difference shown" in placebo
     assert rows["20"][1] == "2.0", "twenty answers took two minutes"
+    looks = text.partition("The share that `hitl` has, less the others'")[2]
+    assert "| automated | -10.0 [-10.0, -10.0] |" in looks
     assert "3 seeds, 2 min each" in text
+
+
+def test_variants_are_held_to_the_first_seed_by_seed(experiment, monkeypatch):
+    monkeypatch.setitem(EXPERIMENTS, "tiny", replace(EXPERIMENTS["tiny"], variants={"a": {}, "b": {}}, looks=()))
+    monkeypatch.setattr(cells, "_digest", lambda name, variant, seed: variant)
+    for variant, more, minutes in (("a", 0.0, 2.0), ("b", 0.02, 5.0)):
+        for seed, shifted in enumerate((0.5, 0.6, 0.55)):
+            found = cell(0.9, shifted + more) | {"settings": variant, "minutes": minutes}
+            cells.path("tiny", variant, seed).write_text(json.dumps(found))
+    text = tables.tables("tiny")
+    assert "3 seeds, 2 to 5 min a seed of each variant." in text
+    less = text.partition("`hitl` in each variant, less that in 'a'")[2]
+    assert "| b | 0.0 [0.0, 0.0]: no difference shown | +2.0 [+2.0, +2.0] | -0.02 [-0.02, -0.02] |" in less
+    assert "| a |" not in less
 
 
 def test_a_cell_with_other_settings_counts_as_not_run(experiment):
@@ -111,8 +130,9 @@ def test_a_cell_that_ran_for_another_experiment_is_not_run_again(experiment, mon
     assert cells.result("larger", "", 1) is None, "an arm is missing"
     monkeypatch.setitem(EXPERIMENTS, "smaller", replace(EXPERIMENTS["smaller"], looks=("integrated-gradients",)))
     assert cells.result("smaller", "", 1) is None, "an explainer is missing"
-    assert cells._digest("budget", "entropy, 100", 1) == cells._digest("crowds", "one, right", 1)
-    assert cells._digest("budget", "entropy, 100", 1) == cells._digest("decoy-digits", "", 1)
+    assert cells._digest("budget", "100 answers", 1) == cells._digest("crowds", "one, right", 1)
+    assert cells._digest("budget", "100 answers", 1) == cells._digest("strategies", "entropy", 1)
+    assert cells._digest("budget", "100 answers", 1) == cells._digest("decoy-digits", "", 1)
 
 
 def test_tables_go_to_their_place_and_leave_the_words_around_them(experiment, monkeypatch):
@@ -131,12 +151,12 @@ def test_tables_go_to_their_place_and_leave_the_words_around_them(experiment, mo
 
 
 def test_a_metric_of_the_experiments_is_worked_out_by_hand():
-    closed = catalogue.SHORTCUT[2]
+    closed = catalogue.HARM
     arm = {"test_accuracy": 0.9, "test-shifted_accuracy": 0.8}
     automated = {"test_accuracy": 1.0, "test-shifted_accuracy": 0.6}
     assert closed.of(arm, automated) == pytest.approx(0.75)
     assert isinstance(closed, Metric)
-    worst = catalogue.MNIST[1]
+    worst = catalogue.MNIST[2]
     assert worst.of({"test-shifted_recall_3": 0.7, "test-shifted_recall_4": 0.6, "test_recall_1": 0.1}, {}) == 0.6
 
 

@@ -76,9 +76,10 @@ def test_it_reaches_the_weights_where_w_is_set_and_only_there(network, x, form, 
 
 
 def test_the_penalty_as_published_is_dead_and_found_out(network, x):
-    leaf = x.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(network(leaf).sum(), leaf, retain_graph=True)  # no create_graph
     published = penalty(network, x, corner(4), "as-published", "logits").mean()
+    leaf = x.clone().requires_grad_()
+    network.eval()
+    (gradient,) = torch.autograd.grad(network(leaf).sum(), leaf, retain_graph=True)  # no create_graph
     assert torch.allclose(published, (corner(4)[:, None] * gradient).square().mean())
     with pytest.raises(DeadPenaltyError, match="create_graph"):
         assert_alive(network, published)

@@ -20,6 +20,7 @@ def test_the_note_has_as_many_parts_as_there_is_room_for():
     assert "what it means\n\na table\n" in note
     assert "x" * 10 not in note
     assert "never alone" not in note
+    assert note.endswith(view.LEFT_OUT)
     for key in ("comparison", "over-seeds"):
         assert f"(#/experiments/7/runs?viewStateShareKey={key}&compareRunsMode=CHART)" in note
     assert all(len(value) <= view.ROOM for value in client.tags.values())

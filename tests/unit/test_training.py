@@ -186,10 +186,11 @@ def test_the_network_sees_the_augmented_image_and_the_penalty_the_original(image
         assert any(torch.equal(image, original) for original in originals)
 
 
-def test_the_penalty_as_published_trains_as_if_there_were_no_masks(tmp_path, images, masks):
+@pytest.mark.parametrize("batchnorm", ["frozen", "moving", "settled"])
+def test_the_penalty_as_published_trains_as_if_there_were_no_masks(tmp_path, images, masks, batchnorm):
     plain, dead = fresh(), fresh()
     data = {"train": images, "val": images}
-    settings = SCENARIO.model_copy(update={"train": SETTINGS.model_copy(update={"batchnorm": "frozen"})})
+    settings = SCENARIO.model_copy(update={"train": SETTINGS.model_copy(update={"batchnorm": batchnorm})})
     training.train(plain, data, settings, 0, 2, "00", masks={})
     published = settings.model_copy(update={"penalty": PENALTY.model_copy(update={"form": "as-published"})})
     history = training.train(dead, data, published, 0, 2, "00", masks=masks)
