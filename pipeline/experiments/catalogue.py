@@ -146,7 +146,7 @@ EXPERIMENTS = {
     "isic2017": Experiment(
         "The paper's data: is loss lower with feedback than without, and than with every placebo?",
         "isic2017-10pct",
-        minutes=14,
+        minutes=22,
         metrics=PAPER,
         arms=("automated", "hitl", *PLACEBOS[:-1]),  # as-published comes to the bytes of `automated`, as a test shows
         changes=rounds(100, [1, 1, 1, 1, 4]),
@@ -154,7 +154,7 @@ EXPERIMENTS = {
     "isic2017-patches": Experiment(
         "A shortcut in photographs: how much of the harm is undone?",
         "isic2017-patches",
-        minutes=13,
+        minutes=19,
         metrics=PATCHES,
         arms=("automated", "hitl", "random-mask"),
         changes=rounds(100, [1, 1, 1, 1, 4]),
@@ -164,7 +164,7 @@ EXPERIMENTS = {
     "idrid": Experiment(
         "The paper's other data, in the layout of APTOS 2019.",
         "idrid-100pct",
-        minutes=6,
+        minutes=8,
         metrics=PAPER,
         arms=("automated", "hitl", "random-mask"),
         changes=rounds(50, [1, 1, 1, 1, 4]),
@@ -214,7 +214,7 @@ EXPERIMENTS = {
     "paper-aptos2019": Experiment(
         "The same, on IDRiD's photographs in the layout of APTOS 2019.",
         "aptos2019-10pct",
-        minutes=15,
+        minutes=20,
         metrics=TABLE_2,
         arms=("automated", "hitl", "random-mask"),
         protocol=paper.PROTOCOL,

@@ -83,7 +83,7 @@ def main(seeds: int, jobs: int) -> None:
     head = _git("rev-parse", "HEAD").strip()  # somebody may commit while experiments run
     keep(digests, head)
     todo = {name: settings for name, settings in wanted.items() if name not in found(digests)}
-    print(f"{len(todo)} of {len(wanted)} experiments to run, about {6 * len(todo) / jobs / 60:.1f} hours", flush=True)
+    print(f"{len(todo)} of {len(wanted)} experiments to run, about {4 * len(todo) / jobs / 60:.1f} hours", flush=True)
     if todo:
         _run(config, todo, jobs, lambda: keep(digests, head))
     known = found(digests)

@@ -19,13 +19,18 @@ from pipeline.statistics import Interval, mcnemar, mean_over_seeds, paired_diffe
 
 RESULTS = Path("docs/results.md")
 LOOKS = ("deeplift", "integrated-gradients", "grad-cam", "gradient")
-Numbers = dict[str, float]
+PUBLISHED = {  # Table 2 of Serrano e Silva et al. 2023: accuracy (%) and minimum loss without feedback, and with
+    "paper-isic2017": ("ISIC 2017, 10%", "85.91, 0.52", "83.87, 0.47"),
+    "paper-aptos2019": ("APTOS 2019, 10%; ours: IDRiD", "78.41, 0.63", "81.14, 0.61"),
+}
 
 
 def write(names: list[str]) -> None:
     """Put the tables of these experiments into docs/results.md, as far as they have run."""
     for name in names:
         put(name, tables(name))
+    if PUBLISHED.keys() & set(names):
+        put("table-2", markdown(beside_the_paper()))
 
 
 def put(name: str, tables: str) -> None:
@@ -52,6 +57,20 @@ def tables(name: str) -> str:
         suffix = f", {variant}" if variant else ""
         shown += [*_arms(about, seeds, suffix), *_attention(seeds, suffix), *_spent(about, seeds, suffix)]
     return f"{said}\n\n{''.join(map(markdown, shown))}"
+
+
+def beside_the_paper() -> Table:
+    """The paper's Table 2 and ours: a row a data set."""
+    rows = []
+    for name, (title, *published) in PUBLISHED.items():
+        seeds, texts = _seeds(name, ""), []
+        for arm in ("automated", "hitl", "random-mask") if seeds else ():
+            readings = ((mean_over_seeds(_values(seeds, arm, m)), m) for m in catalogue.TABLE_2[:2])
+            texts.append(", ".join(show(reading, m.scale, m.digits) for reading, m in readings))
+        rows.append([title, *published, *(texts or ["not run yet", "", ""])])
+    theirs = ["the paper, without", "the paper, with feedback"]
+    ours = ["ours, without; with, as published", "ours, with, as written", "ours, marks at random"]
+    return Table("Accuracy (%) and minimum loss on validation images", ["", *theirs, *ours], rows, names=1)
 
 
 def _cost(found: dict[str, list[Result]]) -> str:

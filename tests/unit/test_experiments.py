@@ -150,6 +150,20 @@ def test_tables_go_to_their_place_and_leave_the_words_around_them(experiment, mo
         tables.write(["decoy-digits"])
 
 
+def test_the_papers_table_stands_beside_ours(tmp_path, monkeypatch):
+    monkeypatch.setattr(cells, "RESULTS", tmp_path)
+    place = cells.path("paper-isic2017", "", 0)
+    place.parent.mkdir()
+    arms = ("baseline", "automated", "hitl", "random-mask")
+    found = {arm: {"numbers": {"val_accuracy": 0.8, "min_loss": 0.1 * n}} for n, arm in enumerate(arms)}
+    digest = cells._digest("paper-isic2017", "", 0)
+    place.write_text(json.dumps({"settings": digest, "looks": ["deeplift", "grad-cam"], "arms": found}))
+    isic, aptos = tables.beside_the_paper().rows
+    assert isic[1:3] == ["85.91, 0.52", "83.87, 0.47"]
+    assert [text.split(", ")[-1] for text in isic[3:]] == ["0.100", "0.200", "0.300"]
+    assert aptos[3] == "not run yet"
+
+
 def test_a_metric_of_the_experiments_is_worked_out_by_hand():
     closed = catalogue.HARM
     arm = {"test_accuracy": 0.9, "test-shifted_accuracy": 0.8}
