@@ -104,7 +104,6 @@ MASKS = tuple(Tried("share", "predicted", weight, "moving") for weight in (10.0,
 ARMS = ("automated", "hitl", "random-mask")
 SEARCHES = {
     "decoy-digits": Search("decoy-digits", "", SHORTCUT, ARMS, (SHORTCUT[0], SHORTCUT[4])),
-    "decoy-mnist-100pct": Search("decoy-mnist", "100pct", MASKS, ("hitl",)),
     "decoy-mnist-20pct": Search("decoy-mnist", "20pct", MASKS, ("hitl",)),
     "isic2017": Search("isic2017", "", LESIONS, ARMS),
     "idrid-10pct": Search("idrid", "10pct", RETINAS, ARMS),
