@@ -43,7 +43,7 @@ MLFLOW_VISITED = {
 
 
 def main(root: Path, output: Path, chromium: str) -> None:
-    """Write label-studio.png, effect.png, mlflow.png, mlflow-curves.png and report.png."""
+    """Write label-studio.png, effect.png, and those of MLflow and of the report, mlflow*.png and report*.png."""
     data_dir, database = (root / ".labelstudio").absolute(), (root / "mlflow.db").absolute()
     if missing := [str(path) for path in (data_dir, database) if not path.exists()]:
         sys.exit(f"error: no {' and no '.join(missing)}; run `make demo` first, or point --root at its folder")
@@ -58,7 +58,9 @@ def main(root: Path, output: Path, chromium: str) -> None:
         with mlflow(database) as url:
             save(show_the_comparison(browser, url), output / "mlflow.png")
             save(show_the_comparison(browser, url, "&compareRunsMode=CHART"), output / "mlflow-curves.png")
+            save(show_the_pictures(browser, url), output / "mlflow-pictures.png")
         save(show_the_report(browser, root), output / "report.png")
+        save(show_the_report(browser, root, "What was asked, and what the experts marked"), output / "report-asked.png")
         browser.close()
 
 
@@ -212,11 +214,23 @@ def show_the_comparison(browser: Browser, url: str, mode: str = "") -> Page:
     return page
 
 
-def show_the_report(browser: Browser, root: Path) -> Page:
-    """The beginning of report/index.html."""
+def show_the_pictures(browser: Browser, url: str) -> Page:
+    """The charts scrolled to each round's queries, with their slider moved to the last round."""
+    page = show_the_comparison(browser, url, "&compareRunsMode=CHART")
+    page.get_by_text("Queries, and explanations").evaluate("section => section.scrollIntoView()")
+    page.wait_for_timeout(SETTLE_MS)
+    slider = page.get_by_role("slider").first
+    slider.focus()
+    slider.press("End")
+    return page
+
+
+def show_the_report(browser: Browser, root: Path, heading: str = "What the experts' feedback did") -> Page:
+    """report/index.html, from the first of these headings on."""
     page = new_page(browser)
     page.set_viewport_size({"width": SIZE[0], "height": 1300})
     page.goto((root / "report" / "index.html").absolute().as_uri())
+    page.get_by_role("heading", name=heading).first.evaluate("heading => heading.scrollIntoView()")
     return page
 
 
