@@ -215,13 +215,9 @@ def show_the_comparison(browser: Browser, url: str, mode: str = "") -> Page:
 
 
 def show_the_pictures(browser: Browser, url: str) -> Page:
-    """The charts scrolled to each round's queries, with their slider moved to the last round."""
+    """The charts, scrolled to the rounds' queries with their slider."""
     page = show_the_comparison(browser, url, "&compareRunsMode=CHART")
     page.get_by_text("Queries, and explanations").evaluate("section => section.scrollIntoView()")
-    page.wait_for_timeout(SETTLE_MS)
-    slider = page.get_by_role("slider").first
-    slider.focus()
-    slider.press("End")
     return page
 
 
