@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -321,6 +323,20 @@ def load(path: Path = Path("params.yaml")) -> Config:
         return Config.model_validate(document)
     except ValidationError as error:
         raise ConfigError(_explain(path, error)) from None
+
+
+def fingerprint(*parts: object) -> str:
+    """A name, 16 hexadecimal digits, for all that a result depends on: sections of the settings and plain JSON values.
+
+    A setting at its default is left out and the order of settings does not count, so that results which are already
+    published stay valid when a new setting with a default is added.
+    """
+
+    def plain(part: object) -> object:
+        return part.model_dump(mode="json", exclude_defaults=True) if isinstance(part, Section) else part
+
+    text = json.dumps([plain(part) for part in parts], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _explain(path: Path, error: ValidationError) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 
 from labelstudio import effect, projects
 from labelstudio.client import LabelStudio
 from labelstudio.projects import Project
-from pipeline.config import Config
+from pipeline.config import Config, fingerprint
 from pipeline.paths import step_dir
 
 
@@ -23,7 +22,7 @@ def project_title(scenario: str, config: Config, data: str) -> str:
     if config.annotate.expert == "human":
         return title
     experiment = os.environ.get("DVC_EXP_NAME", "")
-    told_apart = hashlib.sha256(f"{config.annotate.model_dump_json()} {data}{experiment}".encode()).hexdigest()[:4]
+    told_apart = fingerprint(config.annotate, data, experiment)[:4]
     return f"{title}, simulated {told_apart}"
 
 

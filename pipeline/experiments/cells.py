@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import time
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import attention, checkpoint, masks, runs
-from pipeline.config import Config
+from pipeline.config import Config, fingerprint
 from pipeline.datasets import prepared
 from pipeline.datasets.prepared import Prepared
 from pipeline.experiments import (
@@ -125,7 +124,7 @@ def reading(
 def _prepared(config: Config, dataset: str) -> Prepared:
     """The prepared data set, made now if there is none with these settings."""
     made_with = prepared_dir(dataset) / "experiments.json"
-    wanted = config.datasets[dataset].model_dump_json()
+    wanted = fingerprint(config.datasets[dataset])
     if not made_with.exists() or made_with.read_text(encoding="utf-8") != wanted:
         classes, table = prepare.write_pictures(config, dataset)
         prepared.write_index(prepared_dir(dataset), dataset, classes, table)
@@ -142,9 +141,8 @@ def _backbones(config: Config) -> None:
 def _start_key(config: Config, scenario: str) -> str:
     """A name for all that a baseline follows from."""
     settings = config.scenario(scenario)
-    data = config.datasets[settings.dataset].model_dump()
-    known = [scenario, data, settings.fraction, settings.init, settings.train.model_dump(), config.seed]
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
+    data = config.datasets[settings.dataset]
+    return fingerprint(scenario, data, settings.fraction, settings.init, settings.train, config.seed)
 
 
 @cache
@@ -154,5 +152,4 @@ def _digest(experiment: str, variant: str, seed: int) -> str:
     settings = config.scenario(about.scenario)
     known = [config.datasets[settings.dataset], settings, config.annotate, config.consensus, *config.hitl.rounds]
     given = about.variants[variant].get(catalogue.GIVEN)
-    parts = [about.scenario, *(part.model_dump_json() for part in known), given, seed]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    return fingerprint(about.scenario, *known, given, seed)

@@ -8,7 +8,6 @@ several run at a time, against one Label Studio. What has run is in experiments/
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import subprocess
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from labelstudio import server
 from pipeline import params, tracking
-from pipeline.config import Config, ConfigError, load
+from pipeline.config import Config, ConfigError, fingerprint, load
 from pipeline.experiments import catalogue, tables
 from pipeline.experiments.catalogue import HARM
 from pipeline.experiments.cells import Result
@@ -124,8 +123,7 @@ def _digest(config: Config, settings: dict[str, Any]) -> str:
     """A name for all that an experiment follows from."""
     (scenario,) = config.hitl.scenarios
     parts = [config.scenario(scenario), config.annotate, config.consensus, config.hitl]
-    known = [*(part.model_dump_json() for part in parts), json.dumps(settings, sort_keys=True)]
-    return hashlib.sha256("".join(known).encode()).hexdigest()[:16]
+    return fingerprint(*parts, settings)
 
 
 def changes(scenario: str, settings: dict[str, Any]) -> list[str]:
