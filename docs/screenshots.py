@@ -26,9 +26,9 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
-from labelstudio import server
-from labelstudio.process import free_port
-from labelstudio.records import AnnotationError
+from labelstudio.exchange.records import AnnotationError
+from labelstudio.server import local
+from labelstudio.server.process import free_port
 from pipeline.tracking import EXPERIMENT
 
 SIZE = (1280, 800)
@@ -76,17 +76,17 @@ def save(page: Page, path: Path) -> None:
 
 
 @contextmanager
-def label_studio(data_dir: Path) -> Iterator[server.Server]:
+def label_studio(data_dir: Path) -> Iterator[local.Server]:
     """The demo's Label Studio, left running only if it was."""
-    ours = server.status(data_dir) is None
+    ours = local.status(data_dir) is None
     try:
-        yield server.start(data_dir)
+        yield local.start(data_dir)
     finally:
         if ours:
-            server.stop(data_dir)
+            local.stop(data_dir)
 
 
-def show_an_answer(browser: Browser, here: server.Server) -> Page:
+def show_an_answer(browser: Browser, here: local.Server) -> Page:
     """The labelling page, as it was when the simulated expert was about to submit an answer.
 
     Label Studio shows that page for unanswered tasks only, so it is told of an answered one as if it were
@@ -104,7 +104,7 @@ def show_an_answer(browser: Browser, here: server.Server) -> Page:
     return page
 
 
-def show_an_effect(browser: Browser, here: server.Server) -> Page:
+def show_an_effect(browser: Browser, here: local.Server) -> Page:
     """The first of the pictures that tell the expert what the marks did."""
     page = log_in(browser, here)
     page.goto(f"{here.url}/projects/{find_project(page, here.url, 'effect')}/data?labeling=1")
@@ -112,7 +112,7 @@ def show_an_effect(browser: Browser, here: server.Server) -> Page:
     return page
 
 
-def log_in(browser: Browser, here: server.Server) -> Page:
+def log_in(browser: Browser, here: local.Server) -> Page:
     """The page of somebody who has logged in as the simulated expert, and can change nothing."""
     page = new_page(browser)
     page.route(ANSWERS, lambda route: route.continue_() if route.request.method == "GET" else route.abort())

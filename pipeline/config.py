@@ -10,11 +10,25 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from pipeline.errors import PipelineError
-
-
-class ConfigError(PipelineError):
-    """A setting, file or data set is not as it must be; the message says which, and the remedy."""
+from pipeline.choices import (
+    BatchNorm,
+    ClassBalance,
+    Duplicates,
+    Expert,
+    Fit,
+    Form,
+    Method,
+    Output,
+    Placebo,
+    Precision,
+    Rank,
+    Reference,
+    Regions,
+    Rule,
+    Strategy,
+    WeightsSource,
+)
+from pipeline.errors import ConfigError
 
 
 class Section(BaseModel):
@@ -38,20 +52,20 @@ class Source(Section):
 
 
 class DecoyDigits(Source):
-    """The embedded data set; its digits come with scikit-learn. See pipeline/datasets/decoy_digits.py."""
+    """The embedded data set; its digits come with scikit-learn. See pipeline/sources/decoy_digits.py."""
 
     source: Literal["decoy-digits"]
 
 
 class DecoyMnist(Source):
-    """See pipeline/datasets/decoy_mnist.py."""
+    """See pipeline/sources/decoy_mnist.py."""
 
     source: Literal["decoy-mnist"]
     size: Literal[28] = 28
 
 
 class Isic2017Patches(Source):
-    """See pipeline/datasets/isic2017_patches.py."""
+    """See pipeline/sources/isic2017_patches.py."""
 
     source: Literal["isic2017-patches"]
 
@@ -59,27 +73,27 @@ class Isic2017Patches(Source):
 class Files(Source):
     """A data set of image files below ``root``."""
 
-    fit: Literal["stretch", "crop"] = "stretch"  # both sides to size, or the shorter one and the middle
-    duplicates: Literal["error", "drop"] = "error"  # the same picture in several official splits
+    fit: Fit = "stretch"  # both sides to size, or the shorter one and the middle
+    duplicates: Duplicates = "error"  # the same picture in several official splits
     split_seed: Annotated[int, Field(ge=0)] = 0  # where the source has no splits of its own
 
 
 class Isic2017(Files):
-    """See pipeline/datasets/isic2017.py."""
+    """See pipeline/sources/isic2017.py."""
 
     source: Literal["isic2017"]
     classes: Literal["melanoma", "seborrheic-keratosis", "melanoma-or-seborrheic-keratosis"] = "melanoma"
 
 
 class Aptos2019(Files):
-    """See pipeline/datasets/aptos2019.py."""
+    """See pipeline/sources/aptos2019.py."""
 
     source: Literal["aptos2019"]
     masks: str | None = None  # a folder of evidence masks, below root
 
 
 class Nci(Files):
-    """See pipeline/datasets/nci.py."""
+    """See pipeline/sources/nci.py."""
 
     source: Literal["nci"]
     covariates: str  # the table, below root
@@ -87,7 +101,7 @@ class Nci(Files):
 
 
 class Columns(Section):
-    """What the columns of a table are called; see pipeline/datasets/folder.py."""
+    """What the columns of a table are called; see pipeline/sources/folder.py."""
 
     image: str = "image"
     label: str = "label"
@@ -97,7 +111,7 @@ class Columns(Section):
 
 
 class Folder(Files):
-    """See pipeline/datasets/folder.py."""
+    """See pipeline/sources/folder.py."""
 
     source: Literal["folder"]
     table: str | None = None  # below root; without it, folders are named after classes
@@ -113,7 +127,7 @@ class Backbone(Section):
     """A timm architecture and the one source of its weights; there is no fallback."""
 
     architecture: str
-    weights: Literal["package", "hub", "file", "random"]
+    weights: WeightsSource
     file: str | None = None
 
     @model_validator(mode="after")
@@ -138,18 +152,18 @@ class Train(Section):
     baseline_epochs: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0)]
     batch_size: Annotated[int, Field(ge=1)]
-    batchnorm: Literal["moving", "settled", "frozen"]  # its statistics; see pipeline/training.py
-    class_balance: Literal["none", "loss", "sampler"] = "none"  # rare classes weigh more, or come more often
-    precision: Literal["no", "bf16"] = "no"  # mixed; the penalty is always computed in float32
+    batchnorm: BatchNorm  # its statistics; see pipeline/training/trainer.py
+    class_balance: ClassBalance = "none"  # rare classes weigh more, or come more often
+    precision: Precision = "no"  # mixed; the penalty is always computed in float32
     slices: Annotated[int, Field(ge=1)] = 1  # parts of a batch that pass one after another: less memory
     augment: Augment
 
 
 class Penalty(Section):
-    """The masked input-gradient penalty; see pipeline/penalty.py for what the words mean."""
+    """The masked input-gradient penalty; see pipeline/feedback/penalty.py for what the words mean."""
 
-    form: Literal["eq2", "eq2-mean", "share", "cosine", "as-published"]
-    output: Literal["logits", "log-probs", "predicted", "ce", "projection"]
+    form: Form
+    output: Output
     weight: Annotated[float, Field(ge=0)] | Literal["auto"]  # lambda
     ratio: Annotated[float, Field(gt=0)] = 1.0  # auto: of the penalty to the cross-entropy, when masks first come
     every: Annotated[int, Field(ge=1)] = 1  # steps from one penalised step to the next
@@ -158,10 +172,10 @@ class Penalty(Section):
 
 
 class Explain(Section):
-    """How images are explained, to ask about them and in the report; see pipeline/attribution.py."""
+    """How images are explained, to ask about them and in the report; see pipeline/query/attribution.py."""
 
-    method: Literal["deeplift", "integrated-gradients", "input-x-gradient", "grad-cam"] = "deeplift"
-    reference: Literal["blur", "white", "black", "mean"] = "blur"  # mean: the network's own, its zero input
+    method: Method = "deeplift"
+    reference: Reference = "blur"  # mean: the network's own, its zero input
     blur_sigma: Annotated[float, Field(ge=0.01, le=0.3)] = 0.1  # share of the side
     blur_reach: Annotated[float, Field(ge=1, le=3)] = 2.0  # sigmas from the kernel's middle to its end
     # predicted | true | a class's name; YAML reads `true` as a boolean
@@ -171,10 +185,10 @@ class Explain(Section):
 class QuerySettings(Section):
     """Which images are asked about, and which regions of them."""
 
-    strategy: Literal["entropy", "margin", "least-confident", "confident-mistakes", "random"]
+    strategy: Strategy
     explain: Explain = Explain()
-    regions: Literal["grid", "blobs", "superpixels"] = "grid"  # see pipeline/proposals.py
-    rank: Literal["absolute", "signed"] = "absolute"  # signed: only what speaks for the explained class
+    regions: Regions = "grid"  # see pipeline/query/proposals.py
+    rank: Rank = "absolute"  # signed: only what speaks for the explained class
     cell: Annotated[int, Field(ge=4)]  # side of a grid cell, or of a typical region, pixels
     proposals: Annotated[int, Field(ge=1)]
 
@@ -199,9 +213,6 @@ class Round(Section):
     epochs: Annotated[int, Field(ge=1)]
 
 
-Placebo = Literal["random-mask", "shuffled-mask", "weight-decay", "oversample-only", "as-published"]
-
-
 class Compute(Section):
     """Where stages run: changing it changes no result, and runs no stage again."""
 
@@ -209,7 +220,7 @@ class Compute(Section):
 
 
 class Hitl(Section):
-    """Which scenarios get rounds, which rounds, and which placebos follow them; see pipeline/arms.py."""
+    """Which scenarios get rounds, which rounds, and which placebos follow them; see pipeline/arms/placebos.py."""
 
     scenarios: Annotated[list[Name], Field(min_length=1)]
     placebos: list[Placebo]
@@ -229,7 +240,7 @@ class Hitl(Section):
 
 
 class Simulated(Section):
-    """One simulated expert; see labelstudio/experts.py."""
+    """One simulated expert; see labelstudio/client/experts.py."""
 
     miss_rate: Rate = 0.0  # of what is to be marked, this share is not
     false_alarm_rate: Rate = 0.0  # of what is not to be marked, this share is
@@ -240,7 +251,7 @@ class Simulated(Section):
 class Annotate(Section):
     """Asking: who answers, people or simulated experts that know where the evidence is, and how many."""
 
-    expert: Literal["human", "simulated"]
+    expert: Expert
     experts_per_query: Annotated[int, Field(ge=1)] = 1  # a query is answered when so many have answered it
     evidence_share: Share  # simulated: a proposal with less evidence than this is marked
     crowd: Annotated[list[Simulated], Field(min_length=1)] = [Simulated()]
@@ -256,9 +267,9 @@ class Annotate(Section):
 
 
 class Consensus(Section):
-    """Reading: what becomes of the answers. Changing it asks nobody again; see labelstudio/consensus.py."""
+    """Reading: what becomes of the answers. Changing it asks nobody again; see labelstudio/reading/consensus.py."""
 
-    rule: Literal["majority", "any", "all", "dawid-skene"] = "majority"
+    rule: Rule = "majority"
     soft: bool = False  # W is the share of experts who marked (dawid-skene: the probability), instead of 0 or 1
     gold: Annotated[int, Field(ge=0)] = 0  # so many of a round's queries, with known evidence, judge the experts
 

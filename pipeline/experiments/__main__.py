@@ -10,8 +10,8 @@ import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 
+from pipeline.commands.repro import run
 from pipeline.experiments import catalogue, cells, tables
-from pipeline.repro import run
 
 
 def main(names: list[str], seeds: int | None, jobs: int) -> None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import attention, paper, params
+from pipeline.commands import params_file
 from pipeline.config import Config
+from pipeline.evaluation import attention
+from pipeline.experiments import protocols
 
 PARAMS = Path("params/experiments.yaml")
 BACKBONE = "efficientnet-lite0"  # of the paper's protocol: weights that need no network
@@ -209,7 +211,7 @@ EXPERIMENTS = {
         minutes=90,
         metrics=TABLE_2,
         arms=("automated", "hitl", "random-mask"),
-        protocol=paper.PROTOCOL,
+        protocol=protocols.PROTOCOL,
     ),
     "paper-aptos2019": Experiment(
         "The same, on IDRiD's photographs in the layout of APTOS 2019.",
@@ -217,7 +219,7 @@ EXPERIMENTS = {
         minutes=20,
         metrics=TABLE_2,
         arms=("automated", "hitl", "random-mask"),
-        protocol=paper.PROTOCOL,
+        protocol=protocols.PROTOCOL,
     ),
 }
 
@@ -240,10 +242,10 @@ def settings(name: str, variant: str, seed: int, others: Changes | None = None) 
 
 
 def _protocol(experiment: Experiment) -> Changes:
-    document = params.plain(experiment.protocol)
+    document = params_file.plain(experiment.protocol)
     if experiment.protocol == PARAMS:
         return document
-    chosen: Changes = paper.chosen(document, experiment.scenario, BACKBONE)
+    chosen: Changes = protocols.chosen(document, experiment.scenario, BACKBONE)
     ((dataset, source),) = chosen["datasets"].items()
     chosen["datasets"] = {f"{dataset}-paper": source}  # beside those of the same name and another size
     chosen["scenarios"][experiment.scenario]["dataset"] = f"{dataset}-paper"

@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import attention, checkpoint, masks, runs
+from pipeline.arms import results
 from pipeline.config import Config, fingerprint
-from pipeline.datasets import prepared
-from pipeline.datasets.prepared import Prepared
-from pipeline.experiments import (
-    catalogue,
-    cnn,  # noqa: F401  # so that timm knows it
-)
+from pipeline.data import prepared
+from pipeline.data.prepared import Prepared
+from pipeline.evaluation import attention
+from pipeline.experiments import catalogue
 from pipeline.experiments.loop import Loop, Outcome
-from pipeline.model import pretrained, write
+from pipeline.feedback import masks
+from pipeline.models.classifier import pretrained, write
 from pipeline.paths import backbone_file, prepared_dir
 from pipeline.stages import evaluate, prepare
+from pipeline.training import checkpoints
 
 RESULTS = Path("experiments")  # in Git
 WORK = Path("data/experiments")  # what can be made again
@@ -54,9 +54,9 @@ def run(experiment: str, variant: str, seed: int) -> Result:
     """Train all arms of a cell, and write its result."""
     began = time.monotonic()
     about, config = catalogue.EXPERIMENTS[experiment], catalogue.settings(experiment, variant, seed)
-    checkpoints = WORK / "checkpoints" / experiment / path(experiment, variant, seed).stem
-    resumed = checkpoints.exists()
-    loop = begin(config, about.scenario, WORK / "starts", checkpoints)
+    checkpoint_dir = WORK / "checkpoints" / experiment / path(experiment, variant, seed).stem
+    resumed = checkpoint_dir.exists()
+    loop = begin(config, about.scenario, WORK / "starts", checkpoint_dir)
     outcomes = trained(loop, about.arms, about.variants[variant].get(catalogue.GIVEN))
     hitl = outcomes.get("hitl")
     seen = hitl if about.looks else None
@@ -73,18 +73,18 @@ def run(experiment: str, variant: str, seed: int) -> Result:
     half = target.with_suffix(".half")
     half.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
     os.replace(half, target)
-    checkpoint.clear(checkpoints)
+    checkpoints.clear(checkpoint_dir)
     return found
 
 
-def begin(config: Config, scenario: str, folder: Path, checkpoints: Path | None = None) -> Loop:
+def begin(config: Config, scenario: str, folder: Path, checkpoint_dir: Path | None = None) -> Loop:
     """A scenario's loop, what it starts from made now if need be; cells whose baselines are the same share one."""
     WORK.mkdir(parents=True, exist_ok=True)
     with (WORK / "preparing.lock").open("w") as lock:  # of cells that run side by side, one makes it
         fcntl.flock(lock, fcntl.LOCK_EX)
         data = _prepared(config, config.scenario(scenario).dataset)
         _backbones(config)
-    return Loop(config, scenario, data, folder / _start_key(config, scenario), checkpoints)
+    return Loop(config, scenario, data, folder / _start_key(config, scenario), checkpoint_dir)
 
 
 def trained(loop: Loop, arms: tuple[str, ...], given: float | None) -> dict[str, Outcome]:
@@ -107,7 +107,7 @@ def reading(
 ) -> Result:
     """What an arm came to: the summary that the report has, the curves, what each test image was read as."""
     read = evaluate.readings(outcome.state, loop.images)
-    numbers = runs.summary(outcome.history, arm) | evaluate.in_detail(read, loop.data, loop.images)
+    numbers = results.summary(outcome.history, arm) | evaluate.in_detail(read, loop.data, loop.images)
     if hitl is not None:
         marked = masks.in_force(hitl.entries)
         looked_at = (loop.images, marked, loop.data, loop.settings.query.explain)

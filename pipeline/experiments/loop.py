@@ -16,14 +16,18 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from labelstudio.records import Answer, Manifest
-from pipeline import masks, replay, subset, training
-from pipeline.arms import placebo
-from pipeline.config import Config, Penalty, Placebo, Scenario
-from pipeline.datasets.prepared import Prepared
-from pipeline.loading import Images
+from labelstudio.exchange.records import Answer, Manifest
+from pipeline.arms import replay
+from pipeline.arms.placebos import placebo
+from pipeline.choices import Placebo
+from pipeline.config import Config, Penalty, Scenario
+from pipeline.data import subset
+from pipeline.data.loading import Images
+from pipeline.data.prepared import Prepared
+from pipeline.feedback import masks
 from pipeline.stages import annotate, baseline, hitl_train, query_export
-from pipeline.training import State
+from pipeline.training import trainer
+from pipeline.training.trainer import State
 
 
 @dataclass(frozen=True)
@@ -48,21 +52,21 @@ class Outcome:
 class Loop:
     """One scenario with one seed; ``folder`` keeps what is the same whoever is asked, and however.
 
-    Where another process has trained with the same ``checkpoints``, this one goes on after its last epoch.
+    Where another process has trained with the same ``checkpoint_dir``, this one goes on after its last epoch.
     """
 
     def __init__(
-        self, config: Config, scenario: str, data: Prepared, folder: Path, checkpoints: Path | None = None
+        self, config: Config, scenario: str, data: Prepared, folder: Path, checkpoint_dir: Path | None = None
     ) -> None:
         self.config, self.name, self.data, self.folder = config, scenario, data, folder
-        self.checkpoints = checkpoints
+        self.checkpoint_dir = checkpoint_dir
         self.settings: Scenario = config.scenario(scenario)
         self.images: dict[str, Images] = subset.by_split(data, subset.choose(data, self.settings.fraction, config.seed))
 
     def baseline(self) -> Outcome:
         """Training without feedback, from where all other arms start."""
         settings, classes, seed = self.settings, self.data.classes, self.config.seed
-        return self._once("start", lambda: baseline.train(self.images, settings, classes, seed, self.checkpoints))
+        return self._once("start", lambda: baseline.train(self.images, settings, classes, seed, self.checkpoint_dir))
 
     def arm(self, arm: str, hitl: Outcome | None = None) -> Outcome:
         """`hitl`, `automated`, or a placebo, which follows the given outcome of `hitl`."""
@@ -89,7 +93,7 @@ class Loop:
             entries += new
             in_force = masks.in_force(entries)
             step = (state, self.images, self.settings, self.config.seed, entry.epochs, entry.n)
-            history.append(training.train(*step, masks=in_force, checkpoints=self.checkpoints))
+            history.append(trainer.train(*step, masks=in_force, checkpoint_dir=self.checkpoint_dir))
             rounds.append(Asked(entry.n, len(answers), sum(answer.lead_time or 0 for answer in answers)))
         return Outcome(state, pd.concat(history, ignore_index=True), entries, rounds)
 
@@ -105,7 +109,7 @@ class Loop:
     def _replay(self, entries: list[masks.Entry], penalty: Penalty) -> tuple[State, pd.DataFrame]:
         state, settings = self._start(), self.settings.model_copy(update={"penalty": penalty})
         replayed = (self.config.seed, self.config.hitl.rounds, entries)
-        return state, replay.train(state, self.images, settings, *replayed, self.checkpoints)
+        return state, replay.train(state, self.images, settings, *replayed, self.checkpoint_dir)
 
     def _once(self, name: str, train: Callable[[], tuple[State, pd.DataFrame]]) -> Outcome:
         """What several cells share is trained by the first that needs it."""
@@ -115,9 +119,9 @@ class Loop:
             if not path.exists():
                 state, history = train()
                 history.to_csv(path.with_suffix(".csv"), index=False)
-                training.save(state, path)
+                trainer.save(state, path)
         history = pd.read_csv(path.with_suffix(".csv"), dtype={"step": str})
-        return Outcome(training.restore(path, self.settings.train), history, [], [])
+        return Outcome(trainer.restore(path, self.settings.train), history, [], [])
 
     def _answers(self, manifest: Manifest) -> list[Answer]:
         settings = self.config.annotate
@@ -125,4 +129,4 @@ class Loop:
         return [answer for expert, keys in crowd for answer in expert.answers(manifest, keys)]
 
     def _start(self) -> State:
-        return training.restore(self.folder / "start.pt", self.settings.train)
+        return trainer.restore(self.folder / "start.pt", self.settings.train)

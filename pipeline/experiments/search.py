@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pipeline import subset
+from pipeline.commands.repro import run
 from pipeline.config import Config
-from pipeline.datasets.prepared import Prepared
+from pipeline.data import subset
+from pipeline.data.loading import Images
+from pipeline.data.prepared import Prepared
+from pipeline.evaluation.statistics import mean_over_seeds, show
 from pipeline.experiments import catalogue, cells, tables
-from pipeline.loading import Images
-from pipeline.report import Table, markdown
-from pipeline.repro import run
-from pipeline.statistics import mean_over_seeds, show
+from pipeline.report.tables import Table, markdown
 
 FOLDER = cells.RESULTS / "search"
 SPARE = 600  # training images that a scenario leaves out

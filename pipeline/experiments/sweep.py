@@ -21,16 +21,18 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from labelstudio import server
-from pipeline import params, tracking
-from pipeline.config import Config, ConfigError, fingerprint, load
+from labelstudio.server import local
+from pipeline import tracking
+from pipeline.commands import params_file
+from pipeline.commands.repro import run
+from pipeline.config import Config, fingerprint, load
+from pipeline.errors import ConfigError
+from pipeline.evaluation.figures import save
+from pipeline.evaluation.statistics import mean_over_seeds, paired_difference, show
 from pipeline.experiments import catalogue, tables
 from pipeline.experiments.catalogue import HARM
 from pipeline.experiments.cells import Result
-from pipeline.pictures import save
-from pipeline.report import Table, markdown
-from pipeline.repro import run
-from pipeline.statistics import mean_over_seeds, paired_difference, show
+from pipeline.report.tables import Table, markdown
 
 RESULTS = Path("experiments/sweep.json")
 PICTURE = Path("docs/images/sweeps.png")
@@ -68,7 +70,7 @@ SWEEPS: dict[str, dict[str, dict[str, Any]]] = {  # what is varied → its value
 
 def main(seeds: int, jobs: int) -> None:
     """Queue what has not run, run it, and draw what came of it."""
-    params.restore_committed()
+    params_file.restore_committed()
     config = load()
     if config.annotate.expert != "simulated":
         raise ConfigError("sweeps ask a simulated expert; set `annotate.expert: simulated` in params.yaml")
@@ -143,9 +145,9 @@ def _run(config: Config, todo: dict[str, dict[str, Any]], jobs: int, keep_finish
     os.environ["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 1) // jobs, 1))
     tracking.create_database()
     (scenario,) = config.hitl.scenarios
-    ours = server.status() is None
+    ours = local.status() is None
     try:
-        url, api_key, expert_keys = server.connect(len(config.annotate.crowd))
+        url, api_key, expert_keys = local.connect(len(config.annotate.crowd))
         os.environ |= {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": api_key}
         os.environ |= {"LABEL_STUDIO_EXPERT_API_KEY": expert_keys} if expert_keys else {}
         for name, settings in todo.items():
@@ -154,7 +156,7 @@ def _run(config: Config, todo: dict[str, dict[str, Any]], jobs: int, keep_finish
         _wait(todo, jobs, keep_finished)
     finally:
         if ours:
-            server.stop()
+            local.stop()
 
 
 def _wait(todo: dict[str, dict[str, Any]], jobs: int, keep_finished: Callable[[], None]) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.evaluation.statistics import Interval, mcnemar, mean_over_seeds, paired_difference, show, verdict
 from pipeline.experiments import catalogue, cells
 from pipeline.experiments.catalogue import Experiment, Metric
 from pipeline.experiments.cells import Result
-from pipeline.report import Table, markdown
-from pipeline.statistics import Interval, mcnemar, mean_over_seeds, paired_difference, show, verdict
+from pipeline.report.tables import Table, markdown
 
 RESULTS = Path("docs/results.md")
 LOOKS = ("deeplift", "integrated-gradients", "grad-cam", "gradient")

@@ -1,1 +1,1 @@
-"""What each DVC stage does, a file of its own name each: load → call → write → track; `pipeline.running` runs them."""
+"""One module per DVC stage (paper, Algorithm 1): load → call → write → track."""

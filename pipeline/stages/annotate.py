@@ -10,21 +10,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from labelstudio import ledger, server
-from labelstudio.client import LabelStudio
-from labelstudio.experts import SimulatedExpert, assigned
-from labelstudio.patience import Patience
-from labelstudio.projects import Project
-from labelstudio.records import AnnotationError, Answer, Manifest, read_answers, write_answers
-from labelstudio.regions import Mask
-from labelstudio.verdicts import summary, verdict
-from labelstudio.waiting import wait
-from labelstudio.webhook import WEBHOOK, Webhook
+from labelstudio.client.backend import LabelStudio
+from labelstudio.client.experts import SimulatedExpert, assigned
+from labelstudio.client.patience import Patience
+from labelstudio.client.projects import Project
+from labelstudio.client.waiting import wait
+from labelstudio.client.webhook import WEBHOOK, Webhook
+from labelstudio.exchange import ledger
+from labelstudio.exchange.records import AnnotationError, Answer, Manifest, read_answers, write_answers
+from labelstudio.exchange.regions import Mask
+from labelstudio.reading.verdicts import summary, verdict
+from labelstudio.server import local
+from pipeline.annotation.projects import project_title, show_effects
 from pipeline.config import Annotate, load
-from pipeline.datasets import prepared
-from pipeline.datasets.prepared import Prepared
+from pipeline.data import prepared
+from pipeline.data.prepared import Prepared
 from pipeline.paths import prepared_dir, step_dir
-from pipeline.projects import project_title, show_effects
 
 LEDGERS = Path("answers")  # not an output: DVC deletes a stage's outputs before it runs it again
 TOLD = Path(".dvc/tmp/told")  # which of a round's events the webhook has heard of
@@ -32,7 +33,7 @@ TOLD = Path(".dvc/tmp/told")  # which of a round's events the webhook has heard 
 
 def main(scenario: str, round: str) -> None:
     """Write answers.json: every expert's answers to this round's queries, as submitted."""
-    environment = server.settings()
+    environment = local.settings()
     patience = Patience.of(environment)  # first of all: a bad value is not to be found out after the push
     config = load()
     settings = config.annotate
@@ -43,7 +44,7 @@ def main(scenario: str, round: str) -> None:
     archive = LEDGERS / f"{title.replace(', ', '_').replace(' ', '-')}.jsonl"
 
     known = ledger.recall(archive, manifest.keys())
-    url, api_key, expert_keys = server.connect(experts=len(settings.crowd) if settings.expert == "simulated" else 1)
+    url, api_key, expert_keys = local.connect(experts=len(settings.crowd) if settings.expert == "simulated" else 1)
     client = LabelStudio(url, api_key)
     client.check()
     project = client.ensure_project(title, settings.experts_per_query)

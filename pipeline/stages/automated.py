@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pipeline import tracking
+from pipeline.arms.replay import replay
 from pipeline.config import load
-from pipeline.replay import replay
 
 
 def main(scenario: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline import model
-from pipeline.config import ConfigError, load
+from pipeline.config import load
+from pipeline.errors import ConfigError
+from pipeline.models import classifier
 from pipeline.paths import backbone_file
 
 
@@ -13,5 +14,5 @@ def main(backbone: str) -> None:
     if backbone not in config.backbones:
         raise ConfigError(f"params.yaml has no backbone {backbone!r}; it has {', '.join(config.backbones)}")
     settings = config.backbones[backbone]
-    model.write(model.pretrained(backbone, settings, config.seed), backbone_file(backbone))
+    classifier.write(classifier.pretrained(backbone, settings, config.seed), backbone_file(backbone))
     print(f"{backbone}: {settings.architecture} from `{settings.weights}` in {backbone_file(backbone)}")

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import json
 
-from labelstudio import server
-from labelstudio.client import LabelStudio
-from labelstudio.records import AnnotationError, read_answers
-from pipeline import page, predictions, report, subset, tracking
-from pipeline.config import Config, ConfigError, load
-from pipeline.datasets import prepared
+from labelstudio.client.backend import LabelStudio
+from labelstudio.exchange.records import AnnotationError, read_answers
+from labelstudio.server import local
+from pipeline import tracking
+from pipeline.annotation.projects import project_title, show_effects
+from pipeline.config import Config, load
+from pipeline.data import prepared, subset
+from pipeline.errors import ConfigError
+from pipeline.evaluation import predictions
 from pipeline.paths import PAGE, REPORT, predictions_file, prepared_dir, scores_file, step_dir, subset_file
-from pipeline.projects import project_title, show_effects
-from pipeline.report import Numbers, Result
+from pipeline.report import page, tables
+from pipeline.report.tables import Numbers, Result
 
 
 def main() -> None:
     """Write report/metrics.json, table.md and index.html, put the table and all runs into MLflow, tell the experts."""
     config = load()
     results = {scenario: _result(config, scenario) for scenario in config.scenarios}
-    words = {name: report.meaning(name, results[name]) for name in config.hitl.scenarios}
-    tables = report.tables(results)
+    words = {name: tables.meaning(name, results[name]) for name in config.hitl.scenarios}
+    shown = tables.tables(results)
     REPORT.mkdir(exist_ok=True)
     metrics = {scenario: result.numbers for scenario, result in results.items()}
     (REPORT / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     said = ["\n- ".join([f"{first}\n", *more]) + "\n\n" for first, *more in words.values()]
-    parts = [*said, *map(report.markdown, tables)]
+    parts = [*said, *map(tables.markdown, shown)]
     (REPORT / "table.md").write_text("".join(parts), encoding="utf-8")
-    PAGE.write_text(page.html(config, words, tables), encoding="utf-8")
+    PAGE.write_text(page.html(config, words, shown), encoding="utf-8")
     tracking.publish_all(config, note=parts)
     print(f"{REPORT / 'table.md'}, {PAGE}:\n\n{''.join(said)}")
     if config.hitl.scenarios:
@@ -40,11 +43,11 @@ def show(config: Config) -> None:
     Nothing that DVC keeps depends on it: where no Label Studio is running, that is said, and all is well.
     """
     try:
-        if not server.is_there():
+        if not local.is_there():
             raise AnnotationError(
-                "no Label Studio is running; `python -m labelstudio.server start` starts the local one"
+                "no Label Studio is running; `python -m labelstudio.server.local start` starts the local one"
             )
-        url, api_key, _ = server.connect()
+        url, api_key, _ = local.connect()
         client = LabelStudio(url, api_key)
         client.check()
         for scenario in config.hitl.scenarios:

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline import attention, masks, pictures, predictions, runs, subset, training
+from pipeline.arms import results
 from pipeline.config import Config, Explain, load
-from pipeline.datasets import prepared
-from pipeline.datasets.prepared import Prepared
-from pipeline.explain import explain, targets
-from pipeline.loading import Images
-from pipeline.metrics import by_class, worst_group
+from pipeline.data import prepared, subset
+from pipeline.data.loading import Images
+from pipeline.data.prepared import Prepared
+from pipeline.evaluation import attention, figures, predictions
+from pipeline.feedback import masks
 from pipeline.paths import (
     curves_file,
     explanations_file,
@@ -27,7 +27,10 @@ from pipeline.paths import (
     step_dir,
     subset_file,
 )
-from pipeline.training import State
+from pipeline.query.explanations import explain, targets
+from pipeline.training import trainer
+from pipeline.training.metrics import by_class, worst_group
+from pipeline.training.trainer import State
 
 PROBES = 6  # images explained by every arm's final network: always the same ones
 
@@ -42,15 +45,15 @@ def main(scenario: str) -> None:
     marked = asked_about(config, scenario)
     histories, scores, saliency = {}, {}, {}
     said = [predictions.images(splits, data.classes)]
-    for arm in runs.arms(config, scenario):
-        folder = runs.final_dir(config, scenario, arm)
-        histories[arm] = runs.history(folder)
-        state = training.restore(folder / "state.pt", settings.train)
+    for arm in results.arms(config, scenario):
+        folder = results.final_dir(config, scenario, arm)
+        histories[arm] = results.history(folder)
+        state = trainer.restore(folder / "state.pt", settings.train)
         read = readings(state, splits)
-        scores[arm] = runs.summary(histories[arm], arm) | in_detail(read, data, splits)
+        scores[arm] = results.summary(histories[arm], arm) | in_detail(read, data, splits)
         scores[arm] |= looks(state, splits, marked, data, settings.query.explain)
         said.append(predictions.of(read, arm, splits, data.classes))
-        z = training.logits(state, probes.pixels)
+        z = trainer.logits(state, probes.pixels)
         target = targets(settings.query.explain, data.classes, z, probes.labels)
         maps = explain(state, probes.pixels[:], target, settings.query.explain)
         saliency[arm] = (maps, [data.classes[int(c)] for c in z.argmax(dim=1)])
@@ -59,8 +62,8 @@ def main(scenario: str) -> None:
         return
     predictions.write(predictions_file(scenario), pd.concat(said, axis=1))
     titles = [f"{i}: {data.classes[int(label)]}" for i, label in zip(probes.ids, probes.labels, strict=True)]
-    pictures.save(pictures.explanations(probes.pixels[:], titles, saliency), explanations_file(scenario))
-    pictures.save(pictures.curves(histories, scenario), curves_file(scenario))
+    figures.save(figures.explanations(probes.pixels[:], titles, saliency), explanations_file(scenario))
+    figures.save(figures.curves(histories, scenario), curves_file(scenario))
     long = pd.concat([history.assign(arm=arm) for arm, history in histories.items()])
     long.to_csv(curves_file(scenario).with_suffix(".csv"), index=False)
     scores_file(scenario).parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +78,7 @@ def probe_images(images: Images, seed: int) -> Images:
 
 def readings(state: State, splits: dict[str, Images]) -> dict[str, Tensor]:
     """A network's logits (N, C) of every split but train."""
-    return {split: training.logits(state, images.pixels) for split, images in splits.items() if split != "train"}
+    return {split: trainer.logits(state, images.pixels) for split, images in splits.items() if split != "train"}
 
 
 def in_detail(read: dict[str, Tensor], data: Prepared, splits: dict[str, Images]) -> dict[str, float]:

@@ -8,15 +8,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from labelstudio import agreement, consensus, regions
-from labelstudio import effect as effects
-from labelstudio.records import Answer, Manifest, read_answers
-from labelstudio.verdicts import Verdict, contradiction, removed, summary, verdict
-from pipeline import checkpoint, effect, masks, pictures, runs, subset, tracking, training
+from labelstudio.exchange import before_after as effects
+from labelstudio.exchange import regions
+from labelstudio.exchange.records import Answer, Manifest, read_answers
+from labelstudio.reading import agreement, consensus
+from labelstudio.reading.verdicts import Verdict, contradiction, removed, summary, verdict
+from pipeline import tracking
+from pipeline.arms import results
 from pipeline.config import Consensus, load
-from pipeline.datasets import prepared
-from pipeline.datasets.prepared import Prepared
+from pipeline.data import prepared, subset
+from pipeline.data.prepared import Prepared
+from pipeline.evaluation import before_after, figures
+from pipeline.feedback import masks
 from pipeline.paths import asked_file, prepared_dir, step_dir, subset_file
+from pipeline.training import checkpoints, trainer
 
 
 def main(scenario: str, round: str, after: str, epochs: str) -> None:
@@ -36,27 +41,27 @@ def main(scenario: str, round: str, after: str, epochs: str) -> None:
     in_force = masks.in_force(entries)
     print(f"{scenario}, round {round}: {summary(answers, manifest.keys())}; masks on {len(in_force)} images in force")
 
-    state = training.restore(before / "state.pt", settings.train)
+    state = trainer.restore(before / "state.pt", settings.train)
     marked = [entry for entry in entries if entry.round == round and entry.mask.any()]
     looked_at = (images["train"], marked, manifest, settings.query.explain)
-    looked = effect.attention(state, *looked_at)
+    looked = before_after.attention(state, *looked_at)
     step = (state, images, settings, config.seed, int(epochs), round)
-    history = training.train(*step, masks=in_force, checkpoints=checkpoint.FOLDER)
-    looks = effect.attention(state, *looked_at)
+    history = trainer.train(*step, masks=in_force, checkpoint_dir=checkpoints.FOLDER)
+    looks = before_after.attention(state, *looked_at)
     if not state.accelerator.is_main_process:
         return
 
     (folder / "crowd.json").write_text(json.dumps(crowd, indent=1) + "\n", encoding="utf-8")
     masks.write(folder / "masks.npz", entries)
-    pictures.save(pictures.queries(manifest, folder, entries), asked_file(scenario, round))
-    seen = effect.show(images["train"], marked, looked, looks, folder / "effect")
+    figures.save(figures.queries(manifest, folder, entries), asked_file(scenario, round))
+    seen = before_after.show(images["train"], marked, looked, looks, folder / "effect")
     effects.write(folder / "effect.json", seen)
     print(effects.words({round: seen}))
 
-    so_far = pd.concat([runs.history(before), history])
+    so_far = pd.concat([results.history(before), history])
     so_far.to_csv(folder / "history.csv", index=False)
-    training.save(state, folder / "state.pt")
-    checkpoint.clear(checkpoint.FOLDER)
+    trainer.save(state, folder / "state.pt")
+    checkpoints.clear(checkpoints.FOLDER)
     tracking.publish(config, scenario, "hitl", through=round)
 
 

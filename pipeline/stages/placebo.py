@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import cast
 
-from pipeline import masks, tracking
-from pipeline.arms import placebo
-from pipeline.config import Placebo, load
+from pipeline import tracking
+from pipeline.arms.placebos import placebo
+from pipeline.arms.replay import replay
+from pipeline.choices import Placebo
+from pipeline.config import load
+from pipeline.feedback import masks
 from pipeline.paths import step_dir
-from pipeline.replay import replay
 
 
 def main(scenario: str, arm: str) -> None:
-    """Write the arm's final state and its history; what it is trained with, pipeline/arms.py says."""
+    """Write the arm's final state and its history; what it is trained with, pipeline/arms/placebos.py says."""
     config = load()
     settings = config.scenario(scenario)
     asked = masks.read(step_dir(scenario, config.hitl.last) / "masks.npz")

@@ -7,10 +7,11 @@ import sys
 import pandas as pd
 from rich.progress import track
 
-from pipeline.config import Config, ConfigError, Files, load
-from pipeline.datasets import originals, prepared, sources, splits
-from pipeline.errors import listed
+from pipeline.config import Config, Files, load
+from pipeline.data import prepared
+from pipeline.errors import ConfigError, listed
 from pipeline.paths import originals_file, prepared_dir
+from pipeline.sources import originals, registry, splits
 
 
 def main(dataset: str) -> None:
@@ -31,11 +32,11 @@ def write_pictures(config: Config, dataset: str) -> tuple[list[str], pd.DataFram
     settings, out = config.datasets[dataset], prepared_dir(dataset)
     quiet = not sys.stdout.isatty()
     if not isinstance(settings, Files):
-        classes, count, items = sources.drawn(settings)
+        classes, count, items = registry.drawn(settings)
         shown = track(items, f"drawing {dataset}", count, disable=quiet)
         table = prepared.write_arrays(out, count, settings.size, shown)
         return classes, table.assign(id=table["name"])
-    source = sources.read(settings)
+    source = registry.read(settings)
     print(f"{dataset}: decoding {len(source.rows)} images", flush=True)
     pictures = originals.items(source, settings.size, settings.fit)
     shown = track(pictures, f"preparing {dataset}", len(source.rows), disable=quiet)

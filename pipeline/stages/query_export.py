@@ -14,16 +14,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from labelstudio.records import Manifest, Query
-from labelstudio.tasks import write_tasks
-from pipeline import masks, sampling, subset, training
-from pipeline.config import ConfigError, QuerySettings, load
-from pipeline.datasets import prepared
-from pipeline.explain import explain, targets
-from pipeline.loading import Images
+from labelstudio.exchange.records import Manifest, Query
+from labelstudio.exchange.tasks import write_tasks
+from pipeline.config import QuerySettings, load
+from pipeline.data import prepared, subset
+from pipeline.data.loading import Images
+from pipeline.errors import ConfigError
+from pipeline.feedback import masks
 from pipeline.paths import prepared_dir, step_dir, subset_file
-from pipeline.proposals import outlined, propose
-from pipeline.training import State
+from pipeline.query import sampling
+from pipeline.query.explanations import explain, targets
+from pipeline.query.proposals import outlined, propose
+from pipeline.training import trainer
+from pipeline.training.trainer import State
 
 EXPLAINED_AT_ONCE = 4  # images; a CPU is no faster with more
 HEAT_SIDE = 160  # pixels, the width of its panel
@@ -41,7 +44,7 @@ def main(scenario: str, round: str, after: str, queries: str) -> None:
             f"round {round} asks {queries} queries, but {scenario} has only {len(pool.ids)} training images; "
             "lower `queries` of that round under `hitl.rounds` in params.yaml"
         )
-    state = training.restore(step_dir(scenario, after) / "state.pt", settings.train)
+    state = trainer.restore(step_dir(scenario, after) / "state.pt", settings.train)
     entries = masks.read(step_dir(scenario, after) / "masks.npz")
 
     folder = step_dir(scenario, round)
@@ -90,7 +93,7 @@ def choose(
     An image that was asked about comes back only if at least half of its proposals are new, and
     then with these alone: experts' time goes to images on which there is something new to say.
     """
-    logits = training.logits(state, pool.pixels)
+    logits = trainer.logits(state, pool.pixels)
     uncertainty = sampling.entropy(logits)
     order = sampling.top(sampling.scores(settings.strategy, logits, pool.labels, seed), len(pool.ids))
     target = targets(settings.explain, state.model.classes, logits, pool.labels)

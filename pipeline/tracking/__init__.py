@@ -11,10 +11,10 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from pipeline import runs
+from pipeline.arms import results
 from pipeline.config import Config
 from pipeline.paths import step_dir
-from pipeline.tracking import arms, models, view
+from pipeline.tracking import registered, runs, view
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -36,11 +36,11 @@ def publish(config: Config, scenario: str, arm: str, through: str | None = None)
     """
     try:
         client = _client()
-        folder = step_dir(scenario, through) if through else runs.final_dir(config, scenario, arm)
-        run_id = arms.run_id(client, _experiment(client), config, scenario, arm, runs.history(folder))
+        folder = step_dir(scenario, through) if through else results.final_dir(config, scenario, arm)
+        run_id = runs.run_id(client, _experiment(client), config, scenario, arm, results.history(folder))
         if arm == "hitl":
             done = [entry.n for entry in config.hitl.rounds if through is None or entry.n <= through]
-            arms.log_queries(client, run_id, scenario, done)
+            runs.log_queries(client, run_id, scenario, done)
     except Exception as error:  # MLflow, its database and its server each have exceptions of their own
         print(f"warning: not published to MLflow ({error}); `compare` will try again", file=sys.stderr)
 
@@ -54,14 +54,14 @@ def publish_all(config: Config, note: list[str]) -> None:
     client = _client()
     experiment = _experiment(client)
     for scenario in config.scenarios:
-        graph = models.Graph()
-        for arm in runs.arms(config, scenario):
-            history = runs.history(runs.final_dir(config, scenario, arm))
-            run_id = arms.run_id(client, experiment, config, scenario, arm, history)
+        graph = registered.Graph()
+        for arm in results.arms(config, scenario):
+            history = results.history(results.final_dir(config, scenario, arm))
+            run_id = runs.run_id(client, experiment, config, scenario, arm, history)
             if arm == "hitl":
-                arms.log_queries(client, run_id, scenario, [entry.n for entry in config.hitl.rounds])
-            arms.log_evaluation(client, run_id, scenario, arm, runs.summary(history, arm))
-            models.register(client, run_id, f"{_name()}-{scenario}", config, scenario, arm, graph)
+                runs.log_queries(client, run_id, scenario, [entry.n for entry in config.hitl.rounds])
+            runs.log_evaluation(client, run_id, scenario, arm, results.summary(history, arm))
+            registered.register(client, run_id, f"{_name()}-{scenario}", config, scenario, arm, graph)
             if client.get_run(run_id).info.status == "RUNNING":
                 client.set_terminated(run_id)
     view.set_page(client, experiment, note)

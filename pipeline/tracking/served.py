@@ -1,6 +1,6 @@
 """What a registered model runs: the content of an image file in, its class and all classes' probabilities out.
 
-MLflow keeps this text, `pipeline/datasets/decoding.py`, and the network as a graph with weights: loading a model
+MLflow keeps this text, `pipeline/sources/decoding.py`, and the network as a graph with weights: loading a model
 unpickles nothing, and needs nothing of this project but these two modules.
 """
 
@@ -16,7 +16,7 @@ from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from pipeline.datasets.decoding import UnusableError, picture
+from pipeline.sources.decoding import UnusableError, picture
 
 
 class Served(PythonModel):

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import yaml
+from fakes.checkout import ROOT
 
-ROOT = Path(__file__).parents[2]
 AUTHOR = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
 FOLDERS = ("pipeline", "labelstudio", ".dvc")
 FILES = (".dvcignore", ".gitignore", "Makefile", "constraints.txt", "dvc.yaml", "params.yaml")

@@ -19,14 +19,15 @@ import yaml
 from e2e.project import SAID, SCENARIO, environment_for, ran, repro, tiny_project
 from fakes import killed
 
-from labelstudio.client import LabelStudio
-from labelstudio.experts import SimulatedExpert
-from labelstudio.process import free_port
-from pipeline import runs, training
+from labelstudio.client.backend import LabelStudio
+from labelstudio.client.experts import SimulatedExpert
+from labelstudio.server.process import free_port
+from pipeline.arms import results
 from pipeline.config import load
-from pipeline.datasets import prepared
+from pipeline.data import prepared
 from pipeline.experiments.loop import Loop
 from pipeline.paths import prepared_dir
+from pipeline.training import trainer
 
 pytestmark = pytest.mark.labelstudio
 
@@ -122,10 +123,10 @@ def test_experiments_run_the_same_loop_to_the_same_weights(project, finished, tm
     outcomes = {"baseline": loop.baseline(), "hitl": loop.arm("hitl")}
     outcomes |= {arm: loop.arm(arm, outcomes["hitl"]) for arm in ("automated", "random-mask")}
     for arm, outcome in outcomes.items():
-        stages = runs.final_dir(config, SCENARIO, arm)
-        training.save(outcome.state, tmp_path / "state.pt")
+        stages = results.final_dir(config, SCENARIO, arm)
+        trainer.save(outcome.state, tmp_path / "state.pt")
         assert (tmp_path / "state.pt").read_bytes() == (stages / "state.pt").read_bytes(), arm
-        history = runs.history(stages)
+        history = results.history(stages)
         own = history[(history["step"] == "start") == (arm == "baseline")]
         assert own["test_loss"].tolist() == pytest.approx(outcome.history["test_loss"].tolist(), rel=1e-12), arm
     assert "00: going on after epoch 2" in capsys.readouterr().out
@@ -142,13 +143,13 @@ def test_a_launcher_makes_one_arm_of_two_processes_and_no_stage_runs_again_for_i
     (copy / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     status = subprocess.run(["dvc", "status"], cwd=copy, env=environment, capture_output=True, text=True, check=True)
     assert "params.yaml" not in status.stdout
-    alone = runs.history(copy / "runs" / SCENARIO / "automated")
+    alone = results.history(copy / "runs" / SCENARIO / "automated")
     shutil.rmtree(copy / "runs" / SCENARIO / "automated")
     command = [sys.executable, "-m", "pipeline.stages", "automated", "--scenario", SCENARIO]
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(re.findall("epoch 2, train loss", done.stdout)) == 1, "the second process is silent"
-    together = runs.history(copy / "runs" / SCENARIO / "automated")
+    together = results.history(copy / "runs" / SCENARIO / "automated")
     own = alone["step"] != "start"
     # Random weights magnify rounding: two slices in one process differ as much. Unit tests compare gradients.
     assert together["train_loss"][own].tolist() == pytest.approx(alone["train_loss"][own].tolist(), rel=0.1)

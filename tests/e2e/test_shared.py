@@ -18,7 +18,7 @@ from fakes.postgres import USER, postgres
 from mlflow import MlflowClient
 from moto.server import ThreadedMotoServer
 
-from labelstudio import process
+from labelstudio.server import process
 
 SECRETS = {"AWS_ACCESS_KEY_ID": "a-key", "AWS_SECRET_ACCESS_KEY": "a-secret"}
 OURS = ("LABEL_STUDIO", "MLFLOW", "DVC", "AWS")

@@ -6,8 +6,9 @@ import httpx
 import numpy as np
 
 from fakes.queries import SIDE
-from labelstudio import client, regions
-from labelstudio.client import LabelStudio
+from labelstudio.client import backend
+from labelstudio.client.backend import LabelStudio
+from labelstudio.exchange import regions
 
 ADMIN, EXPERT = "admin@localhost.local", "expert@localhost.local"
 
@@ -18,7 +19,7 @@ def rest(label_studio, *, key: str | None = None) -> httpx.Client:
     return httpx.Client(base_url=label_studio.url, headers=headers)
 
 
-def keys_on(admin: LabelStudio, project: client.Project, wanted) -> list[str]:
+def keys_on(admin: LabelStudio, project: backend.Project, wanted) -> list[str]:
     return sorted(task.key for task in admin.tasks(project, wanted.keys()))
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline import training
+from pipeline.training import trainer
 
 
 def in_epoch(number: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The ``number``-th epoch from here on (1 is the first) ends as Ctrl-C ends it; the list grows by one an epoch."""
-    one_epoch = training.train_epoch
+    one_epoch = trainer.train_epoch
     calls: list[int] = []
 
     def interrupted(*given, **named):
@@ -18,5 +18,5 @@ def in_epoch(number: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
             raise KeyboardInterrupt
         return one_epoch(*given, **named)
 
-    monkeypatch.setattr(training, "train_epoch", interrupted)
+    monkeypatch.setattr(trainer, "train_epoch", interrupted)
     return calls

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from labelstudio import process
+from labelstudio.server import process
 
 USER = "lookaway"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from labelstudio.records import Manifest, Proposal, Query
+from labelstudio.exchange.records import Manifest, Proposal, Query
 
 SIDE, CELL = 96, 12  # pixels
 

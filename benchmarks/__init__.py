@@ -1,0 +1,1 @@
+"""How fast the important parts are, and how exact."""

@@ -1,0 +1,1 @@
+"""One Label Studio as one account sees it: push, wait, pull, answer."""

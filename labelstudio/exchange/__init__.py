@@ -1,0 +1,1 @@
+"""What travels between the pipeline and the experts: queries, regions, tasks, answers."""

@@ -1,0 +1,1 @@
+"""A local Label Studio: its process, its accounts."""

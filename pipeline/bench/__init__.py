@@ -1,1 +1,0 @@
-"""`make bench`: how fast what matters is, and how exact."""

@@ -1,0 +1,33 @@
+"""The words that params.yaml may hold, each spelled once. Imports nothing of the project, and no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+# Data
+Fit = Literal["stretch", "crop"]
+Duplicates = Literal["error", "drop"]
+WeightsSource = Literal["package", "hub", "file", "random"]
+
+# Training
+BatchNorm = Literal["moving", "settled", "frozen"]
+ClassBalance = Literal["none", "loss", "sampler"]
+Precision = Literal["no", "bf16"]
+
+# The penalty (Eq. 2): the form of its term, and the output that is differentiated
+Form = Literal["eq2", "eq2-mean", "share", "cosine", "as-published"]
+Output = Literal["logits", "log-probs", "predicted", "ce", "projection"]
+
+# Queries
+Strategy = Literal["entropy", "margin", "least-confident", "confident-mistakes", "random"]
+Method = Literal["deeplift", "integrated-gradients", "input-x-gradient", "grad-cam"]
+Reference = Literal["blur", "white", "black", "mean"]
+Regions = Literal["grid", "blobs", "superpixels"]
+Rank = Literal["absolute", "signed"]
+
+# Experts
+Expert = Literal["human", "simulated"]
+Rule = Literal["majority", "any", "all", "dawid-skene"]
+
+# Arms
+Placebo = Literal["random-mask", "shuffled-mask", "weight-decay", "oversample-only", "as-published"]

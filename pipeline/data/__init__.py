@@ -1,0 +1,1 @@
+"""The prepared array, the images of a scenario, and augmented batches."""

@@ -1,0 +1,170 @@
+"""The prepared form of every data set: decoded once, read by all later stages.
+
+    images.npy     (N, S, S, 3) uint8, RGB, memory-mapped when read
+    evidence.npy   (E, S, ceil(S / 8)) uint8, bit-packed along the width: 1 where the evidence is
+    index.csv      id, label, split, group (or empty), row of images.npy, evidence: row of evidence.npy (or empty)
+    manifest.json  the data set's name, class names, counts per split, copies, SHA-256 of the files above
+
+Nothing here tells a patient: ids are digests of the pictures, groups are numbers. Which original is
+which stays in a table of its own, on the machine that prepared it. Written picture by picture: N
+images need the memory of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.errors import ConfigError
+
+SPLITS = ("train", "val", "val-shifted", "test", "test-shifted")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a source: ``image`` (S, S, 3) uint8 RGB, ``evidence`` (S, S) bool or None.
+
+    ``name`` is the source's own; ``split`` None where the source has none.
+    """
+
+    name: str
+    label: str
+    split: str | None
+    image: NDArray[np.uint8]
+    evidence: NDArray[np.bool_] | None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared data set, memory-mapped. ``index`` has one row per image; its ``row`` counts in ``images``."""
+
+    folder: Path
+    classes: list[str]
+    index: pd.DataFrame
+    images: NDArray[np.uint8]
+    digest: str
+
+    def evidence(self, image_id: str) -> NDArray[np.bool_]:
+        """Where the evidence of one image is, (S, S) bool; raises ConfigError if it has none."""
+        row = self.index.loc[self.index["id"] == image_id, "evidence"]
+        if row.empty or pd.isna(row.iloc[0]):
+            raise ConfigError(
+                f"image {image_id!r} of {self.folder} has no evidence mask, so a simulated expert cannot "
+                "answer; set `annotate.expert: human` in params.yaml"
+            )
+        packed = np.load(self.folder / "evidence.npy", mmap_mode="r")[int(row.iloc[0])]
+        return np.unpackbits(packed, axis=1, count=self.images.shape[2]).astype(bool)
+
+
+def write_arrays(folder: Path, count: int, size: int, items: Iterable[Item]) -> pd.DataFrame:
+    """Write images.npy and evidence.npy of ``count`` items of ``size`` pixels.
+
+    Returns what else is known, a row an item: name, label, split, group, row, evidence (a row or
+    None), and digest: the SHA-256 of the picture. Equal evidence is stored once.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(count, size, size, 3))
+    packed_width = (size + 7) // 8
+    known: dict[bytes, int] = {}  # digest of evidence → its row
+    rows = []
+    with tempfile.TemporaryFile(dir=folder) as areas:
+        for position, item in enumerate(items):
+            images[position] = item.image
+            evidence = None
+            if item.evidence is not None:
+                packed = np.packbits(item.evidence, axis=1).tobytes()
+                evidence = known.setdefault(hashlib.sha256(packed).digest(), len(known))
+                if evidence * size * packed_width == areas.tell():
+                    areas.write(packed)
+            digest = hashlib.sha256(item.image.tobytes()).hexdigest()
+            rows.append((item.name, item.label, item.split, item.group, position, evidence, digest))
+        images.flush()
+        areas.seek(0)
+        with (folder / "evidence.npy").open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(known), size, packed_width)}
+            np.lib.format.write_array_header_1_0(file, header)
+            shutil.copyfileobj(areas, file)
+    columns = ["name", "label", "split", "group", "row", "evidence", "digest"]
+    return pd.DataFrame(rows, columns=columns).astype({"evidence": "Int64"})
+
+
+def pseudonyms(table: pd.DataFrame) -> pd.Series:
+    """An id for each picture that tells nothing else of it: the start of its digest, numbered if it recurs."""
+    again = table.groupby("digest").cumcount()
+    numbers = again.map(lambda n: f"-{n + 1}" if n else "")
+    return table["digest"].str[:12] + numbers
+
+
+def copies(table: pd.DataFrame) -> list[pd.DataFrame]:
+    """The rows of each picture that occurs more than once."""
+    several = table[table["digest"].duplicated(keep=False)]
+    return [rows for _, rows in several.groupby("digest", sort=False)]
+
+
+def write_index(folder: Path, name: str, classes: list[str], table: pd.DataFrame) -> dict[str, Any]:
+    """Write index.csv and manifest.json, which comes last and vouches for the rest; returns the manifest.
+
+    ``table`` is what ``write_arrays`` returned, with an id and a split in every row.
+    Raises ConfigError if an id occurs twice, or a class has no image in a split.
+    """
+    _check(name, classes, table)
+    groups, _ = pd.factorize(table["group"])
+    index = table[["id", "label", "split", "row", "evidence"]].copy()
+    index.insert(3, "group", pd.Series(groups, index=table.index).astype("Int64").replace(-1, pd.NA))
+    index.to_csv(folder / "index.csv", index=False)
+    counts = index.groupby(["split", "label"]).size().unstack(fill_value=0)
+    manifest = {
+        "dataset": name,
+        "classes": classes,
+        "counts": {split: {c: int(counts.loc[split].get(c, 0)) for c in classes} for split in counts.index},
+        "copies": [rows["id"].tolist() for rows in copies(table)],
+        "sha256": {f: _sha256(folder / f) for f in ("images.npy", "evidence.npy", "index.csv")},
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return manifest
+
+
+def read(folder: Path) -> Prepared:
+    """Open a prepared data set; raises ConfigError if it is not there or not whole."""
+    try:
+        text = (folder / "manifest.json").read_text(encoding="utf-8")
+        manifest = json.loads(text)
+        index = pd.read_csv(
+            folder / "index.csv", dtype={"id": str, "label": str, "split": str, "group": "Int64", "evidence": "Int64"}
+        )
+        images = np.load(folder / "images.npy", mmap_mode="r")
+        classes = list(manifest["classes"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{folder} is not a prepared data set ({error}); run `dvc repro` to prepare it") from error
+    if len(index) and index["row"].max() >= len(images):
+        raise ConfigError(f"{folder}: index.csv names images that are not in images.npy; run `dvc repro --force`")
+    return Prepared(folder, classes, index, images, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _check(name: str, classes: list[str], index: pd.DataFrame) -> None:
+    twice = index.loc[index["id"].duplicated(), "id"].tolist()
+    if twice:
+        raise ConfigError(f"data set {name!r} has ids that occur twice: {', '.join(twice[:10])}")
+    for split in ("train", "val", "test"):
+        missing = set(classes) - set(index.loc[index["split"] == split, "label"])
+        if missing:
+            raise ConfigError(f"data set {name!r} has no {split} image of class {', '.join(sorted(missing))}")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,1 +1,0 @@
-"""One file a source of images; each turns its originals into ``prepared.Item``s."""

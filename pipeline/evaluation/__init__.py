@@ -1,0 +1,1 @@
+"""Scores, attention, statistics and figures of final networks (paper, section 5)."""

@@ -1,0 +1,123 @@
+"""All masks that are in force in a run: what the experts said so far, as training reads it.
+
+An entry is one image in one round. Later rounds may add to an image; nothing is taken away. Areas are held packed,
+some hundred bytes each, and unpacked where they are asked for: a step of training needs those of its batch only.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ConfigError
+
+BITS, FLOATS = 0, 1  # what is packed: one bit a pixel where there is nothing but 0 and 1
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One image's answers of one round; ``Entry.of`` makes it."""
+
+    round: str
+    image_id: str
+    packed_mask: bytes
+    packed_asked: bytes
+
+    @classmethod
+    def of(cls, round: str, image_id: str, mask: NDArray[Any], asked: NDArray[np.bool_]) -> Entry:
+        """The entry with these areas (S, S)."""
+        return cls(round, image_id, _packed(mask), _packed(asked))
+
+    @property
+    def mask(self) -> NDArray[np.float32]:
+        """W (S, S): 1 where the model must not look, less where experts disagree."""
+        return _unpacked(self.packed_mask)
+
+    @property
+    def asked(self) -> NDArray[np.bool_]:
+        """All that experts were shown, (S, S)."""
+        return _unpacked(self.packed_asked).astype(bool)
+
+    def with_mask(self, mask: NDArray[Any]) -> Entry:
+        """The same with another W (S, S)."""
+        return replace(self, packed_mask=_packed(mask))
+
+
+def in_force(entries: list[Entry]) -> Mapping[str, NDArray[np.float32]]:
+    """W of each image, the highest of all rounds; images with nothing to disregard are left out."""
+    return _Union([entry for entry in entries if entry.mask.any()], lambda entry: entry.mask)
+
+
+def asked(entries: list[Entry]) -> Mapping[str, NDArray[np.bool_]]:
+    """What experts were already shown of each image, all rounds together."""
+    return _Union(entries, lambda entry: entry.asked)
+
+
+def write(path: Path, entries: list[Entry]) -> None:
+    """Store the entries; the same entries are the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    areas = [area for entry in entries for area in (entry.packed_mask, entry.packed_asked)]
+    np.savez(
+        path,
+        round=np.array([entry.round for entry in entries], dtype=str),
+        image_id=np.array([entry.image_id for entry in entries], dtype=str),
+        end=np.cumsum([len(area) for area in areas], dtype=np.int64),
+        packed=np.frombuffer(b"".join(areas), np.uint8),
+    )
+
+
+def read(path: Path) -> list[Entry]:
+    """Load what ``write`` stored; raises ConfigError if it is not there or damaged."""
+    try:
+        with np.load(path) as stored:
+            packed, ends = stored["packed"].tobytes(), stored["end"].tolist()
+            areas = [packed[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+            rows = zip(stored["round"], stored["image_id"], areas[::2], areas[1::2], strict=True)
+            return [Entry(sys.intern(str(n)), str(image_id), mask, asked) for n, image_id, mask, asked in rows]
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{path} is not a file of masks ({error}); run `dvc repro` to write it again") from error
+
+
+class _Union(Mapping[str, NDArray[Any]]):
+    """The areas of each image's entries laid over each other, by image id; unpacked anew each time."""
+
+    def __init__(self, entries: list[Entry], area: Callable[[Entry], NDArray[Any]]) -> None:
+        self._area = area
+        self._entries: dict[str, list[Entry]] = {}
+        for entry in entries:
+            self._entries.setdefault(entry.image_id, []).append(entry)
+
+    def __getitem__(self, image_id: str) -> NDArray[Any]:
+        together: NDArray[Any] = np.maximum.reduce([self._area(entry) for entry in self._entries[image_id]])
+        return together
+
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def _packed(area: NDArray[Any]) -> bytes:
+    values = area.astype(np.float32)
+    bits = np.array_equal(values, values > 0)
+    content = np.packbits(values > 0) if bits else values
+    return bytes([BITS if bits else FLOATS, *len(area).to_bytes(2, "big")]) + zlib.compress(content.tobytes())
+
+
+def _unpacked(packed: bytes) -> NDArray[np.float32]:
+    kind, size, content = packed[0], int.from_bytes(packed[1:3], "big"), zlib.decompress(packed[3:])
+    if kind == BITS:
+        bits = np.unpackbits(np.frombuffer(content, np.uint8), count=size * size)
+        return bits.reshape(size, size).astype(np.float32)
+    return np.frombuffer(content, np.float32).reshape(size, size)

@@ -1,0 +1,65 @@
+"""isic2017: dermoscopic images of skin lesions, three kinds (ISIC 2017 challenge, part 3).
+
+Official page: https://challenge.isic-archive.com/data/#2017; licence CC0. ``root`` holds what it
+offers, unpacked:
+
+    ISIC-2017_{Training,Validation,Test_v2}_Data/ISIC_*.jpg
+    ISIC-2017_{Training,Validation,Test_v2}_Part3_GroundTruth.csv        image_id, melanoma, seborrheic_keratosis
+    ISIC-2017_{Training,Validation,Test_v2}_Part1_GroundTruth/*_segmentation.png    lesion masks: the evidence
+
+The paper reads melanoma or not. Splits are the challenge's own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.config import Isic2017
+from pipeline.errors import ConfigError
+from pipeline.sources import tables
+from pipeline.sources.originals import Original, Originals
+
+PARTS = {"train": "Training", "val": "Validation", "test": "Test_v2"}
+# (the positive class's column, class names: negative first)
+CLASSES = {
+    "melanoma": ("melanoma", ["benign", "melanoma"]),
+    "seborrheic-keratosis": ("seborrheic_keratosis", ["other", "seborrheic-keratosis"]),
+    "melanoma-or-seborrheic-keratosis": ("melanoma", ["seborrheic-keratosis", "melanoma"]),
+}
+REMEDY = (
+    "download the ISIC 2017 challenge's data (part 3 for the labels, part 1 for the lesion masks) from "
+    "https://challenge.isic-archive.com/data/#2017, unpack it, and set `datasets.<name>.root` to its folder"
+)
+
+
+def read(settings: Isic2017) -> Originals:
+    """All images that have a label; raises ConfigError on what is missing or contradicts itself."""
+    root = Path(settings.root)
+    positive, classes = CLASSES[settings.classes]
+    rows = []
+    for split, part in PARTS.items():
+        table = _table(root / f"ISIC-2017_{part}_Part3_GroundTruth.csv", root / f"ISIC-2017_{part}_Data")
+        masks = tables.masks(root / f"ISIC-2017_{part}_Part1_GroundTruth", table["image_id"], suffix="_segmentation")
+        if settings.classes == "melanoma-or-seborrheic-keratosis":
+            table = table[table["kind"] != 0]
+        rows += [
+            Original(row.image_id, row.path, classes[getattr(row, positive)], split, mask=masks.get(row.image_id))
+            for row in table.itertuples()
+        ]
+    return Originals(classes, rows)
+
+
+def _table(csv: Path, images: Path) -> pd.DataFrame:
+    """image_id, melanoma, seborrheic_keratosis and path of one part."""
+    columns = ["melanoma", "seborrheic_keratosis"]
+    table = tables.read(csv, ["image_id", *columns], REMEDY)
+    for column in columns:
+        table[column] = tables.whole_numbers(csv, table["image_id"], table[column], range(2))
+    both = table.loc[(table["melanoma"] == 1) & (table["seborrheic_keratosis"] == 1), "image_id"]
+    if len(both):
+        raise ConfigError(f"{csv}: {len(both)} images are both kinds of lesion at once: {', '.join(both[:10])}")
+    table["kind"] = table["melanoma"] - table["seborrheic_keratosis"]
+    table = tables.unique(csv, table, "image_id", "kind")
+    return tables.with_files(csv, table, "image_id", tables.by_stem(images, REMEDY, pattern="*.jpg"))

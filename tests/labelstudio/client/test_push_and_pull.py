@@ -1,0 +1,342 @@
+"""What goes to an expert and what comes back, on the fake and the real Label Studio alike."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import httpx
+import pytest
+from fakes.clients import ADMIN, EXPERT, keys_on, left_half, rest
+from fakes.queries import manifest, proposal
+
+from labelstudio.client import backend
+from labelstudio.client.backend import LabelStudio
+from labelstudio.client.connection import Unreachable
+from labelstudio.client.experts import SimulatedExpert
+from labelstudio.exchange import ledger, regions
+from labelstudio.exchange.records import AnnotationError, Manifest, Proposal
+from labelstudio.exchange.tasks import write_tasks
+from labelstudio.reading.verdicts import Verdict, summary, verdict
+
+pytestmark = pytest.mark.usefixtures("impatient")
+
+
+# --- push ---
+
+
+def test_push_adds_what_is_missing_and_nothing_twice(admin, project, tmp_path):
+    some, all_ = manifest(tmp_path, 5), manifest(tmp_path, 11)
+    assert admin.push(project, some, tmp_path) == 5
+    assert admin.push(project, some, tmp_path) == 0
+    assert admin.push(project, all_, tmp_path) == 6
+    assert keys_on(admin, project, all_) == sorted(all_.keys())
+
+
+def test_a_task_shows_the_query_and_its_proposals(label_studio, admin, project, tmp_path):
+    asked = manifest(tmp_path, 1)
+    admin.push(project, asked, tmp_path)
+    (task,) = admin.tasks(project, asked.keys())
+    (row,) = rest(label_studio).get("/api/tasks", params={"project": project.id}).json()["tasks"]
+    picture, saliency = row["data"].pop("image"), row["data"].pop("heat")
+    assert row["data"] == {
+        "key": next(iter(asked.keys())),
+        "image_id": "image-000",
+        "scenario": "digits",
+        "round": "00",
+        "position": "1 of 1",
+        "label": "8",
+        "prediction": "3",
+        "probabilities": "3: 50% · 8: 30% · 1: 20%",
+        "uncertainty": 0.9,
+    }
+    assert picture.startswith("/data/upload/")
+    assert rest(label_studio).get(saliency).content == (tmp_path / "000.heat.png").read_bytes()
+    assert task.prediction()["result"] == regions.to_result(asked.queries[0])
+    assert task.prediction()["score"] == pytest.approx(0.1)
+
+
+def test_the_expert_sees_the_picture_and_a_stranger_does_not(label_studio, admin, project, tmp_path):
+    admin.push(project, manifest(tmp_path, 1), tmp_path)
+    (row,) = rest(label_studio).get("/api/tasks", params={"project": project.id}).json()["tasks"]
+    reply = rest(label_studio, key=label_studio.expert_api_key).get(row["data"]["image"])
+    assert reply.content == (tmp_path / "000.png").read_bytes()
+    assert httpx.get(label_studio.url + row["data"]["image"]).status_code == 401
+
+
+def test_a_deleted_task_is_asked_again_under_its_recurring_id(label_studio, admin, project, tmp_path):
+    asked = manifest(tmp_path, 3)
+    admin.push(project, asked, tmp_path)
+    last = max(admin.tasks(project, asked.keys()), key=lambda task: task.id)
+    assert rest(label_studio).delete(f"/api/tasks/{last.id}/").status_code == 204
+    assert admin.push(project, asked, tmp_path) == 1
+    again = max(admin.tasks(project, asked.keys()), key=lambda task: task.id)
+    assert (again.id, again.key, again.annotations) == (last.id, last.key, [])
+
+
+def test_a_picture_that_changed_is_not_pushed(admin, project, tmp_path):
+    asked = manifest(tmp_path, 2)
+    (tmp_path / "001.png").write_bytes((tmp_path / "000.png").read_bytes())
+    with pytest.raises(AnnotationError, match="not the picture that was asked about"):
+        admin.push(project, asked, tmp_path)
+    assert keys_on(admin, project, asked) == []
+
+
+def test_regions_that_could_not_be_shown_are_not_pushed(admin, project, tmp_path):
+    asked = manifest(tmp_path, 1)
+    outside = dataclasses.replace(asked.queries[0], proposals=(Proposal("p", 90, 0, 200, 12, 0.1),))
+    asked = dataclasses.replace(asked, queries=(outside,))
+    with pytest.raises(AnnotationError, match="image-000"):
+        admin.push(project, asked, tmp_path)
+    assert keys_on(admin, project, asked) == []
+
+
+@pytest.mark.labelstudio
+def test_tasks_json_can_be_imported_by_hand(real_label_studio, tmp_path):
+    admin = LabelStudio(real_label_studio.url, real_label_studio.api_key)
+    project, asked = admin.ensure_project("imported by hand"), manifest(tmp_path, 3)
+    write_tasks(asked, tmp_path, tmp_path / "tasks.json")
+    files = {"file": ("tasks.json", (tmp_path / "tasks.json").read_bytes())}
+    assert rest(real_label_studio).post(f"/api/projects/{project.id}/import", files=files).is_success
+    assert admin.push(project, asked, tmp_path) == 0
+    shown = {task.key: task.prediction()["result"] for task in admin.tasks(project, asked.keys())}
+    assert shown == {key: regions.to_result(query) for key, query in asked.keys().items()}
+
+
+def test_tasks_are_numbered_among_all_as_they_are_served(label_studio, admin, project, tmp_path):
+    asked = manifest(tmp_path, 5)
+    asked = dataclasses.replace(asked, queries=asked.queries[::-1])
+    some = dataclasses.replace(asked, queries=asked.queries[:2])
+    admin.push(project, some, tmp_path)
+    admin.push(project, asked, tmp_path)
+    served = next_for(label_studio, project)
+    assert (served["image_id"], served["position"]) == ("image-000", "1 of 5")
+
+
+# --- what is not asked any more ---
+
+
+def next_for(label_studio, project) -> dict:
+    """What the expert's page would show now; nothing when there is nothing to do."""
+    reply = rest(label_studio, key=label_studio.expert_api_key).get(f"/api/projects/{project.id}/next")
+    return reply.json()["data"] if reply.is_success else {}
+
+
+def other_regions(asked: Manifest, first: int = 0) -> Manifest:
+    """The same pictures; other proposals on all but the ``first`` of them."""
+    queries = [
+        dataclasses.replace(query, proposals=(proposal(2, 2), proposal(5, 1))) if n >= first else query
+        for n, query in enumerate(asked.queries)
+    ]
+    return dataclasses.replace(asked, queries=tuple(queries))
+
+
+def test_changed_proposals_take_the_place_of_an_unanswered_question(label_studio, admin, project, tmp_path):
+    before = manifest(tmp_path, 4)
+    now = other_regions(before, first=1)
+    later = manifest(tmp_path, 2, round="01", first=4)  # of another round: none of this one's business
+    for asked in (before, later):
+        admin.push(project, asked, tmp_path)
+    assert admin.push(project, now, tmp_path) == 3
+    assert admin.push(project, now, tmp_path) == 0
+    withdrawn = {task.key for task in admin.tasks(project) if task.withdrawn}
+    assert withdrawn == before.keys().keys() - now.keys().keys()
+    seen = answer_all(label_studio, admin, project)
+    assert sorted(seen) == sorted([*now.keys(), *later.keys()]), "everything once, and nothing needlessly"
+    assert admin.push(project, now, tmp_path) == 0
+
+
+def answer_all(label_studio, admin, project) -> list[str]:
+    """Answer what is served until nothing is; the keys in that order."""
+    http, seen = rest(label_studio, key=label_studio.expert_api_key), []
+    while data := next_for(label_studio, project):
+        (task,) = admin.tasks(project, [data["key"]])
+        assert http.post(f"/api/tasks/{task.id}/annotations/", json={"result": []}).is_success
+        seen.append(task.key)
+    return seen
+
+
+def test_an_answered_question_is_never_touched(label_studio, admin, expert, project, tmp_path):
+    asked = manifest(tmp_path, 3)
+    admin.push(project, asked, tmp_path)
+    SimulatedExpert(expert, left_half).answer(project, asked.keys())
+    before = {row["id"]: row for row in rows(label_studio, project)}
+    admin.push(project, other_regions(asked), tmp_path)
+    after = {row["id"]: row for row in rows(label_studio, project)}
+    assert len(after) == 6
+    assert {id: after[id] for id in before} == before
+
+
+def rows(label_studio, project) -> list[dict]:
+    found = rest(label_studio).get("/api/tasks", params={"project": project.id, "fields": "all"}).json()["tasks"]
+    return [{name: row[name] for name in ("id", "data", "annotations", "overlap", "is_labeled")} for row in found]
+
+
+def test_an_answer_to_what_is_withdrawn_meanwhile_stays_with_its_own_question(label_studio, admin, project, tmp_path):
+    before = manifest(tmp_path, 1)
+    now = other_regions(before)
+    admin.push(project, before, tmp_path)
+    (opened,) = admin.tasks(project, before.keys())  # by an expert, who is still looking at it
+    admin.push(project, now, tmp_path)
+    marked = regions.relabelled(opened.prediction()["result"], {"c3r4"}, regions.DISREGARD)
+    body = {"result": marked, "parent_prediction": opened.prediction()["id"]}
+    http = rest(label_studio, key=label_studio.expert_api_key)
+    assert http.post(f"/api/tasks/{opened.id}/annotations/", json=body).status_code == 201
+    (answer,) = admin.pull(project)
+    assert (answer.key, regions.marked(answer.result)) == (next(iter(before.keys())), {"c3r4"})
+    assert admin.pull(project, now.keys()) == []
+    assert next_for(label_studio, project)["key"] == next(iter(now.keys()))
+
+
+def test_a_question_that_comes_back_is_asked_again(label_studio, admin, project, tmp_path):
+    before = manifest(tmp_path, 2)
+    admin.push(project, before, tmp_path)
+    admin.push(project, other_regions(before), tmp_path)
+    assert admin.push(project, before, tmp_path) == 0
+    assert next_for(label_studio, project)["key"] in set(before.keys())
+    assert sorted(answer_all(label_studio, admin, project)) == sorted(before.keys())
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_a_push_killed_between_asking_and_withdrawing_is_completed(fake, tmp_path, monkeypatch, method, after):
+    admin = LabelStudio(fake.url, fake.api_key)
+    project, before = admin.ensure_project("digits"), manifest(tmp_path, 6)
+    now = other_regions(before, first=2)
+    admin.push(project, before, tmp_path)
+    monkeypatch.setattr(backend, "ATTEMPTS", 1)  # dies of the first fault, as if killed
+    fake.fail(method, r"/import$" if method == "POST" else "/api/tasks/", "reset", after=after)
+    with pytest.raises(Unreachable):
+        admin.push(project, now, tmp_path)
+    admin.push(project, now, tmp_path)
+    assert keys_on(admin, project, now) == sorted(now.keys())
+    assert sorted(answer_all(fake, admin, project)) == sorted(now.keys())
+
+
+# --- pull ---
+
+
+def test_pull_brings_every_experts_every_answer(label_studio, admin, project, tmp_path):
+    asked = manifest(tmp_path, 4)
+    admin.push(project, asked, tmp_path)
+    tasks = admin.tasks(project, asked.keys())
+    by_admin, by_expert = rest(label_studio), rest(label_studio, key=label_studio.expert_api_key)
+    region, _ = regions.relabelled(tasks[0].prediction()["result"][:2], {"c0r0"}, regions.DISREGARD)
+    for http, task, body in [
+        (by_admin, tasks[0], {"result": [region], "lead_time": 3.25}),
+        (by_expert, tasks[0], {"result": [], "lead_time": 1.5}),  # empty: nothing to disregard
+        (by_expert, tasks[1], {"result": [region], "was_cancelled": True}),  # skipped
+        (by_expert, tasks[3], {"result": [region], "parent_prediction": tasks[3].prediction()["id"]}),
+    ]:
+        assert http.post(f"/api/tasks/{task.id}/annotations/", json=body).status_code == 201
+    answers = {(a.image_id, a.expert): a for a in admin.pull(project, asked.keys())}
+    assert set(answers) == {
+        ("image-000", ADMIN),
+        ("image-000", EXPERT),
+        ("image-001", EXPERT),
+        ("image-003", EXPERT),
+    }
+    assert answers["image-000", ADMIN].result == [region]
+    assert answers["image-000", ADMIN].lead_time == 3.25
+    assert (answers["image-000", EXPERT].result, answers["image-000", EXPERT].skipped) == ([], False)
+    assert answers["image-001", EXPERT].skipped
+    assert answers["image-003", EXPERT].parent_prediction == tasks[3].prediction()["id"]
+    assert all(a.key == asked.queries[int(a.image_id[-3:])].key("digits") for a in answers.values())
+
+    progress = admin.progress(project, asked.keys())
+    assert (progress.asked, progress.answered, progress.skipped) == (4, 2, 1)
+    assert {expert: n for expert, part in progress.per_expert.items() if (n := part.answered)} == {ADMIN: 1, EXPERT: 2}
+
+
+def test_the_verdicts_of_answers_are_told_apart(label_studio, admin, project, tmp_path):
+    asked = manifest(tmp_path, 7)
+    admin.push(project, asked, tmp_path)
+    tasks = admin.tasks(project, asked.keys())
+    shown = tasks[0].prediction()["result"]
+    as_shown = regions.relabelled(shown, set(), regions.DISREGARD)
+    bodies = [
+        {"result": regions.relabelled(shown, {"c3r4"}, regions.DISREGARD)},
+        {"result": [*as_shown, chosen("Nothing to disregard")]},
+        {"result": as_shown[2:]},  # shape and label of the first are deleted
+        {"result": as_shown},
+        {"result": [*as_shown, chosen("Cannot judge")]},
+        {"result": as_shown, "was_cancelled": True},
+        {"result": []},
+    ]
+    http = rest(label_studio, key=label_studio.expert_api_key)
+    for task, body in zip(tasks, bodies, strict=True):
+        assert http.post(f"/api/tasks/{task.id}/annotations/", json=body).status_code == 201
+    answers = sorted(admin.pull(project, asked.keys()), key=lambda answer: answer.image_id)
+    queries = asked.keys()
+    assert [verdict(answer, queries[answer.key]) for answer in answers] == [*Verdict, Verdict.NOTHING]
+    assert summary(answers, queries) == (
+        "1 marked, 2 nothing to disregard, 1 some outlines removed, 1 submitted untouched, 1 cannot judge, 1 skipped"
+    )
+    assert all(regions.mask(answer.result, 96, 96)[1] == [] for answer in answers), "nothing is left over"
+
+
+def chosen(value: str) -> dict:
+    """A choice about the image as a whole, as the page submits it."""
+    both = {"id": "aChoice", "type": "choices", "origin": "manual"}
+    return {**both, "from_name": regions.CHOICES, "to_name": regions.IMAGE, "value": {"choices": [value]}}
+
+
+def test_pull_and_progress_keep_to_the_queries_asked_about(admin, expert, project, tmp_path):
+    first, second = manifest(tmp_path, 3), manifest(tmp_path, 4, round="01", first=3)
+    admin.push(project, first, tmp_path)
+    admin.push(project, second, tmp_path)
+    SimulatedExpert(expert, left_half).answer(project, first.keys())
+    assert len(admin.pull(project, first.keys())) == 3
+    assert admin.pull(project, second.keys()) == []
+    since = admin.first(project, second.keys())
+    assert [task.round for task in admin.tasks(project, since=since)] == ["01"] * 4, "what is waited for"
+    assert len(admin.tasks(project, since=since + 1)) == 3
+    SimulatedExpert(expert, left_half).answer(project, list(second.keys())[:1])
+    for from_there in (0, since):
+        progress = admin.progress(project, second.keys(), since=from_there)
+        assert (progress.asked, progress.answered, progress.skipped) == (4, 1, 0)
+    assert admin.first(project, []) == 0
+
+
+def test_an_edited_answer_is_a_new_version_of_it(label_studio, admin, expert, project, tmp_path):
+    asked = manifest(tmp_path, 1)
+    admin.push(project, asked, tmp_path)
+    SimulatedExpert(expert, left_half).answer(project, asked.keys())
+    path = tmp_path / "ledger.jsonl"
+    (before,) = ledger.record(path, admin.pull(project, asked.keys()))
+    reply = rest(label_studio).patch(f"/api/annotations/{before.annotation_id}/", json={"result": []})
+    assert reply.is_success
+    (after,) = ledger.record(path, admin.pull(project, asked.keys()))
+    assert (after.annotation_id, after.result) == (before.annotation_id, [])
+    assert ledger.record(path, admin.pull(project, asked.keys())) == []
+    assert ledger.recall(path, asked.keys()) == [after]
+
+
+@pytest.mark.parametrize("form", ["int", "dict"])
+def test_an_expert_is_known_by_number_or_by_account(fake, tmp_path, form):
+    fake.completed_by = form
+    admin, expert = LabelStudio(fake.url, fake.api_key), LabelStudio(fake.url, fake.expert_api_key)
+    project, asked = admin.ensure_project("digits"), manifest(tmp_path, 1)
+    admin.push(project, asked, tmp_path)
+    SimulatedExpert(expert, left_half).answer(project, asked.keys())
+    del fake.users[1]  # the administrator's account is deleted, the expert's is not
+    assert [answer.expert for answer in admin.pull(project, asked.keys())] == [EXPERT]
+
+
+@pytest.mark.labelstudio
+def test_tasks_that_lost_their_regions_get_them_back(real_label_studio, tmp_path):
+    # What a real server does under load: the tasks of an import are there, their predictions are not.
+    label_studio = LabelStudio(real_label_studio.url, real_label_studio.api_key)
+    project = label_studio.ensure_project("lost regions")
+    asked = manifest(tmp_path, 3)
+    label_studio.push(project, asked, tmp_path)
+    before = label_studio.tasks(project, asked.keys())
+    for task in before[:2]:
+        httpx.delete(
+            f"{label_studio.url}/api/predictions/{task.prediction()['id']}/",
+            headers={"Authorization": f"Token {real_label_studio.api_key}"},
+        ).raise_for_status()
+    assert label_studio.push(project, asked, tmp_path) == 0
+    after = label_studio.tasks(project, asked.keys())
+    assert [task.id for task in after] == [task.id for task in before]
+    assert [task.prediction()["result"] for task in after] == [task.prediction()["result"] for task in before]
+    assert [len(task.predictions) for task in after] == [1, 1, 1]

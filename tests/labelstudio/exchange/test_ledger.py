@@ -1,0 +1,84 @@
+"""No answer is lost, whatever happens to the process that writes it down."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import multiprocessing
+
+import pytest
+
+from labelstudio.exchange.ledger import recall, record
+from labelstudio.exchange.records import Answer
+
+
+def answer(key: str = "k", expert: str = "ä@x", id: int = 1, at: str = "2026-01-01T10:00:00Z") -> Answer:
+    return Answer(key, "image", expert, id, at, at, 1.5, False, None, [{"id": "r"}])
+
+
+def test_what_is_recorded_is_recalled(tmp_path):
+    path = tmp_path / "answers" / "digits.jsonl"
+    assert recall(path, ["k"]) == []
+    answers = [answer(), answer(expert="b"), answer(key="other", id=7)]
+    assert record(path, answers) == answers
+    assert recall(path, ["k", "other"]) == sorted(answers, key=lambda a: (a.key, a.expert))
+    assert recall(path, ["other"]) == [answers[2]]
+
+
+def test_only_what_is_new_is_appended_and_no_line_changes(tmp_path):
+    path = tmp_path / "digits.jsonl"
+    record(path, [answer(), answer(id=2)])
+    before = path.read_bytes()
+    edited = dataclasses.replace(answer(), updated_at="2026-01-01T10:05:00Z", result=[])
+    assert record(path, [answer(), answer(id=2), edited, edited]) == [edited]
+    assert path.read_bytes().startswith(before)
+    assert len(path.read_bytes().splitlines()) == 3
+    assert recall(path, ["k"]) == [edited, answer(id=2)]
+    assert record(path, [answer(), edited]) == []
+
+
+def test_an_older_version_that_comes_later_does_not_replace_a_newer_one(tmp_path):
+    path = tmp_path / "digits.jsonl"
+    newer = answer(at="2026-01-01T10:00:00.5Z".replace(".5Z", ".500000Z"))
+    record(path, [newer])
+    assert record(path, [answer()]) == [answer()]  # from a restored back-up, say
+    assert recall(path, ["k"]) == [newer]
+
+
+@pytest.mark.parametrize("keep", range(1, 60, 7))
+def test_a_line_torn_off_by_a_kill_costs_nothing_but_itself(tmp_path, keep):
+    path = tmp_path / "digits.jsonl"
+    record(path, [answer(id=1)])
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:keep])
+    assert recall(path, ["k"]) == [answer(id=1)]
+    assert record(path, [answer(id=1), answer(id=2)]) == [answer(id=2)]
+    assert recall(path, ["k"]) == [answer(id=1), answer(id=2)]
+    assert path.read_bytes().startswith(whole + whole[:keep] + b"\n")
+    assert record(path, [answer(id=2)]) == []
+
+
+def test_a_whole_line_without_its_end_is_kept_and_not_written_again(tmp_path):
+    path = tmp_path / "digits.jsonl"
+    record(path, [answer(id=1)])
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    assert record(path, [answer(id=1), answer(id=2)]) == [answer(id=2)]
+    assert [json.loads(line)["annotation_id"] for line in path.read_text().splitlines()] == [1, 2]
+
+
+def _record_some(path, expert: int) -> None:
+    for id in range(20):
+        record(path, [answer(expert=f"e{expert}", id=id), answer(expert="all", id=id)])
+
+
+def test_several_processes_may_write_at_once(tmp_path):
+    path = tmp_path / "digits.jsonl"
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_record_some, args=(path, n)) for n in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 4
+    lines = path.read_text().splitlines()
+    assert len(lines) == len(set(lines)) == 20 * 4 + 20

@@ -1,0 +1,84 @@
+"""How much experts agree: published values, and values worked by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes.readings import HEIGHT, answer, query
+
+from labelstudio.reading.agreement import alpha, iou, report, words
+
+NAN = float("nan")
+
+
+def test_alpha_is_the_published_one():
+    # https://en.wikipedia.org/wiki/Krippendorff%27s_alpha, its worked example: 0.691 for nominal data.
+    found = alpha(
+        np.array(
+            [
+                [NAN, NAN, NAN, NAN, NAN, 3, 4, 1, 2, 1, 1, 3, 3, NAN, 3],
+                [1, NAN, 2, 1, 3, 3, 4, 3, NAN, NAN, NAN, NAN, NAN, NAN, NAN],
+                [NAN, NAN, 2, 1, 3, 4, 4, NAN, 2, 1, 1, 3, 3, NAN, 4],
+            ]
+        )
+    )
+    assert found == pytest.approx(0.691, abs=5e-4)
+
+
+def test_alpha_needs_two_experts_on_a_unit_and_two_judgements():
+    assert alpha(np.array([[0.0, 1.0]])) is None
+    assert alpha(np.array([[0.0, NAN], [NAN, 1.0]])) is None
+    assert alpha(np.array([[1.0, 1.0], [1.0, 1.0]])) is None
+    assert alpha(np.zeros((0, 0))) is None
+    assert alpha(np.array([[0.0, 1.0], [0.0, 1.0]])) == 1
+
+
+def test_iou_of_two_masks():
+    one, other, none = np.zeros((2, 4), bool), np.zeros((2, 4), bool), np.zeros((2, 4), bool)
+    one[:, :3], other[:, 2:] = True, True  # 2 of 8 pixels in common
+    assert iou(one, other) == 2 / 8
+    assert iou(one, none) == 0
+    assert iou(none, none) == 1
+
+
+def test_the_report_of_a_round():
+    queries = {"k": query(4), "l": query(4, 1), "unanswered": query(4, 2)}
+    answers = [
+        answer("a", 0, 1), answer("b", 0), answer("a", 3, key="l"), answer("b", 3, key="l"), answer("c", key="l"),
+    ]  # fmt: skip
+    gold = {"k": np.array([True, True, False, False]), "unanswered": np.ones(4, bool)}
+    found = report(queries, answers, gold)
+    assert (found["queries"], found["answered"]) == (3, 2)
+    # Pairs' IoU: a and b 1/2 on k and 1 on l; a and c 0 on l; b and c 0 on l.
+    assert found["iou"] == round((0.5 + 1 + 0 + 0) / 4, 4)
+    assert {expert: own["iou"] for expert, own in found["experts"].items()} == {"a": 0.5, "b": 0.5, "c": 0.0}
+    assert {expert: own["answers"] for expert, own in found["experts"].items()} == {"a": 2, "b": 2, "c": 1}
+    assert {expert: (own["gold"], own["accuracy"]) for expert, own in found["experts"].items()} == {
+        "a": (1, 1.0), "b": (1, 0.75), "c": (0, None),
+    }  # fmt: skip
+    # By hand, as in the article above. Coincidences: k: (1,1) and (0,0) twice, (1,0); l: three experts on four
+    # proposals, of which three are (0,0,0) and the last is (1,1,0), each pair weighing 1/(3-1).
+    same, different = 2 + 2 * 2 + 3 * 3 + 1, 2 + 2  # of ordered pairs: agreeing, disagreeing
+    ones, zeros = 3 + 2, 5 + 10
+    n = same + different
+    assert n == ones + zeros
+    assert found["alpha"] == pytest.approx(1 - (n - 1) * different / (2 * ones * zeros), abs=1e-4)
+    text = words(found)
+    assert "2 of 3 queries answered, alpha" in text
+    assert "a: answers to 2, alpha" in text
+    assert "right on 75% of 1 known queries" in text
+
+
+def test_one_expert_has_nobody_to_agree_with():
+    found = report({"k": query()}, [answer("a", 1)], {})
+    assert (found["alpha"], found["iou"]) == (None, None)
+    assert words(found).splitlines() == ["1 of 1 queries answered", "  a: answers to 1"]
+    assert report({"k": query()}, [answer("a", 1, skipped=True)], {})["experts"] == {}
+
+
+def test_a_perfect_expert_is_right_on_every_known_query(tmp_path):
+    assert HEIGHT == 4
+    truth = np.array([False, True, True, False])
+    found = report({"k": query(4)}, [answer("a", 1, 2), answer("b", 1, 3)], {"k": truth})
+    assert found["experts"]["a"]["accuracy"] == 1
+    assert found["experts"]["b"]["accuracy"] == 0.5  # two of four

@@ -1,0 +1,102 @@
+"""Switching between the demo and the paper: what is chosen, what is checked first, and nothing is lost."""
+
+import shutil
+import subprocess
+
+import pytest
+from fakes.checkout import ROOT
+
+from pipeline.commands import params_file
+from pipeline.config import load
+from pipeline.errors import ConfigError
+from pipeline.experiments import protocols
+
+GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout with params alone, and nothing that would run."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copytree(ROOT / "params", tmp_path / "params")
+    monkeypatch.chdir(tmp_path)
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "start"]):
+        subprocess.run([*GIT, *command], check=True)
+    monkeypatch.setattr(protocols, "repro", lambda: None)
+    return tmp_path
+
+
+def test_the_protocol_is_the_papers():
+    protocol = load(ROOT / "params" / "paper.yaml")
+    for scenario in protocol.scenarios.values():
+        train = scenario.train
+        assert (train.baseline_epochs, train.batch_size, train.learning_rate) == (10, 4, 1e-4)
+        assert (train.class_balance, train.batchnorm) == ("none", "moving")
+        augment = train.augment
+        assert (augment.flip, augment.rotate_degrees, augment.crop, augment.brightness) == (True, 180, 0.1, 0.1)
+        assert scenario.penalty.weight / (3 * 224 * 224) == pytest.approx(6.64, abs=0.01)
+        assert (scenario.penalty.form, scenario.penalty.output) == ("eq2-mean", "logits")
+        assert (scenario.query.strategy, scenario.query.cell, scenario.query.proposals) == ("entropy", 28, 10)
+    rounds = protocol.hitl.rounds
+    assert [entry.queries for entry in rounds] == [20] * 10
+    assert [entry.epochs for entry in rounds] == [1] * 9 + [11]
+    assert protocol.scenarios["nci-50pct"].init == "runs/nci-0.5pct/09/state.pt"
+    assert {data.size for data in protocol.datasets.values()} == {224}
+
+
+@pytest.mark.parametrize("only", ["isic2017", "aptos2019", "nci", "all"])
+@pytest.mark.parametrize("backbone", ["efficientnet-b0", "efficientnet-b1", "efficientnet-lite0"])
+def test_what_is_chosen_is_whole_and_valid(checkout, only, backbone):
+    params_file.replace(protocols.chosen(params_file.read(protocols.PROTOCOL), only, backbone))
+    config = load()
+    assert list(config.backbones) == [backbone]
+    assert only == "all" or list(config.datasets) == [only]
+    assert {scenario.dataset for scenario in config.scenarios.values()} == set(config.datasets)
+    inits = {scenario.init for scenario in config.scenarios.values()}
+    assert inits <= {f"data/backbones/{backbone}.pt", "runs/nci-0.5pct/09/state.pt"}
+
+
+def test_one_scenario_brings_what_it_starts_from(checkout):
+    assert list(
+        protocols.chosen(params_file.read(protocols.PROTOCOL), "isic2017-10pct", "efficientnet-b0")["scenarios"]
+    ) == ["isic2017-10pct"]
+    needed = protocols.chosen(params_file.read(protocols.PROTOCOL), "nci-50pct", "efficientnet-b0")
+    assert list(needed["scenarios"]) == needed["hitl"]["scenarios"] == ["nci-0.5pct", "nci-50pct"]
+    with pytest.raises(ConfigError, match="asks no experts"):
+        protocols.chosen(params_file.read(protocols.PROTOCOL), "isic2017-100pct", "efficientnet-b0")
+
+
+def test_a_data_set_that_is_not_there_stops_before_anything_changes(checkout):
+    before = (checkout / "params.yaml").read_text()
+    with pytest.raises(ConfigError) as error:
+        protocols.main("all", "efficientnet-b0", "simulated")
+    for place, how in (("isic2017", "challenge.isic-archive"), ("aptos2019", "kaggle.com"), ("nci", "ask the NCI")):
+        assert f"data/raw/{place}" in str(error.value)
+        assert how in str(error.value)
+    assert (checkout / "params.yaml").read_text() == before
+
+
+def test_an_unknown_name_is_said_with_those_there_are(checkout):
+    with pytest.raises(
+        ConfigError, match=r"ONLY is 'isic'; choose one of all, isic2017, aptos2019, nci, isic2017-10pct"
+    ):
+        protocols.main("isic", "efficientnet-b0", "simulated")
+    with pytest.raises(ConfigError, match=r"BACKBONE is 'b7'; choose one of efficientnet-b0"):
+        protocols.main("isic2017", "b7", "simulated")
+
+
+def test_there_and_back_again_without_losing_anybodys_changes(checkout, monkeypatch):
+    monkeypatch.setattr(protocols, "check_sources", lambda names: None)
+    demo = (checkout / "params.yaml").read_text()
+    protocols.main("isic2017", "efficientnet-lite0", "human")
+    assert load().annotate.expert == "human"
+    assert "lambda 1e6" in (checkout / "params.yaml").read_text(), "comments stay"
+    protocols.main("aptos2019", "efficientnet-lite0", "simulated")
+    params_file.restore_committed()
+    assert (checkout / "params.yaml").read_text() == demo
+
+    (checkout / "params.yaml").write_text(demo.replace("seed: 0", "seed: 7"))
+    with pytest.raises(ConfigError, match="changes that are not in Git"):
+        protocols.main("isic2017", "efficientnet-lite0", "simulated")
+    params_file.restore_committed()
+    assert load().seed == 7, "a person's own params are no generated ones"

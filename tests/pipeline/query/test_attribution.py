@@ -1,0 +1,338 @@
+"""Attributions: DeepLIFT is complete and equal to what is worked by hand; nothing is left behind in the network."""
+
+import warnings
+
+import pytest
+import timm
+import torch
+from torch import nn
+from torch.nn import functional
+
+from pipeline.query.attribution import FLOOR, attribute, blurred, deeplift, plain, uncovered
+
+TARGET = torch.tensor([0, 3, 4])
+COMPLETE = [
+    *[f"efficientnet_b{n}" for n in range(5)],
+    *["tf_efficientnetv2_s", "tf_efficientnet_lite0", "resnet18", "resnet50", "convnext_atto", "mobilenetv3_small_100"],
+]
+
+
+@pytest.fixture(autouse=True)
+def nondeterministic():
+    """Captum's max pooling has no deterministic form, and training, which asks for one, may have run before."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(False)
+    yield
+    torch.use_deterministic_algorithms(before)
+
+
+@pytest.fixture
+def x():
+    return torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+def build(name, x):
+    """A random network whose logits move with ``x``: a fresh one is nearly linear and flat, which would be too easy."""
+    torch.manual_seed(0)
+    network = timm.create_model(name, num_classes=5)
+    for key, parameter in network.named_parameters():
+        if key.endswith("gamma"):  # ConvNeXt's blocks start out as if they were not there
+            parameter.data.fill_(1.0)
+        elif "convnext" in name and parameter.ndim > 1:
+            parameter.data.mul_(5.0)
+        elif key.endswith(("bn2.weight", "bn3.weight")):  # and ResNet's
+            parameter.data.fill_(1.0)
+        elif key.endswith("bias"):
+            parameter.data.normal_(std=0.3)
+    network.get_classifier().weight.data.normal_()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0  # the statistics of these very images, as after training
+    with torch.no_grad():
+        network.train()(torch.cat([x, blurred(x)]))
+    return network.eval()
+
+
+def difference(network, x, reference, target):
+    """What attributions have to add up to, from the network itself."""
+    with torch.no_grad():
+        rows = torch.arange(len(x))
+        return network.eval()(x)[rows, target] - network(reference)[rows, target]
+
+
+def line(*values):
+    return torch.tensor(values).view(1, 1, 1, -1)
+
+
+def by_hand(network, x, reference):
+    """Attributions of a network's only output to each element of a line."""
+    saliency, error = deeplift(network, line(*x), line(*reference), torch.tensor([0]))
+    assert error.item() == pytest.approx(0.0, abs=1e-5)
+    return saliency.flatten().tolist()
+
+
+class Function(nn.Module):
+    """What people write in a ``forward`` of their own."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def test_one_rectifier_worked_by_hand():
+    # y = relu(x1 + x2 - 1) at (1, 1), 1 above the kink, against (0, 0), below it: y - y0 = 1, the sum's
+    # difference is 2, so that the multiplier is 1/2 where the gradient would say 1.
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3, 1), nn.ReLU())
+    network[1].weight.data = torch.tensor([[1.0, 1.0, 0.0]])
+    network[1].bias.data = torch.tensor([-1.0])
+    assert by_hand(network, [1.0, 1.0, 5.0], [0.0, 0.0, 0.0]) == pytest.approx([0.5, 0.5, 0.0])
+
+
+def test_a_product_and_a_quotient_worked_by_hand():
+    # 3 * 5 - 1 * 2 = 13 = (3 - 1)(5 + 2)/2 + (5 - 2)(3 + 1)/2
+    product = Function(lambda x: (x[..., 0] * x[..., 1]).flatten(1))
+    assert by_hand(product, [3.0, 5.0], [1.0, 2.0]) == pytest.approx([7.0, 6.0])
+    # 3 / 4 - 1 / 2 = (3 - 1)(1/4 + 1/2)/2 + (1/4 - 1/2)(3 + 1)/2
+    quotient = Function(lambda x: (x[..., 0] / x[..., 1]).flatten(1))
+    assert by_hand(quotient, [3.0, 4.0], [1.0, 2.0]) == pytest.approx([0.75, -0.5])
+    assert by_hand(Function(lambda x: (1 / x).sum((1, 2))), [4.0], [2.0]) == pytest.approx([-0.25])
+
+
+def test_a_max_pool_worked_by_hand():
+    # (1, 4) against (3, 0): 4 - 3 goes to x's largest; (2, 0) against (5, 0): 2 - 5 to the reference's.
+    pool = nn.Sequential(nn.MaxPool2d((1, 2)), Function(lambda y: y.sum((1, 2, 3)).view(-1, 1)))
+    assert by_hand(pool, [1.0, 4.0, 2.0, 0.0], [3.0, 0.0, 5.0, 0.0]) == pytest.approx([0.0, 1.0, -3.0, 0.0])
+    # Two windows that overlap in the middle, which decides both.
+    pool[0] = nn.MaxPool2d((1, 2), stride=1)
+    assert by_hand(pool, [0.0, 4.0, 1.0], [0.0, 1.0, 1.0]) == pytest.approx([0.0, 6.0, 0.0])
+
+
+def test_a_layer_norm_worked_by_hand():
+    # Of two values, the first becomes d/|d|, d half their distance: 1 at (3, 1), -1 at (0, 4). Centred: 1 and
+    # -2, inverse roots: 1 and 1/2. 2 = (1 + 2)/2 + (1 - 1/2) 1, and the latter goes back in equal parts.
+    network = nn.Sequential(nn.LayerNorm(2, eps=0.0), Function(lambda y: y[..., 0].flatten(1)))
+    assert by_hand(network, [3.0, 1.0], [0.0, 4.0]) == pytest.approx([1.0, 1.0])
+
+
+def test_a_layer_norm_survives_a_reference_without_variance(x):
+    network = build("convnext_atto", x)
+    network.stem[0].bias.data.zero_()  # of a black image, the first norm sees zeros alone
+    saliency, error = deeplift(network, x, plain(x, 0.0), TARGET)
+    assert float(error.max()) <= 0.01
+    assert float(saliency.abs().sum()) < 1000
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+def test_attributions_add_up_on_whole_networks(name, x):
+    network = build(name, x)
+    saliency, error = deeplift(network, x, blurred(x), TARGET)
+    expected = difference(network, x, blurred(x), TARGET)
+    assert saliency.shape == (3, 64, 64)
+    assert float(expected.abs().min()) > FLOOR  # so that they add up to something
+    assert float(((saliency.sum(dim=(1, 2)) - expected) / expected).abs().max()) <= 0.01
+    assert float(error.max()) <= 0.01
+
+
+def test_rounding_is_not_taken_for_a_missing_rule(x):
+    network = build("efficientnet_b3", x)  # whose statistics a black image is far from: logits in tens of thousands
+    with pytest.warns(UserWarning, match="cancel, though every module has a rule; try another reference"):
+        deeplift(network, x, plain(x, 0.0), TARGET)
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+
+
+def convolved(*layers):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3), *layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(128, 5))
+
+
+def reused_after_an_in_place_relu(x):
+    y = x - 0.1
+    functional.relu(y, inplace=True)
+    return y * y.mean((2, 3), keepdim=True) + y
+
+
+def in_place_arithmetic(x):
+    y = x.clone()
+    y -= 0.1
+    y *= y.mean((2, 3), keepdim=True)
+    y /= 1 + y.square()
+    y.sigmoid_().add_(x)
+    y[:, :4].tanh_()
+    return y
+
+
+FORWARDS = {
+    "functional": lambda x: functional.silu(x) + torch.relu(x) * x.sigmoid() + x.clamp(min=0).sqrt(),
+    "reused after in place": reused_after_an_in_place_relu,
+    "in place": in_place_arithmetic,
+    "powers": lambda x: x**2 + 2**x + x.abs().pow(1.5) + 1 / (x * x + 1),
+    "gated": lambda x: x * functional.adaptive_avg_pool2d(functional.hardswish(x), 1).expand_as(x),
+    "overlapping max pool": lambda x: functional.max_pool2d(functional.gelu(x, approximate="tanh"), 3, 1, 1) + x,
+    "torch's own norm": lambda x: torch.layer_norm(x, (62, 62), None, None, 1e-5, True),
+    "channels last norm": lambda x: functional.layer_norm(x.permute(0, 2, 3, 1), (8,)).permute(0, 3, 1, 2),
+}
+
+
+@pytest.mark.parametrize("name", FORWARDS)
+def test_attributions_add_up_whatever_people_write(name, x):
+    network = convolved(Function(FORWARDS[name]))
+    before = x.clone()
+    saliency, _ = deeplift(network, x, blurred(x), TARGET)
+    expected = difference(network, x, blurred(x), TARGET)
+    assert torch.allclose(saliency.sum(dim=(1, 2)), expected, rtol=1e-3, atol=1e-6)
+    assert torch.equal(x, before)
+
+
+ACTIVATIONS = [
+    *[nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Mish, nn.ELU, nn.LeakyReLU, nn.CELU, nn.SELU],
+    *[nn.GELU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.LogSigmoid, nn.PReLU, nn.Tanhshrink, nn.Hardtanh],
+]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_follows_the_rescale_rule(activation):
+    values = torch.linspace(-4, 8, 25)
+    for options in [{}, {"inplace": True}]:
+        try:
+            network = nn.Sequential(activation(**options), Function(lambda y: y.sum((1, 2, 3)).view(-1, 1)))
+        except TypeError:
+            continue  # it has no in-place variant
+        expected = activation()(values) - activation()(torch.tensor(0.5))
+        assert by_hand(network, values.tolist(), [0.5] * 25) == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("layer", [nn.ReLU(), nn.MaxPool2d(2), nn.Sigmoid(), nn.Softplus()], ids=repr)
+def test_it_agrees_with_captum_where_captum_is_exact(x, layer):
+    from captum.attr import DeepLift
+
+    network = convolved(nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3), layer).eval().double()
+    x = x.double()
+    ours, _ = deeplift(network, x, blurred(x), TARGET)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # captum announces its hooks
+        theirs = DeepLift(network).attribute(x, blurred(x), target=TARGET).sum(dim=1)
+    assert torch.allclose(ours, theirs, atol=1e-9)
+
+
+def test_a_warning_names_the_modules_without_a_rule(x):
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(8, 8, 1)
+
+        def forward(self, z):
+            return torch.cumprod(self.conv(z), dim=2) + z
+
+    network = convolved(nn.Sequential(nn.SiLU(inplace=True), nn.Softmax(dim=1)), nn.ReLU(), Block())
+    network[3].conv.weight.data *= 10
+    network[-1].weight.data *= 1000
+    with pytest.warns(UserWarning, match=r"DeepLIFT misses .* in 1\.1 \(Softmax\), 3 \(Block\), and ") as caught:
+        _, error = deeplift(network, x, blurred(x), TARGET)
+    assert len(caught) == 1
+    assert float(error.max()) > 0.01
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+
+
+def test_what_only_the_network_itself_does_is_named_too(x):
+    class Net(nn.Sequential):
+        def forward(self, z):
+            return super().forward(z).softmax(dim=1)
+
+    network = Net(*convolved())
+    network[-1].weight.data *= 100
+    assert uncovered(network, x, blurred(x)) == ["the network itself (Net)"]
+    assert uncovered(build("tf_efficientnet_lite0", x), x[:1], blurred(x[:1])) == []
+
+
+def test_a_difference_that_is_no_number_is_not_complete(x):
+    with pytest.warns(UserWarning, match="DeepLIFT misses nan%"):
+        deeplift(convolved(Function(lambda y: y / 0)), x, blurred(x), TARGET)
+
+
+class Failing(nn.Module):
+    def forward(self, x):
+        raise RuntimeError("out of memory, say")
+
+
+@pytest.mark.parametrize("method", ["deeplift", "integrated-gradients", "input-x-gradient", "grad-cam"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_callers_network_is_left_exactly_as_it_was(x, method, fails):
+    network = build("mobilenetv3_small_100", x).train()
+    network.blocks[0].eval()
+    network.conv_stem.weight.requires_grad_(False)
+    if fails:
+        network.classifier = Failing()
+
+    def seen():
+        return [
+            *[(id(m), m.training, getattr(m, "inplace", None), list(m.__dict__)) for m in network.modules()],
+            *[(id(p), p.requires_grad, p.grad) for p in network.parameters()],
+            any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in network.modules()),
+        ]
+
+    before, weights = seen(), {key: value.clone() for key, value in network.state_dict().items()}
+    if fails:
+        with pytest.raises(RuntimeError, match="out of memory"):
+            attribute(network, x, blurred(x), TARGET, method)
+    else:
+        attribute(network, x, blurred(x), TARGET, method)
+    assert seen() == before
+    assert all(torch.equal(weights[key], value) for key, value in network.state_dict().items())
+    assert torch.overrides._get_current_function_mode() is None
+
+
+@pytest.mark.parametrize("method", ["deeplift", "integrated-gradients", "input-x-gradient", "grad-cam"])
+def test_a_batch_explains_each_image_as_alone(x, method):
+    network = build("efficientnet_b0", x)
+    x = x[:2]
+    together = attribute(network, x, blurred(x), TARGET[:2], method)
+    alone = [attribute(network, x[[i]], blurred(x[[i]]), int(TARGET[i]), method) for i in range(2)]
+    assert together.shape == (2, 64, 64)
+    assert not together.requires_grad
+    assert torch.allclose(together, torch.cat(alone), atol=1e-3 * float(together.abs().max()))
+
+
+def test_what_is_explained_is_the_prediction_unless_said_otherwise(x):
+    network = convolved(nn.SiLU(), nn.Dropout(0.9))  # a network in training predicts at random
+    predicted = network.eval()(x).argmax(dim=1)
+    found = attribute(network.train(), x, blurred(x))
+    assert torch.equal(found, attribute(network, x, blurred(x), predicted))
+    assert not torch.equal(found, attribute(network, x, blurred(x), (predicted + 1) % 5))
+    with pytest.raises(ValueError, match="no explainer 'lime'; choose one of deeplift, integrated"):
+        attribute(network, x, blurred(x), method="lime")
+
+
+def test_the_other_explainers_worked_by_hand():
+    # f = mean of w x^2 over 2 x 2 places: its gradient is w x / 2.
+    x = torch.tensor([[[[1.0, 2.0], [3.0, -4.0]]]])
+    squared = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), Function(lambda y: y), nn.Flatten())
+    squared[0].weight.data.fill_(3.0)
+    network = nn.Sequential(squared, Function(lambda y: (y * y / 9).mean(dim=1, keepdim=True)))
+    reference = torch.zeros_like(x)
+    assert torch.allclose(attribute(network, x, reference, 0, "input-x-gradient"), x[0] ** 2 / 2)
+    assert torch.allclose(attribute(network, x, reference, 0, "integrated-gradients"), x[0] ** 2 / 4, rtol=1e-4)
+    # Grad-CAM: the last maps, 3 x, weighed by their mean gradient, the mean of 2 (3 x) / 9 / 4 = x / 6: 1/12.
+    assert torch.allclose(attribute(network, x, reference, 0, "grad-cam"), 3 * x[0] / 12)
+
+
+def test_grad_cam_enlarges_the_last_maps_or_says_that_there_are_none(x):
+    network = build("resnet18", x)
+    saliency = attribute(network, x, blurred(x), TARGET, "grad-cam")
+    maps = network.forward_features(x)
+    assert saliency.shape == (3, 64, 64)
+    coarse = (maps * network.fc.weight[TARGET].view(3, -1, 1, 1) / 4).sum(dim=1)  # the mean of 2 x 2 places follows
+    assert torch.allclose(saliency[:, [0, 0, -1, -1], [0, -1, 0, -1]], coarse.flatten(1), rtol=1e-3)
+    assert (saliency < 0).any()
+    with pytest.raises(ValueError, match="Sequential has none with more than one place at 64 x 64"):
+        attribute(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 2)), x, blurred(x), method="grad-cam")
+
+
+def test_references(x):
+    assert blurred(x).std() < x.std() / 5
+    assert blurred(x, sigma=0.01).std() > blurred(x, sigma=0.05).std() > blurred(x, sigma=0.05, reach=3).std()
+    assert torch.equal(plain(x, 1.0), torch.ones_like(x))
+    colour = torch.tensor([0.1, 0.2, 0.3]).view(1, 3, 1, 1)
+    assert torch.equal(plain(x, colour)[2, :, 5, 6], colour.flatten())

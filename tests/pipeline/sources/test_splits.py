@@ -1,0 +1,62 @@
+"""Splits: official ones kept, ours stratified and seeded; patients and copies never in two of them."""
+
+import pandas as pd
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.sources import splits
+
+
+def table(count, **columns):
+    rows = pd.DataFrame({"name": [f"n{i}" for i in range(count)], "label": ["ab"[i % 4 == 0] for i in range(count)]})
+    defaults = {"split": None, "group": None, "digest": [f"d{i}" for i in range(count)]}
+    return rows.assign(**{**defaults, **columns})
+
+
+@pytest.mark.parametrize(("held_out", "train"), [(0.2, 160), (0.25, 150)])
+def test_ours_are_stratified_halved_and_seeded(held_out, train):
+    settled = splits.settle(table(200), held_out, 0, "error")
+    counts = settled.groupby("split").size()
+    assert counts.to_dict() == {"train": train, "val": (200 - train) / 2, "test": (200 - train) / 2}
+    shares = settled.assign(rare=settled["label"] == "b").groupby("split")["rare"].mean()
+    assert ((shares - 0.25).abs() < 0.06).all()
+    assert settled["split"].equals(splits.settle(table(200), held_out, 0, "error")["split"])
+    assert not settled["split"].equals(splits.settle(table(200), held_out, 1, "error")["split"])
+
+
+def test_groups_and_copies_stay_together_however_they_are_tied():
+    groups = [f"patient {i // 3}" if i % 2 else None for i in range(300)]
+    digests = [f"d{i % 290}" for i in range(300)]  # ten pictures occur twice
+    settled = splits.settle(table(300, group=groups, digest=digests), 0.2, 0, "error")
+    assert settled.groupby("group")["split"].nunique().max() == 1
+    assert settled.groupby("digest")["split"].nunique().max() == 1
+    assert set(settled["split"]) == {"train", "val", "test"}
+
+
+def test_a_patient_in_two_official_splits_is_named():
+    official = ["train"] * 6 + ["val"] * 2 + ["test"] * 2
+    groups = ["p1", "p1", "p2", None, None, None, "p2", "p3", "p4", None]
+    with pytest.raises(ConfigError, match=r"1 groups.*\n  p2: train, val"):
+        splits.settle(table(10, split=official, group=groups), 0.2, 0, "error")
+
+
+def test_copies_in_two_official_splits_are_an_error_or_dropped_where_they_are_not_tested():
+    official = ["train"] * 6 + ["val"] * 2 + ["test"] * 2
+    digests = ["x", "y", "y", "d", "e", "z", "z", "f", "x", "g"]
+    rows = table(10, split=official, digest=digests)
+    with pytest.raises(ConfigError, match=r"2 pictures are in more than one split") as error:
+        splits.settle(rows, 0.2, 0, "error")
+    assert "n0 (train), n8 (test)" in str(error.value)
+    assert "duplicates: drop" in str(error.value)
+    kept = splits.settle(rows, 0.2, 0, "drop")
+    assert sorted(set(rows["name"]) - set(kept["name"])) == ["n0", "n5"]
+
+
+def test_some_splits_but_not_all_is_an_error():
+    with pytest.raises(ConfigError, match=r"1 of 3 images have no split.*\n  n2"):
+        splits.settle(table(3, split=["train", "val", None]), 0.2, 0, "error")
+
+
+def test_too_few_to_split_is_an_error():
+    with pytest.raises(ConfigError, match="too few"):
+        splits.settle(table(3), 0.2, 0, "error")

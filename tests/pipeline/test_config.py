@@ -1,0 +1,151 @@
+"""params.yaml: what is shipped is valid, and each mistake is named with its place."""
+
+import copy
+import json
+import re
+
+import pytest
+import yaml
+from fakes.checkout import ROOT
+
+from pipeline import config
+from pipeline.errors import ConfigError
+
+
+@pytest.fixture
+def params():
+    return copy.deepcopy(yaml.safe_load((ROOT / "params.yaml").read_text()))
+
+
+def load(tmp_path, params):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(params))
+    return config.load(path)
+
+
+def scenario(params):
+    return next(iter(params["scenarios"].values()))
+
+
+def test_every_params_file_that_is_shipped_is_valid():
+    for path in [ROOT / "params.yaml", *ROOT.glob("params/*.yaml")]:
+        loaded = config.load(path)
+        assert set(loaded.hitl.scenarios) <= set(loaded.scenarios)
+
+
+def test_the_readmes_example_of_ones_own_data_is_valid(params, tmp_path):
+    readme = (ROOT / "README.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", readme, flags=re.DOTALL)
+    demo = json.dumps(params["protocols"]["demo"])
+    example = yaml.safe_load(f"protocols:\n  demo: &demo {demo}\n{block}")
+    params["datasets"] = example["datasets"]
+    params["scenarios"] = example["scenarios"]
+    params["hitl"] |= example["hitl"]
+    loaded = load(tmp_path, params)
+    (dataset,) = loaded.datasets.values()
+    assert dataset.source == "folder"
+    assert dataset.columns.label == "diagnosis"
+
+
+MISTAKES = {
+    "unknown key": (
+        lambda p: scenario(p)["train"].update(epoch=3),
+        r"scenarios\..*train\.epoch: unknown setting",
+    ),
+    "unknown top-level key": (lambda p: p.update(sed=1), r"sed: unknown setting"),
+    "wrong type": (
+        lambda p: p.update(seed="zero"),
+        r"seed: Input should be a valid integer \(it is 'zero'\)",
+    ),
+    "missing": (lambda p: scenario(p).pop("fraction"), r"fraction: missing"),
+    "fraction": (
+        lambda p: scenario(p).update(fraction=1.5),
+        r"fraction: Input should be less than or equal to 1",
+    ),
+    "grid": (lambda p: scenario(p)["query"].update(cell=13), r"query\.cell: 13 does not divide .* pixels"),
+    "cells": (
+        lambda p: scenario(p)["query"].update(proposals=65),
+        r"query\.proposals: 65 of only 64 regions of 8 x 8 pixels",
+    ),
+    "data set": (lambda p: scenario(p).update(dataset="digits"), r"no data set 'digits'"),
+    "scenario": (
+        lambda p: p["hitl"]["scenarios"].append("nowhere"),
+        r"hitl\.scenarios: no scenario 'nowhere'",
+    ),
+    "last": (lambda p: p["hitl"].update(last="07"), r"`last` must be the last round"),
+    "chain": (lambda p: p["hitl"]["rounds"][1].update(after="start"), r"must come after '00'"),
+    "no queries": (lambda p: p["hitl"]["rounds"][0].update(queries=0), r"queries: Input should be greater"),
+    "source": (lambda p: p["backbones"]["efficientnet-lite0"].update(weights="web"), r"weights: .*'package'"),
+    "strategy": (lambda p: scenario(p)["query"].update(strategy="least"), r"strategy: .*'least-confident'"),
+    "explainer": (
+        lambda p: scenario(p)["query"].update(explain={"method": "lime"}),
+        r"query\.explain\.method: .*'grad-cam'",
+    ),
+    "file": (lambda p: p["backbones"]["efficientnet-lite0"].update(weights="file"), r"`file` goes with"),
+    "too few experts": (
+        lambda p: p["annotate"].update(experts_per_query=2),
+        r"annotate: `experts_per_query` is 2, but `crowd` has 1",
+    ),
+    "soft": (lambda p: p["consensus"].update(rule="any", soft=True), r"consensus: `soft` goes with majority or"),
+    "absence": (
+        lambda p: p["annotate"]["crowd"][0].update(absent=1.5),
+        r"annotate\.crowd\.0\.absent: Input should be less",
+    ),
+    "unknown source": (
+        lambda p: p["datasets"]["decoy-digits"].update(source="isic"),
+        r"datasets\.decoy-digits: .*isic2017",
+    ),
+    "another source's setting": (
+        lambda p: p["datasets"]["decoy-digits"].update(covariates="x.csv"),
+        r"datasets\.decoy-digits\.covariates: unknown setting",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_named_with_its_place(tmp_path, params, mistake):
+    make, says = MISTAKES[mistake]
+    load(tmp_path, params)  # valid before …
+    make(params)
+    with pytest.raises(ConfigError, match=says):
+        load(tmp_path, params)
+
+
+def test_how_images_are_explained_has_defaults_and_true_may_be_written_as_yaml_reads_it(tmp_path, params):
+    (loaded,) = load(tmp_path, params).scenarios.values()
+    explain = loaded.query.explain
+    assert (explain.method, explain.reference, explain.target) == ("deeplift", "blur", "predicted")
+    scenario(params)["query"]["explain"] = {"target": True}
+    (loaded,) = load(tmp_path, params).scenarios.values()
+    assert loaded.query.explain.target == "true"
+
+
+def test_every_mistake_is_named_at_once(tmp_path, params):
+    params["seed"] = -1
+    params["annotate"]["expert"] = "robot"
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, params)
+    assert "seed:" in str(caught.value)
+    assert "annotate.expert:" in str(caught.value)
+
+
+def test_a_file_that_is_not_there_or_not_yaml(tmp_path):
+    with pytest.raises(ConfigError, match="run from the project's root"):
+        config.load(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("a: [1")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        config.load(tmp_path / "params.yaml")
+
+
+def test_a_scenario_that_is_not_there(tmp_path, params):
+    with pytest.raises(ConfigError, match="no scenario 'x'; it has decoy-digits"):
+        load(tmp_path, params).scenario("x")
+
+
+def test_only_a_grid_has_to_divide_the_images(params, tmp_path):
+    query = scenario(params)["query"]
+    query.update(cell=10, regions="superpixels")
+    load(tmp_path, params)
+    query["regions"] = "grid"
+    with pytest.raises(ConfigError, match=r"query\.cell: 10 does not divide"):
+        load(tmp_path, params)

@@ -1,0 +1,60 @@
+"""Metrics: against values worked out by hand."""
+
+import math
+
+import pytest
+import torch
+
+from pipeline.training import metrics
+
+
+def logits(*probabilities):
+    return torch.tensor(probabilities).log()
+
+
+def test_two_classes_by_hand():
+    z = logits([0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.8, 0.2])
+    found = dict(metrics.classification(z, torch.tensor([0, 0, 1, 1])))
+    assert found["loss"] == pytest.approx(
+        -(math.log(0.9) + math.log(0.6) + math.log(0.7) + math.log(0.2)) / 4, rel=1e-5
+    )
+    assert found["accuracy"] == 0.75
+    assert found["balanced_accuracy"] == 0.75
+    assert found["auc"] == 0.75  # of four pairs, (0.4, 0.2) is the wrong way round
+    assert found["ece"] == pytest.approx((0.1 + 0.4 + 0.3 + 0.8) / 4, abs=1e-6)  # a bin each
+    assert "kappa" not in found
+
+
+def test_the_rare_class_counts_in_balanced_accuracy():
+    z = logits(*[[0.9, 0.1]] * 10)
+    found = dict(metrics.classification(z, torch.tensor([0] * 9 + [1])))
+    assert found["accuracy"] == 0.9
+    assert found["balanced_accuracy"] == 0.5
+    assert found["auc"] == 0.5
+    assert found["ece"] == pytest.approx(0.0, abs=1e-6)  # it says 90%, and is right in 90%
+
+
+def test_grades_by_hand():
+    z = torch.eye(3)[[0, 1, 2, 1]] * 5
+    found = dict(metrics.classification(z, torch.tensor([0, 1, 2, 2])))
+    # Cohen 1968: 1 - sum(w O) / sum(w E), w = squared distance; O has one miss by one grade.
+    expected = (1 * 2 * 1 + 1 * 1 * 4 + 1 * 1 * 1 + 1 * 1 * 1 + 2 * 1 * 4 + 2 * 2 * 1) / 4
+    assert found["kappa"] == pytest.approx(1 - 1 / expected)
+    assert found["accuracy"] == 0.75
+
+
+def test_what_a_split_cannot_say_is_left_out():
+    found = dict(metrics.classification(torch.zeros(4, 3), torch.tensor([0, 0, 1, 1])))
+    assert "auc" not in found  # the third class does not occur
+    same = dict(metrics.classification(torch.eye(3)[[0, 0]] * 5, torch.tensor([0, 0])))
+    assert "kappa" not in same  # agreement, but no grading
+
+
+def test_recall_of_each_class_and_the_worst_group():
+    z = torch.eye(2)[[0, 0, 1, 0] * 10]
+    labels = torch.tensor([0, 0, 1, 1] * 10)
+    assert dict(metrics.by_class(z, labels, ["benign", "melanoma"])) == {"recall_benign": 1.0, "recall_melanoma": 0.5}
+    groups = [0, 0, 1, 1] * 10
+    assert dict(metrics.worst_group(z, labels, groups)) == {"worst_group_accuracy": 0.5}
+    assert dict(metrics.worst_group(z, labels, [None] * 40)) == {}
+    assert dict(metrics.worst_group(z, labels, list(range(40)))) == {}, "a group of one is no group"
