@@ -2,9 +2,8 @@
 
     .venv/bin/python docs/screenshots.py [--root FOLDER] [--output FOLDER]
 
-The root is the folder in which the demo ran: it holds ``.labelstudio`` and ``mlflow.db``. Both servers run
-on loopback, only for as long as it takes. Nothing is answered, and no run is changed. Needs the ``dev``
-extra (playwright) and a chromium.
+The root is the folder of the demo, with ``.labelstudio`` and ``mlflow.db``. Both servers run on loopback, and stop
+at the end. The program submits no answer and changes no run. It needs the ``dev`` extra (playwright) and a chromium.
 """
 
 from __future__ import annotations
@@ -18,23 +17,23 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import requests
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from labelstudio.exchange.records import AnnotationError
 from labelstudio.server import local
 from labelstudio.server.process import free_port
-from pipeline.tracking import EXPERIMENT
+from pipeline.tracking.publishing import EXPERIMENT
 
 SIZE = (1280, 800)
-SETTLE_MS = 3000  # canvases and charts are drawn some time after their page says that it is ready
-ANSWERS = re.compile("/api/(?!dm/)")  # dm: the data manager, which makes a first visitor a tab of their own
-# What MLflow's page remembers of somebody who has looked around: no greetings, no pages for language models.
+SETTLE_MS = 3000  # pages draw canvases and charts some time after they report that they are ready
+ANSWERS = re.compile("/api/(?!dm/)")  # dm: the data manager, which creates a tab for a first visitor
+# MLflow's storage of a returning visitor: no greetings, and no pages for language models.
 MLFLOW_VISITED = {
     "mlflow.workflowType_v1": '"machine_learning"',
     "mlflow.assistant.panelOpen_v1": "false",
@@ -43,10 +42,10 @@ MLFLOW_VISITED = {
 
 
 def main(root: Path, output: Path, chromium: str) -> None:
-    """Write label-studio.png, effect.png, and those of MLflow and of the report, mlflow*.png and report*.png."""
+    """Write label-studio.png, effect.png, mlflow*.png and report*.png."""
     data_dir, database = (root / ".labelstudio").absolute(), (root / "mlflow.db").absolute()
     if missing := [str(path) for path in (data_dir, database) if not path.exists()]:
-        sys.exit(f"error: no {' and no '.join(missing)}; run `make demo` first, or point --root at its folder")
+        sys.exit(f"error: no {' and no '.join(missing)}. Fix: run `make demo` first, or set `--root` to its folder.")
     output.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(
@@ -60,12 +59,12 @@ def main(root: Path, output: Path, chromium: str) -> None:
             save(show_the_comparison(browser, url, "&compareRunsMode=CHART"), output / "mlflow-curves.png")
             save(show_the_pictures(browser, url), output / "mlflow-pictures.png")
         save(show_the_report(browser, root), output / "report.png")
-        save(show_the_report(browser, root, "What was asked, and what the experts marked"), output / "report-asked.png")
+        save(show_the_report(browser, root, "Queries and marks"), output / "report-asked.png")
         browser.close()
 
 
 def save(page: Page, path: Path) -> None:
-    """Save what the page shows, and leave it."""
+    """Save a picture of the page, and close the page."""
     page.wait_for_timeout(SETTLE_MS)
     page.screenshot(path=path)
     page.context.close()
@@ -77,7 +76,7 @@ def save(page: Page, path: Path) -> None:
 
 @contextmanager
 def label_studio(data_dir: Path) -> Iterator[local.Server]:
-    """The demo's Label Studio, left running only if it was."""
+    """The demo's Label Studio; it is stopped at the end if it did not run before."""
     ours = local.status(data_dir) is None
     try:
         yield local.start(data_dir)
@@ -87,10 +86,10 @@ def label_studio(data_dir: Path) -> Iterator[local.Server]:
 
 
 def show_an_answer(browser: Browser, here: local.Server) -> Page:
-    """The labelling page, as it was when the simulated expert was about to submit an answer.
+    """Return the labelling page, as it was just before the simulated expert submitted an answer.
 
-    Label Studio shows that page for unanswered tasks only, so it is told of an answered one as if it were
-    the next to be answered. Answers and drafts that the page would write are not let through.
+    Label Studio shows that page for unanswered tasks only. So this function serves an answered task as the next
+    unanswered task. The page's own answers and drafts are blocked.
     """
     page = log_in(browser, here)
     project, task = find_answer(page, here.url)
@@ -105,7 +104,7 @@ def show_an_answer(browser: Browser, here: local.Server) -> Page:
 
 
 def show_an_effect(browser: Browser, here: local.Server) -> Page:
-    """The first of the pictures that tell the expert what the marks did."""
+    """Return the page with the first picture of the marks' effect."""
     page = log_in(browser, here)
     page.goto(f"{here.url}/projects/{find_project(page, here.url, 'effect')}/data?labeling=1")
     page.wait_for_selector("text=Of the model's attention")
@@ -113,7 +112,7 @@ def show_an_effect(browser: Browser, here: local.Server) -> Page:
 
 
 def log_in(browser: Browser, here: local.Server) -> Page:
-    """The page of somebody who has logged in as the simulated expert, and can change nothing."""
+    """Return a page that is logged in as the simulated expert, and can change nothing."""
     page = new_page(browser)
     page.route(ANSWERS, lambda route: route.continue_() if route.request.method == "GET" else route.abort())
     page.goto(f"{here.url}/user/login/")
@@ -125,15 +124,15 @@ def log_in(browser: Browser, here: local.Server) -> Page:
 
 
 def find_project(page: Page, url: str, title: str) -> int:
-    """The number of the first project with this in its title."""
+    """Return the id of the first project with this text in its title."""
     projects = page.request.get(f"{url}/api/projects?title={title}").json()["results"]
     if not projects:
-        sys.exit(f"error: there is no project {title!r}; run `make demo` first")
+        sys.exit(f"error: {url} has no project {title!r}. Fix: run `make demo` first.")
     return int(projects[0]["id"])
 
 
 def find_answer(page: Page, url: str) -> tuple[int, dict[str, Any]]:
-    """The simulated expert's project, and its first task with the most even mix of marked and unmarked boxes."""
+    """Return the simulated expert's project and its first task with the most even mix of marked and unmarked boxes."""
     project = find_project(page, url, "simulated")
     tasks = page.request.get(f"{url}/api/tasks?project={project}&fields=all&page_size=100").json()["tasks"]
     best = max((task for task in tasks if task["annotations"]), key=mix)
@@ -144,14 +143,14 @@ def find_answer(page: Page, url: str) -> tuple[int, dict[str, Any]]:
 
 
 def mix(task: dict[str, Any]) -> int:
-    """How many boxes there are of the rarer kind."""
+    """Return the number of boxes of the rarer kind."""
     labels = [region["value"]["labels"] for region in task["annotations"][0]["result"] if region["type"] == "labels"]
     marked = sum("Disregard" in some for some in labels)
     return min(marked, len(labels) - marked)
 
 
 def answer_with(route: Route, body: dict[str, Any]) -> None:
-    """Answer the page's request with this."""
+    """Answer the page's request with this body."""
     route.fulfill(json=body)
 
 
@@ -160,7 +159,7 @@ def answer_with(route: Route, body: dict[str, Any]) -> None:
 
 @contextmanager
 def mlflow(database: Path) -> Iterator[str]:
-    """The URL of an MLflow that shows this database."""
+    """The URL of an MLflow server with this database."""
     port = free_port(None, preferred=15100)
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", f"sqlite:///{database}"]
     process = subprocess.Popen(
@@ -181,19 +180,19 @@ def mlflow(database: Path) -> Iterator[str]:
 
 
 def wait_until_it_serves(url: str, process: subprocess.Popen[bytes], patience_s: float = 120) -> None:
-    """Return once it answers; exit if it never does."""
+    """Return as soon as the server answers; exit if it never answers."""
     deadline = time.monotonic() + patience_s
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5):
-                return
-        except OSError:
+            requests.get(f"{url}/health", timeout=5).raise_for_status()
+            return
+        except requests.RequestException:
             time.sleep(0.5)
-    sys.exit("error: MLflow does not start; try `mlflow ui --backend-store-uri sqlite:///mlflow.db`")
+    sys.exit("error: MLflow does not start. Fix: see why with `mlflow ui --backend-store-uri sqlite:///mlflow.db`.")
 
 
 def show_the_comparison(browser: Browser, url: str, mode: str = "") -> Page:
-    """The experiment in the view that the pipeline stored: its note and runs, or, with a mode, its charts."""
+    """Return the experiment in its stored view: its note and runs, or, with a mode, its charts."""
     page = new_page(browser)
     settings = json.dumps(MLFLOW_VISITED)
     page.add_init_script(f"for (const [k, v] of Object.entries({settings})) localStorage.setItem(k, v)")
@@ -215,14 +214,14 @@ def show_the_comparison(browser: Browser, url: str, mode: str = "") -> Page:
 
 
 def show_the_pictures(browser: Browser, url: str) -> Page:
-    """The charts, scrolled to the rounds' queries with their slider."""
+    """Return the charts, scrolled to the rounds' queries with their slider."""
     page = show_the_comparison(browser, url, "&compareRunsMode=CHART")
-    page.get_by_text("Queries, and explanations").evaluate("section => section.scrollIntoView()")
+    page.get_by_text("Queries and explanations").evaluate("section => section.scrollIntoView()")
     return page
 
 
-def show_the_report(browser: Browser, root: Path, heading: str = "What the experts' feedback did") -> Page:
-    """report/index.html, from the first of these headings on."""
+def show_the_report(browser: Browser, root: Path, heading: str = "The effect of the experts' feedback") -> Page:
+    """Return report/index.html, scrolled to the first heading with this text."""
     page = new_page(browser)
     page.set_viewport_size({"width": SIZE[0], "height": 1300})
     page.goto((root / "report" / "index.html").absolute().as_uri())
@@ -231,7 +230,7 @@ def show_the_report(browser: Browser, root: Path, heading: str = "What the exper
 
 
 def new_page(browser: Browser) -> Page:
-    """An empty page of a browser that has seen nothing yet."""
+    """Return an empty page of a browser without history."""
     page = browser.new_context(viewport={"width": SIZE[0], "height": SIZE[1]}).new_page()
     page.set_default_timeout(60_000)
     return page
@@ -239,12 +238,12 @@ def new_page(browser: Browser) -> Page:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=Path(), help="where the demo ran; default: here")
+    parser.add_argument("--root", type=Path, default=Path(), help="the folder of the demo; default: this folder")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "images", help="default: %(default)s")
     parser.add_argument("--chromium", default=shutil.which("chromium"), help="default: %(default)s")
     options = parser.parse_args()
     if not options.chromium:
-        parser.error("no chromium is installed; say where one is with --chromium")
+        parser.error("no chromium is installed. Fix: install one, or set `--chromium` to its path.")
     try:
         main(options.root, options.output, options.chromium)
     except AnnotationError as error:
