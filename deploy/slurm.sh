@@ -1,7 +1,8 @@
 #!/bin/bash
-# A sweep as an array job: a value of one setting each. From the checkout, after `make shared`:
+# A sweep on Slurm: an array job with one task for each value of one setting. After `make shared`, in the checkout:
 #     sbatch deploy/slurm.sh decoy-digits-20pct query.cell 4 8 16
-# (and as many tasks below as there are values). `dvc exp show` lists what has come back. See docs/scaling.md.
+# `--array` below must have as many tasks as there are values. `dvc exp show` lists the results so far.
+# See docs/scaling.md.
 #SBATCH --job-name=lookaway
 #SBATCH --array=0-2
 #SBATCH --cpus-per-task=8

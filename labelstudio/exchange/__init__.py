@@ -1,1 +1,1 @@
-"""What travels between the pipeline and the experts: queries, regions, tasks, answers."""
+"""The records that pass between the pipeline and the experts: queries, regions, tasks, answers, effects."""

@@ -1,8 +1,7 @@
-"""Every answer ever pulled, in an append-only file: nobody's work is asked for twice.
+"""The ledger: every answer ever pulled, in an append-only file, so that no expert's work is lost.
 
-DVC deletes a stage's outputs before it runs again, and a server's database can be lost; the
-ledger outlives both. One JSON line is one version of one answer (an edited answer gets a
-further line), and no line is ever changed or removed.
+DVC deletes a stage's outputs before the stage runs again, and a server's database can be lost. The ledger survives
+both. One JSON line is one version of one answer: an edited answer gets another line. No line is changed or removed.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from labelstudio.exchange.records import Answer
 
 
 def record(path: Path, answers: Iterable[Answer]) -> list[Answer]:
-    """Append the answers (or versions of answers) not yet in the ledger; returns those.
+    """Append the answers that the ledger lacks, in this version, and return them.
 
-    When this returns they are on the disk. Safe with several processes at once.
+    The answers are on the disk when this function returns. Several processes may call it at once.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
@@ -40,10 +39,10 @@ def record(path: Path, answers: Iterable[Answer]) -> list[Answer]:
 
 
 def recall(path: Path, keys: Iterable[str]) -> list[Answer]:
-    """The latest version of every answer to these queries; nothing when there is no ledger yet.
+    """Return the latest version of every answer to these queries; an empty list without a ledger.
 
-    Latest by the server's clock, then by place in the file, for each (key, expert,
-    annotation id).
+    The latest version of each (key, expert, annotation id) is the last by the server's clock, then by its place in
+    the file.
     """
     wanted = set(keys)
     try:
@@ -62,8 +61,8 @@ def _version(answer: Answer) -> tuple[str, str, int, str]:
 def _lines(file: BinaryIO) -> list[Answer]:
     """All answers in the file, in its order.
 
-    A line that a kill tore off is passed over: ``record`` had not returned, so its answers
-    are still on the server and come with the next pull.
+    A line is incomplete if its process was killed. Such a line is ignored: ``record`` had not returned, so the
+    server still has the answer, and the next pull records it again.
     """
     file.seek(0)
     answers = []
@@ -76,7 +75,7 @@ def _lines(file: BinaryIO) -> list[Answer]:
 
 
 def _is_terminated(file: BinaryIO) -> bool:
-    """Whether the last line is whole, so that the next one does not continue a torn one."""
+    """True if the last line is complete, so that the next line does not continue an incomplete one."""
     if file.seek(0, os.SEEK_END) == 0:
         return True
     file.seek(-1, os.SEEK_END)
@@ -84,7 +83,7 @@ def _is_terminated(file: BinaryIO) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A new file's name is safe only once its folder is synced too."""
+    """Sync the folder: a new file's name is on the disk only then."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

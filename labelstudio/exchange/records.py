@@ -1,14 +1,15 @@
-"""What passes between the pipeline and the experts: queries go out, answers come back.
+"""Queries and answers, the records that pass between the pipeline and the experts, and their files.
 
-Lengths are whole pixels of the query image, x to the right and y down from its top left
-corner. Nothing in a query depends on the clock, a server or a run, so that the same
-training asks the same question, byte for byte.
+Lengths are whole pixels of the query's picture: x to the right, y down, from its top left corner. A query does
+not depend on the clock, a server or a run. So the same training asks the same question, byte for byte.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,15 +17,36 @@ from typing import Any
 
 
 class AnnotationError(Exception):
-    """Something about annotating went wrong; the message says what, where, and what to do."""
+    """Annotating failed; the message names the cause, the place and the remedy."""
+
+
+@contextmanager
+def naming_damage(path: Path, *, kind: str, fix: str) -> Iterator[None]:
+    """Turn errors while reading ``path`` into an AnnotationError: the file is missing or is not of this kind."""
+    try:
+        yield
+    except OSError as error:
+        raise AnnotationError(f"cannot read {path}: {error.strerror}. Fix: {fix}.") from error
+    except json.JSONDecodeError as error:
+        raise AnnotationError(f"{path} is not {kind}: line {error.lineno} is not JSON. Fix: {fix}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AnnotationError(
+            f"{path} is not {kind}: an entry has missing, unknown or damaged fields. Fix: {fix}."
+        ) from error
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """One region shown on a query, in pixels: a rectangle, or the polygon of ``points``, (x, y) each.
+    """One region shown on a query, in pixels: a rectangle, or a polygon.
 
-    A polygon lies in the rectangle x, y, width, height. ``id`` is unique on its query and derived
-    from the geometry alone; ``score`` is the region's share of the image's saliency (0 to 1).
+    Attributes:
+        id: A name, unique on the query, derived from the geometry alone.
+        x: The left side of the rectangle, or of the polygon's bounding box.
+        y: The upper side of this rectangle or box.
+        width: The width of this rectangle or box.
+        height: The height of this rectangle or box.
+        score: The region's share of the image's saliency, 0 to 1.
+        points: The polygon's corners, (x, y) each; empty for a rectangle.
     """
 
     id: str
@@ -36,7 +58,7 @@ class Proposal:
     points: tuple[tuple[float, float], ...] = ()
 
     def corners(self) -> tuple[tuple[float, float], ...]:
-        """Its outline's corners, (x, y) each, in order."""
+        """Return the outline's corners, (x, y) each, in order."""
         right, bottom = self.x + self.width, self.y + self.height
         return self.points or ((self.x, self.y), (right, self.y), (right, bottom), (self.x, bottom))
 
@@ -45,11 +67,19 @@ class Proposal:
 class Query:
     """One training image shown to experts in a round.
 
-    ``image`` is the picture's path relative to the manifest; ``digest`` is its SHA-256;
-    ``probabilities`` maps class names to the model's probabilities; ``entropy`` is theirs,
-    divided by log(classes), so 0 is certain and 1 is undecided. ``earlier`` is what experts disregarded
-    on it in earlier rounds: shown, not asked about. ``heat`` is the path of a small picture of
-    the saliency, shown on demand; empty where there is none.
+    Attributes:
+        image_id: The image's id in the data set.
+        image: Path of its picture, relative to the manifest.
+        digest: SHA-256 of the picture.
+        width: Width of the picture.
+        height: Height of the picture.
+        label: The true class.
+        prediction: The class that the model predicts.
+        probabilities: The model's probability of each class, by the class's name.
+        entropy: Entropy of the probabilities divided by log(classes): 0 is certain, 1 is undecided.
+        proposals: The regions that experts judge.
+        earlier: The marks of earlier rounds, which experts see but do not judge.
+        heat: Path of a small picture of the saliency, relative to the manifest; "" if there is none.
     """
 
     image_id: str
@@ -63,13 +93,13 @@ class Query:
     entropy: float
     proposals: tuple[Proposal, ...]
     earlier: tuple[Proposal, ...] = ()
-    heat: str = ""  # manifests from before there were such pictures have none
+    heat: str = ""  # old manifests have no such pictures
 
     def key(self, scenario: str) -> str:
-        """What makes this question the same question: its scenario, picture and regions.
+        """Return the query's identity: a digest of its scenario, picture and regions.
 
-        The round, the weights and the scores are left out on purpose: an expert is never
-        asked about the same regions of the same picture twice.
+        The round, the model and the scores do not count. So no expert judges the same regions of the same picture
+        twice.
         """
         regions = sorted((p.x, p.y, p.width, p.height, *p.points) for p in self.proposals)
         text = json.dumps([scenario, self.digest, regions], separators=(",", ":"))
@@ -78,18 +108,18 @@ class Query:
 
 @dataclass(frozen=True)
 class Manifest:
-    """``queries.json``: all queries of one scenario's round, most uncertain first."""
+    """All queries of one scenario's round, the most uncertain first: the file ``queries.json``."""
 
     scenario: str
     round: str
     queries: tuple[Query, ...]
 
     def keys(self) -> dict[str, Query]:
-        """Each query by its key, in the manifest's order."""
+        """Return each query by its key, in the manifest's order."""
         return {query.key(self.scenario): query for query in self.queries}
 
     def write(self, path: Path) -> None:
-        """Write the manifest as JSON; each query carries its key for readers."""
+        """Write the manifest as JSON; each query's key is written too, for people and other programs."""
         document = asdict(self)
         for entry, key in zip(document["queries"], self.keys(), strict=True):
             entry["key"] = key
@@ -100,8 +130,8 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
-        """Read what ``write`` wrote; raises AnnotationError when the file is not a manifest."""
-        try:
+        """Read a manifest; raise AnnotationError if the file is missing or is not a manifest."""
+        with naming_damage(path, kind="a manifest of queries", fix="run `dvc repro` to write it again"):
             document = json.loads(path.read_text(encoding="utf-8"))
             queries = []
             for entry in document["queries"]:
@@ -109,10 +139,6 @@ class Manifest:
                 proposals, earlier = (tuple(map(_proposal, entry.pop(name, ()))) for name in ("proposals", "earlier"))
                 queries.append(Query(**entry, proposals=proposals, earlier=earlier))
             return cls(document["scenario"], document["round"], tuple(queries))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise AnnotationError(
-                f"{path} is not a manifest of queries ({error}); run `dvc repro` to write it again"
-            ) from error
 
 
 def _proposal(entry: dict[str, Any]) -> Proposal:
@@ -124,9 +150,17 @@ def _proposal(entry: dict[str, Any]) -> Proposal:
 class Answer:
     """One expert's submitted reading of one query, kept raw.
 
-    ``result`` is Label Studio's own list of regions, untouched; ``expert`` is the account's
-    e-mail; times are the server's ISO 8601 strings; ``lead_time`` is in seconds. A skipped
-    query (``skipped``) is not an answer to the question, but is kept: it says who saw it.
+    Attributes:
+        key: The query's key.
+        image_id: The image's id in the data set.
+        expert: E-mail address of the expert's account.
+        annotation_id: The annotation's number on the server.
+        created_at: The server's time of the first submission, ISO 8601.
+        updated_at: The server's time of the last change, ISO 8601.
+        lead_time: The time that the expert took, in seconds.
+        skipped: True if the expert skipped the query: then the answer only says who saw the query.
+        parent_prediction: Number of the prediction from which the expert started.
+        result: Label Studio's own list of regions, unchanged.
     """
 
     key: str
@@ -141,27 +175,23 @@ class Answer:
     result: list[dict[str, Any]] = field(default_factory=list)
 
     def version(self) -> tuple[datetime, int]:
-        """Sorts answers by when they were last changed."""
+        """Return a sort key: the time of the last change."""
         return moment(self.updated_at), self.annotation_id
 
 
 def moment(text: str) -> datetime:
-    """The server's ISO 8601 time (which leaves out zero microseconds)."""
+    """Return the server's ISO 8601 time as a datetime; the text has no microseconds where they are zero."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def write_answers(path: Path, answers: list[Answer]) -> None:
-    """Write answers as JSON in a fixed order, so that the same answers are the same bytes."""
+    """Write answers as JSON in a fixed order, so that the same answers give the same bytes."""
     ordered = sorted(answers, key=lambda answer: (answer.key, answer.expert, answer.annotation_id))
     text = json.dumps([asdict(answer) for answer in ordered], indent=1, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
 def read_answers(path: Path) -> list[Answer]:
-    """Read what ``write_answers`` wrote; raises AnnotationError when the file is not that."""
-    try:
+    """Read a file of answers; raise AnnotationError if the file is missing or is no list of answers."""
+    with naming_damage(path, kind="a list of answers", fix="restore it from Git, or run `dvc repro`"):
         return [Answer(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
-        raise AnnotationError(
-            f"{path} is not a list of answers ({error}); restore it from Git, or run `dvc repro`"
-        ) from error

@@ -1,7 +1,7 @@
-"""Queries as Label Studio's tasks: what an expert sees, where the answer belongs, and what a server has of it.
+"""Queries as Label Studio's tasks, for an upload and in a server's list.
 
-Imports no SDK, since ``query-export`` writes tasks without ever talking to a server. The
-same manifest gives the same bytes.
+This module imports no SDK, because ``query-export`` writes tasks without a server. The same manifest gives the same
+bytes.
 """
 
 from __future__ import annotations
@@ -15,18 +15,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labelstudio.exchange.records import AnnotationError, Manifest, Query
+from labelstudio.exchange.records import AnnotationError, Manifest, Query, naming_damage
 from labelstudio.exchange.regions import to_result
 
-# One constant: Label Studio pre-fills only the predictions of the project's own version.
+# Label Studio pre-fills only predictions of the project's own model version, so the version never changes.
 MODEL_VERSION = "lookaway"
 
 
 @dataclass(frozen=True)
 class Task:
-    """One query as it lies on the server; predictions and annotations are the server's own JSON.
+    """One query as the server has it.
 
-    One that is ``withdrawn`` is shown to nobody any more, but takes the answer of whoever has it open.
+    Attributes:
+        id: The task's number on the server.
+        key: The query's key.
+        image_id: The image's id in the data set.
+        predictions: The server's own JSON.
+        annotations: The server's own JSON.
+        round: The round that asks the query.
+        withdrawn: True if the server does not show the task any more; an expert with the task open can still submit.
     """
 
     id: int
@@ -39,29 +46,39 @@ class Task:
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> Task:
-        """What Label Studio's list has in this row."""
-        data, withdrawn = row["data"], row["overlap"] == 0
-        parts = data["key"], data["image_id"], row["predictions"], row["annotations"], data["round"]
-        return cls(row["id"], *parts, withdrawn)
+        """Return the task in one row of Label Studio's list."""
+        data = row["data"]
+        return cls(
+            id=row["id"],
+            key=data["key"],
+            image_id=data["image_id"],
+            predictions=row["predictions"],
+            annotations=row["annotations"],
+            round=data["round"],
+            withdrawn=row["overlap"] == 0,
+        )
 
     def experts(self) -> set[int]:
-        """The accounts that have answered it; a skipped query is not answered."""
-        by = [a["completed_by"] for a in self.annotations if not a["was_cancelled"]]
-        return {who["id"] if isinstance(who, dict) else who for who in by}
+        """Return the numbers of the accounts that answered the task; a skip is no answer."""
+        authors = [entry["completed_by"] for entry in self.annotations if not entry["was_cancelled"]]
+        return {author["id"] if isinstance(author, dict) else author for author in authors}
 
     def prediction(self) -> dict[str, Any]:
-        """What experts start from: the latest prediction of ours."""
-        ours = [p for p in self.predictions if p["model_version"] == MODEL_VERSION]
+        """Return our latest prediction, from which experts start."""
+        ours = [entry for entry in self.predictions if entry["model_version"] == MODEL_VERSION]
         if not ours:
-            raise AnnotationError(f"task {self.id} has lost its regions; delete it in Label Studio")
+            raise AnnotationError(f"task {self.id} has no regions in Label Studio. Fix: delete the task there.")
         return max(ours, key=lambda prediction: int(prediction["id"]))
 
 
 def tasks(
     manifest: Manifest, image_url: Callable[[Query], str], heat_url: Callable[[Query], str]
 ) -> list[dict[str, Any]]:
-    """One task per query, in the manifest's order; the functions say where its pictures are."""
-    # Numbered as they are served: the least certain first.
+    """Return one task for each query, in the manifest's order, as JSON for an upload.
+
+    ``image_url`` and ``heat_url`` return the addresses of a query's picture and of its saliency's picture.
+    """
+    # Experts get the tasks in the order of these numbers: the least certain query first.
     queries = manifest.keys()
     served = sorted(queries, key=lambda key: -queries[key].entropy)
     position = {key: f"{number} of {len(served)}" for number, key in enumerate(served, start=1)}
@@ -94,35 +111,36 @@ def tasks(
 
 
 def write_tasks(manifest: Manifest, folder: Path, path: Path) -> None:
-    """Write ``tasks.json`` with the pictures inside, to be imported into any Label Studio by hand.
+    """Write ``tasks.json`` with the pictures inside, for an import into any Label Studio by hand.
 
-    ``folder`` is where the manifest's picture paths start. Those of the saliency are left out: Label Studio
+    The manifest's paths are relative to ``folder``. The pictures of the saliency are left out, because Label Studio
     shows them only from a URL.
     """
-    inside = tasks(manifest, lambda query: _data_uri(query, folder), lambda _: "")
-    text = json.dumps(inside, indent=1, ensure_ascii=False)
+    embedded = tasks(manifest, lambda query: _data_uri(query, folder), lambda _: "")
+    text = json.dumps(embedded, indent=1, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
 def picture(query: Query, folder: Path) -> bytes:
-    """The query's picture, checked against its digest: no answer may end up on another image."""
+    """Return the query's picture, checked against its digest, so that no answer belongs to another image."""
     path = folder / query.image
     content = _read(path)
     if hashlib.sha256(content).hexdigest() != query.digest:
-        raise AnnotationError(f"{path} is not the picture that was asked about; run `dvc repro` to write it again")
+        raise AnnotationError(
+            f"{path} is not the query's picture: its SHA-256 differs from the manifest's. Fix: run `dvc repro` to "
+            "write it again."
+        )
     return content
 
 
 def heat(query: Query, folder: Path) -> bytes:
-    """The picture of the query's saliency, if it has one."""
+    """Return the picture of the query's saliency; the query must have one."""
     return _read(folder / query.heat)
 
 
 def _read(path: Path) -> bytes:
-    try:
+    with naming_damage(path, kind="a picture", fix="run `dvc repro` to write it again"):
         return path.read_bytes()
-    except OSError as error:
-        raise AnnotationError(f"cannot read {path} ({error.strerror}); run `dvc repro` to write it again") from error
 
 
 def _data_uri(query: Query, folder: Path) -> str:
@@ -131,6 +149,6 @@ def _data_uri(query: Query, folder: Path) -> str:
 
 
 def _readable(probabilities: dict[str, float]) -> str:
-    """The three likeliest classes, as in "8: 61% · 3: 22% · 5: 9%"."""
+    """The three most probable classes, as in "8: 61% · 3: 22% · 5: 9%"."""
     likeliest = sorted(probabilities.items(), key=lambda item: (-item[1], item[0]))[:3]
     return " · ".join(f"{name}: {probability:.0%}" for name, probability in likeliest)

@@ -1,1 +1,1 @@
-"""Answers read: verdicts, consensus, agreement."""
+"""The meaning of raw answers: verdicts, the consensus of several experts, their agreement."""

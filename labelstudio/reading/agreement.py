@@ -1,4 +1,4 @@
-"""How much the experts of a round agree, with each other and with what is known: what crowd.json holds."""
+"""Agreement of a round's experts with each other and with known evidence: the numbers of crowd.json."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from labelstudio.exchange import regions
+from labelstudio.exchange.geometry import Mask
 from labelstudio.exchange.records import Answer, Query
 from labelstudio.reading.consensus import judged, latest
 
-Mask = npt.NDArray[np.bool_]
-
 
 def report(queries: dict[str, Query], answers: list[Answer], gold: dict[str, Mask]) -> dict[str, Any]:
-    """One round's agreement, ready for JSON; None where there is nothing to compare.
+    """Return one round's agreement, ready for JSON; a value is None where nothing can be compared.
 
-    ``gold`` has, by key, which proposals (P,) of a query are known to have to be marked. ``alpha`` is
-    Krippendorff's, over proposals; ``iou`` the mean over queries and pairs of experts of intersection over
-    union of what they marked. An expert's own are the means over their pairs; ``accuracy`` is the
-    share of a gold query's proposals on which they are right.
+    ``gold`` has, by key, the correct marks (P,) of the proposals of gold queries. ``alpha`` is Krippendorff's alpha
+    over proposals. ``iou`` is the intersection over union of the marks of two experts, as the mean over queries and
+    pairs of experts. An expert's ``alpha`` and ``iou`` are the means over the expert's pairs. An expert's
+    ``accuracy`` is the share of correct judgements on the proposals of gold queries.
     """
     readings = {key: latest([answer for answer in answers if answer.key == key]) for key in queries}
     experts = sorted({answer.expert for given in readings.values() for answer in given})
@@ -38,7 +37,7 @@ def report(queries: dict[str, Query], answers: list[Answer], gold: dict[str, Mas
                 "answers": sum(answer.expert == expert for given in readings.values() for answer in given),
                 "alpha": _mean([value for pair, value in alphas.items() if expert in pair and value is not None]),
                 "iou": _mean([value for pair, found in overlaps.items() if expert in pair for value in found]),
-                **_on_gold(queries, readings, gold, expert),
+                **_on_gold(queries, readings, gold, expert=expert),
             }
             for expert in experts
         },
@@ -46,19 +45,19 @@ def report(queries: dict[str, Query], answers: list[Answer], gold: dict[str, Mas
 
 
 def words(found: dict[str, Any]) -> str:
-    """The report in a line each: the round's, and every expert's."""
+    """Return the report as text: one line for the round, one for each expert."""
     lines = [f"{found['answered']} of {found['queries']} queries answered{_agreement(found)}"]
     for expert, own in found["experts"].items():
-        right = "" if own["accuracy"] is None else f", right on {own['accuracy']:.0%} of {own['gold']} known queries"
-        lines.append(f"  {expert}: answers to {own['answers']}{_agreement(own)}{right}")
+        accuracy = "" if own["accuracy"] is None else f", accuracy {own['accuracy']:.0%} (gold queries: {own['gold']})"
+        lines.append(f"  {expert}: {own['answers']} answered{_agreement(own)}{accuracy}")
     return "\n".join(lines)
 
 
 def alpha(judgements: npt.NDArray[np.floating[Any]]) -> float | None:
-    """Krippendorff's alpha for nominal data (experts, units), NaN where an expert did not judge a unit.
+    """Return Krippendorff's alpha for nominal data (experts, units), with NaN for a unit that an expert did not judge.
 
-    1: they always agree; 0: as often as by chance. None where no unit was judged by two experts, or all
-    judgements are the same, so that there is no chance to agree better than by.
+    1 means perfect agreement, 0 means agreement by chance. Alpha is None if no unit has two judgements, or if all
+    judgements are the same: then chance alone gives perfect agreement.
     """
     shared = judgements[:, (~np.isnan(judgements)).sum(axis=0) >= 2]
     if len(np.unique(shared[~np.isnan(shared)])) < 2:
@@ -69,7 +68,7 @@ def alpha(judgements: npt.NDArray[np.floating[Any]]) -> float | None:
 
 
 def iou(one: Mask, other: Mask) -> float:
-    """Intersection over union of two masks; 1 if both are empty, for then they say the same."""
+    """Return the intersection over union of two masks; 1 if both are empty, because empty masks are equal."""
     union = (one | other).sum()
     return float((one & other).sum() / union) if union else 1.0
 
@@ -77,7 +76,7 @@ def iou(one: Mask, other: Mask) -> float:
 def _judgements(
     queries: dict[str, Query], readings: dict[str, list[Answer]], experts: list[str]
 ) -> npt.NDArray[np.float64]:
-    """(experts, proposals of all queries): 1 marked, 0 not, NaN not answered."""
+    """Each expert's judgement of each proposal of all queries (experts, proposals): 1 marked, 0 not, NaN no answer."""
     blocks = [np.zeros((len(experts), 0))]
     for key, query in queries.items():
         block = np.full((len(experts), len(query.proposals)), np.nan)
@@ -88,7 +87,7 @@ def _judgements(
 
 
 def _overlaps(queries: dict[str, Query], readings: dict[str, list[Answer]]) -> dict[tuple[str, str], list[float]]:
-    """For each pair of experts, in order, their IoU on each query that both answered."""
+    """The IoU of each pair of experts, in sorted order, on each query that both answered."""
     found: dict[tuple[str, str], list[float]] = {}
     for key, given in readings.items():
         size = queries[key].width, queries[key].height
@@ -99,15 +98,15 @@ def _overlaps(queries: dict[str, Query], readings: dict[str, list[Answer]]) -> d
 
 
 def _on_gold(
-    queries: dict[str, Query], readings: dict[str, list[Answer]], gold: dict[str, Mask], expert: str
+    queries: dict[str, Query], readings: dict[str, list[Answer]], gold: dict[str, Mask], *, expert: str
 ) -> dict[str, Any]:
-    right = [
+    correct = [
         judged(queries[key], answer) == truth
         for key, truth in gold.items()
         for answer in readings[key]
         if answer.expert == expert
     ]
-    return {"gold": len(right), "accuracy": _mean(np.concatenate(right).tolist() if right else [])}
+    return {"gold": len(correct), "accuracy": _mean(np.concatenate(correct).tolist() if correct else [])}
 
 
 def _agreement(found: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
-"""Raw answers → W: where the model must not look, and how much.
+"""Consensus: raw answers of several experts → W, where the model must not look and how much.
 
-Reading answers anew costs nobody a minute: the raw answers are kept, and every rule here works on them.
+The raw answers are kept and every rule works on them, so a new rule costs no expert a minute.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelstudio.exchange import regions
+from labelstudio.exchange.geometry import Mask
 from labelstudio.exchange.records import AnnotationError, Answer, Query
 from labelstudio.reading.verdicts import Verdict, verdict
 
@@ -18,18 +19,24 @@ Rule = Literal["majority", "any", "all", "dawid-skene"]
 
 
 def weights(
-    queries: dict[str, Query], answers: list[Answer], rule: Rule, soft: bool
+    queries: dict[str, Query], answers: list[Answer], *, rule: Rule, soft: bool
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """W (height, width), 0 to 1, of each query that somebody answered.
+    """Return W of each query with an answer.
 
-    Without ``soft`` W is 0 or 1: 1 where the rule says so. ``majority``: more than half of the experts
-    who answered, so a tie marks nothing; ``any``: at least one of them; ``all``: every one. With ``soft``,
-    W is the share of them who marked.
+    ``majority``, ``any`` and ``all`` count the experts who marked a pixel, of all experts with an answer: more than
+    half of them, at least one, or every one. A tie is no majority. ``dawid-skene`` (Dawid and Skene 1979, implemented
+    by crowd-kit) estimates from the round's answers how reliable each expert is, and from this the probability that a
+    proposal must not matter. Pixels outside the proposals, which only drawn regions reach, follow the majority.
 
-    ``dawid-skene`` (Dawid and Skene 1979, by way of crowd-kit) weighs each expert by how reliable the
-    round's answers show them to be, and estimates for every proposal the probability that it must not
-    matter: W is whether that is more than a half, or, with ``soft``, the probability itself. Pixels
-    outside the proposals, which only drawn regions reach, go by majority.
+    Args:
+        queries: The round's queries by key.
+        answers: Their answers; answers to other queries are ignored.
+        rule: The rule for several experts.
+        soft: If True, W is the share of the experts who marked the pixel, or Dawid and Skene's probability. If
+            False, W is 1 where the rule, or a probability above one half, says so, and 0 elsewhere.
+
+    Returns:
+        W (height, width) by key, from 0 to 1.
     """
     readings = {key: latest([answer for answer in answers if answer.key == key]) for key in queries}
     readings = {key: given for key, given in readings.items() if given}
@@ -41,21 +48,21 @@ def weights(
     if rule == "dawid-skene":
         for key, probabilities in _dawid_skene(queries, readings).items():
             owner = regions.owners(queries[key])
-            said = probabilities if soft else probabilities > 0.5
-            found[key][owner >= 0] = said[owner[owner >= 0]]
+            values = probabilities if soft else probabilities > 0.5
+            found[key][owner >= 0] = values[owner[owner >= 0]]
     return found
 
 
-def disregarded(answers: list[Answer], width: int, height: int, rule: Rule = "majority") -> regions.Mask:
-    """(height, width) mask: True where the experts who answered said so, pixel by pixel.
+def disregarded(answers: list[Answer], width: int, height: int, *, rule: Rule = "majority") -> Mask:
+    """Return the mask (height, width) of the pixels that the experts with an answer disregard, by this rule.
 
-    With a majority, a tie is not one, and without an answer nothing is disregarded: the model is only
-    told to look away where experts clearly agree. ``dawid-skene`` counts as majority here.
+    Without an answer no pixel is disregarded. ``dawid-skene`` counts as ``majority`` here.
     """
-    return _decided(*votes(answers, width, height), rule)
+    counts, experts = votes(answers, width, height)
+    return _decided(counts, experts, rule)
 
 
-def _decided(counts: npt.NDArray[np.int64], experts: int, rule: Rule) -> regions.Mask:
+def _decided(counts: npt.NDArray[np.int64], experts: int, rule: Rule) -> Mask:
     if rule == "any":
         return counts > 0
     if rule == "all":
@@ -64,7 +71,7 @@ def _decided(counts: npt.NDArray[np.int64], experts: int, rule: Rule) -> regions
 
 
 def votes(answers: list[Answer], width: int, height: int) -> tuple[npt.NDArray[np.int64], int]:
-    """(height, width) number of experts who disregard each pixel, and how many experts answered."""
+    """Return how many experts disregard each pixel (height, width), and how many experts answered."""
     readings = latest(answers)
     counts = np.zeros((height, width), dtype=np.int64)
     for answer in readings:
@@ -73,9 +80,9 @@ def votes(answers: list[Answer], width: int, height: int) -> tuple[npt.NDArray[n
 
 
 def judged(query: Query, answer: Answer) -> npt.NDArray[np.bool_]:
-    """Which of the query's proposals (P,) an expert disregards: more than half of the proposal's pixels.
+    """Return True for each of the query's proposals (P,) of which the expert disregards more than half of the pixels.
 
-    By area, not by id: marking a proposal and drawing over it say the same.
+    The area decides, not the id: an expert may mark a proposal or draw over it.
     """
     marked = regions.mask(answer.result, query.width, query.height)[0]
     areas = [regions.pixels(proposal, query.width, query.height) for proposal in query.proposals]
@@ -83,36 +90,36 @@ def judged(query: Query, answer: Answer) -> npt.NDArray[np.bool_]:
 
 
 def latest(answers: list[Answer]) -> list[Answer]:
-    """Each expert's last answer to one query, by expert.
+    """Return each expert's last answer to one query, sorted by expert.
 
-    A skipped query is not an answer, and who says "cannot judge" takes no part.
+    A skip is no answer. An expert with the choice "cannot judge" has no vote.
     """
     if len({answer.key for answer in answers}) > 1:
-        raise AnnotationError("answers to different queries cannot be put into one mask")
+        raise AnnotationError("answers to different queries cannot give one mask. Fix: call this once for each query.")
     answered = [answer for answer in answers if not answer.skipped]
     last = {answer.expert: answer for answer in sorted(answered, key=Answer.version)}
     return [last[expert] for expert in sorted(last) if verdict(last[expert]) is not Verdict.CANNOT_JUDGE]
 
 
 def _dawid_skene(queries: dict[str, Query], readings: dict[str, list[Answer]]) -> dict[str, npt.NDArray[Any]]:
-    """The probability that each proposal (P,) of each answered query must not matter."""
+    """The probability that each proposal (P,) must not matter, for each query with an answer."""
     try:
         import pandas as pd
         from crowdkit.aggregation import DawidSkene
     except ImportError as error:
         raise AnnotationError(
-            "`consensus.rule: dawid-skene` needs crowd-kit, which is not installed; run `pip install -c "
-            "constraints.txt '.[crowd]'`, or choose majority, any or all in params.yaml"
+            "`consensus.rule: dawid-skene` needs crowd-kit, which is not installed. Fix: run `pip install -c "
+            "constraints.txt '.[crowd]'`, or choose `majority`, `any` or `all` in params.yaml."
         ) from error
-    numbers: dict[str, npt.NDArray[np.int_]] = {}  # each proposal's, in crowd-kit's tasks
+    tasks: dict[str, npt.NDArray[np.int_]] = {}  # by query, crowd-kit's task number of each proposal
     rows: list[tuple[int, str, int]] = []
     for key, given in readings.items():
-        numbers[key] = sum(map(len, numbers.values())) + np.arange(len(queries[key].proposals))
+        tasks[key] = sum(map(len, tasks.values())) + np.arange(len(queries[key].proposals))
         for answer in given:
             marks = judged(queries[key], answer)
-            rows += [(int(n), answer.expert, int(mark)) for n, mark in zip(numbers[key], marks, strict=True)]
+            rows += [(int(task), answer.expert, int(mark)) for task, mark in zip(tasks[key], marks, strict=True)]
     if not rows:
         return {}
     table = pd.DataFrame(rows, columns=["task", "worker", "label"])
     probabilities = DawidSkene(n_iter=100).fit(table).probas_.reindex(columns=[0, 1], fill_value=0.0)
-    return {key: probabilities.loc[rows_of, 1].to_numpy() for key, rows_of in numbers.items()}
+    return {key: probabilities.loc[numbers, 1].to_numpy() for key, numbers in tasks.items()}

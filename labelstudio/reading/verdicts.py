@@ -1,4 +1,4 @@
-"""What an answer says as a whole, in one word: told apart before anybody looks at its regions."""
+"""Verdicts: one word for each answer as a whole, before its regions count."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from labelstudio.exchange.records import Answer, Query
 
 
 class Verdict(Enum):
-    """The readings of an answer; what is beyond them is in its regions."""
+    """The meaning of an answer as a whole."""
 
     MARKED = "marked"
-    NOTHING = "nothing to disregard"  # chosen, or every mark taken back, or all regions removed
-    REMOVED = "some outlines removed"  # neither marked nor left as they were: no mark, and worth a question
-    UNTOUCHED = "submitted untouched"  # a vote for nothing as well, but perhaps a hasty one
-    CANNOT_JUDGE = "cannot judge"  # no vote at all
-    SKIPPED = "skipped"  # not even an answer
+    NOTHING = "nothing to disregard"  # the choice, or all marks undone, or all regions deleted
+    REMOVED = "some outlines removed"  # a vote without marks, and a reason to ask the expert
+    UNTOUCHED = "submitted untouched"  # a vote without marks, but perhaps a hasty one
+    CANNOT_JUDGE = "cannot judge"  # no vote
+    SKIPPED = "skipped"  # no answer
 
 
 def verdict(answer: Answer, query: Query | None = None) -> Verdict:
-    """How this answer is to be read; only with its ``query`` can it be seen that outlines are missing.
+    """Return the answer's verdict; removed outlines are recognized only with the answer's ``query``.
 
-    Of two that contradict each other, "cannot judge" goes before marks, since a mask should come only
-    from somebody who could judge, and marks before "nothing to disregard".
+    An answer may contradict itself. "Cannot judge" has priority over marks, because a mask must come from an expert
+    who could judge. Marks have priority over "nothing to disregard".
     """
     if answer.skipped:
         return Verdict.SKIPPED
@@ -41,22 +41,22 @@ def verdict(answer: Answer, query: Query | None = None) -> Verdict:
 
 
 def removed(answer: Answer, query: Query) -> int:
-    """How many of the query's proposals the answer does not have any more: Label Studio lets experts delete them."""
-    there = {entry.get("id") for entry in answer.result if isinstance(entry, dict)}
-    return sum(proposal.id not in there for proposal in query.proposals)
+    """Return how many of the query's proposals the answer lacks, because the expert deleted them in Label Studio."""
+    present = {entry.get("id") for entry in answer.result if isinstance(entry, dict)}
+    return sum(proposal.id not in present for proposal in query.proposals)
 
 
 def contradiction(answer: Answer) -> str | None:
-    """What is to be told about an answer that says two things at once; None about any other."""
+    """Return a message if the answer has both a choice and marks, else None."""
     chosen = regions.chosen(answer.result)
     if answer.skipped or not chosen or not regions.has_marks(answer.result):
         return None
     if regions.CANNOT_JUDGE in chosen:
-        return f'says "{regions.CANNOT_JUDGE}" and marks regions: the marks are not used'
-    return f'says "{regions.NOTHING}" and marks regions: the marks count'
+        return f'the answer has marks and the choice "{regions.CANNOT_JUDGE}": its marks are ignored'
+    return f'the answer has marks and the choice "{regions.NOTHING}": its marks count'
 
 
 def summary(answers: Iterable[Answer], queries: dict[str, Query]) -> str:
-    """As in "12 marked, 3 nothing to disregard, 1 skipped"; "none" of no answers."""
+    """Return the number of answers by verdict, as in "12 marked, 3 nothing to disregard"; "none" without answers."""
     counts = Counter(verdict(answer, queries.get(answer.key)) for answer in answers)
-    return ", ".join(f"{counts[word]} {word.value}" for word in Verdict if counts[word]) or "none"
+    return ", ".join(f"{counts[found]} {found.value}" for found in Verdict if counts[found]) or "none"

@@ -1,4 +1,4 @@
-"""What deploy/ hands to Slurm and Kubernetes: nothing here runs it there, but what can be checked without them is."""
+"""The files of deploy/ for Slurm and Kubernetes, as far as they can be checked without a cluster."""
 
 import re
 import subprocess

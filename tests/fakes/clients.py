@@ -1,29 +1,43 @@
-"""What tests do at a Label Studio besides our client, and what they ask it."""
+"""Tests' other ways to a Label Studio, and helpers for tests of our client."""
 
 from __future__ import annotations
 
-import httpx
+from typing import Any
+
 import numpy as np
+import requests
 
 from fakes.queries import SIDE
-from labelstudio.client import backend
 from labelstudio.client.backend import LabelStudio
-from labelstudio.exchange import regions
+from labelstudio.client.projects import Project
+from labelstudio.exchange.geometry import Mask
 
 ADMIN, EXPERT = "admin@localhost.local", "expert@localhost.local"
 
 
-def rest(label_studio, *, key: str | None = None) -> httpx.Client:
-    """Raw access, for what a person or somebody else's program does."""
-    headers = {"Authorization": f"Token {key or label_studio.api_key}"}
-    return httpx.Client(base_url=label_studio.url, headers=headers)
+class Rest(requests.Session):
+    """Raw access with an account's key, as of a person's browser or another program; paths instead of URLs."""
+
+    def __init__(self, url: str, key: str) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.url = url
+        self.headers["Authorization"] = f"Token {key}"
+
+    def request(self, method: str, path: str, **content: Any) -> requests.Response:  # type: ignore[override]
+        return super().request(method, self.url + path, **content)
 
 
-def keys_on(admin: LabelStudio, project: backend.Project, wanted) -> list[str]:
+def rest(label_studio, *, key: str | None = None) -> Rest:
+    """Raw access, by default with the administrator's key."""
+    return Rest(label_studio.url, key or label_studio.api_key)
+
+
+def keys_on(admin: LabelStudio, project: Project, wanted) -> list[str]:
     return sorted(task.key for task in admin.tasks(project, wanted.keys()))
 
 
-def left_half(image_id: str) -> regions.Mask:
+def left_half(image_id: str) -> Mask:
     """Evidence in the left half: of the proposals, only the one in cell (7,7) is outside."""
     mask = np.zeros((SIDE, SIDE), dtype=bool)
     mask[:, : SIDE // 2] = True

@@ -1,11 +1,15 @@
-"""An in-process stand-in for Label Studio 1.23: the REST subset we use, its shapes, its traps.
+"""A stand-in for Label Studio 1.23 inside the test process: the requests that we send, their replies and their traps.
 
-The conformance suite runs against this and against a real server, which is what keeps it
-honest. Traps kept on purpose: POSTs are never deduplicated, ids recur after a deletion,
-pages past the end are a 404, uploads are listed to their owner only, titles are searched by
-part and case-insensitively, ``completed_by`` is a number or an account.
+The same tests run against this server and a real one. It keeps these traps of the real server:
 
-``fail`` makes the next matching requests go wrong, before or after they took effect.
+- POSTs are never deduplicated.
+- Ids recur after a deletion.
+- A page past the end is a 404.
+- Uploads are listed to their owner only.
+- Titles are searched by parts, without regard to case.
+- ``completed_by`` is a number or an account.
+
+``fail`` makes the next matching requests fail, before or after they took effect.
 """
 
 from __future__ import annotations
@@ -31,12 +35,12 @@ CROWD = (EXPERT, "expert-2@localhost.local", "expert-3@localhost.local")
 
 @dataclass
 class Fault:
-    """What goes wrong with the next ``times`` requests that match."""
+    """A failure of the next ``times`` requests that match."""
 
     method: str
-    path: str  # regular expression, on path and query
+    path: str  # a regular expression for path and query
     kind: str  # "reset", "html" (a 404 page), "late" (reset; takes effect later), or a status such as "503"
-    after: bool = False  # has the request taken effect before it goes wrong?
+    after: bool = False  # the request takes effect before it fails
     times: int = 1
 
 

@@ -43,7 +43,7 @@ def on_screen(page, x: float, y: float) -> tuple[float, float]:
 
 
 def settle(page) -> None:
-    """Wait until the page has dealt with what it was told, as a person sees that it has."""
+    """Wait until the page has reacted, as a person does."""
     page.wait_for_timeout(200)
     idle = "new Promise(done => requestIdleCallback(done, {timeout: 2000}))"  # a page that animates is never idle
     page.evaluate(f"() => {idle}.then(() => {idle})")

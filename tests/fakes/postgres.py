@@ -29,7 +29,7 @@ class Postgres:
     programs: Path
 
     def shell(self, command: str, **more: Any) -> bytes:
-        """What a command says that runs PostgreSQL's programs as USER."""
+        """Run a command with PostgreSQL's programs as USER, and return its output."""
         here = {"PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": USER, "PGPASSWORD": self.password}
         here |= {"POSTGRES_USER": USER, "PATH": f"{self.programs}{os.pathsep}{os.environ['PATH']}"}
         return subprocess.run(["sh", "-c", command], env=here, check=True, stdout=subprocess.PIPE, **more).stdout
@@ -37,7 +37,7 @@ class Postgres:
 
 @contextmanager
 def postgres() -> Iterator[Postgres]:
-    """One that runs; skips the test where PostgreSQL is not installed."""
+    """A running PostgreSQL; the test is skipped if it is not installed."""
     programs = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
     if programs is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql, or run `make test`")

@@ -1,14 +1,16 @@
-"""A proxy in front of a Label Studio, fake or real, that makes what ``fail`` says go wrong.
+"""A proxy in front of a Label Studio, fake or real, that makes chosen requests fail.
 
-    reset       the connection is reset; ``after``: when the server has already done what was asked
-    truncated   the server did it, and half of its reply arrives
-    slow        the server did it, and its reply arrives after ``slow_s`` seconds
-    late        the reply is cut off at once, and the server does it ``slow_s`` seconds later
-    twice       the server did it twice, as Label Studio does by itself where its SQLite was locked half-way
-    html        a 404 page of something in between
-    "503", ...  that status; ``after``: when the server has already done it
+The kinds of failure:
 
-``restart`` runs something while nobody can connect.
+- reset: the connection is reset; with ``after``, the server has acted before
+- truncated: the server acts, and half of its reply arrives
+- slow: the server acts, and its reply arrives after ``slow_s`` seconds
+- late: the connection is reset at once, and the server acts ``slow_s`` seconds later
+- twice: the server acts twice, as Label Studio does after a locked SQLite
+- html: a 404 page of another program in between
+- "503", …: this status; with ``after``, the server has acted before
+
+``restart`` runs code while nobody can connect.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from labelstudio.exchange.records import Manifest, Proposal, Query
+from labelstudio.exchange.records import Answer, Manifest, Proposal, Query
+from labelstudio.exchange.regions import DISREGARD, relabelled, to_result
 
 SIDE, CELL = 96, 12  # pixels
 
@@ -34,6 +36,15 @@ def manifest(
 
 def proposal(column: int, row: int) -> Proposal:
     return Proposal(f"c{column}r{row}", column * CELL, row * CELL, CELL, CELL, 0.2)
+
+
+def answer(
+    key: str, marked: set[str], query: Query, expert: str = "a@example.org", number: int = 1, **changes: object
+) -> Answer:
+    """An expert's answer that marks these proposals of a query, with any field changed."""
+    result = relabelled(to_result(query), marked, DISREGARD)
+    given = Answer(key, query.image_id, expert, number, "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", 5.0, False, 1)
+    return dataclasses.replace(given, result=result, **changes)
 
 
 def _query(folder: Path, number: int, more: tuple[Proposal, ...], width: int, height: int) -> Query:

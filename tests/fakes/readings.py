@@ -8,7 +8,7 @@ WIDTH, HEIGHT = 8, 4
 
 
 def answer(expert: str, *columns: int, at: str = "2026-01-01T10:00:00Z", id: int = 1, **more) -> Answer:
-    """An expert who disregards these columns, each one pixel wide."""
+    """Return the answer of an expert who disregards these columns, each one pixel wide."""
     result = [
         {
             "id": f"c{column}",
@@ -31,6 +31,6 @@ def answer(expert: str, *columns: int, at: str = "2026-01-01T10:00:00Z", id: int
 
 
 def query(count: int = 8, number: int = 0) -> Query:
-    """Its proposals are the picture's first ``count`` columns."""
+    """Return a query whose proposals are the picture's first ``count`` columns."""
     proposals = tuple(Proposal(f"c{column}", column, 0, 1, HEIGHT, 0.1) for column in range(count))
     return Query("i", "i.png", str(number), WIDTH, HEIGHT, "8", "3", {"3": 1.0}, 0.5, proposals)

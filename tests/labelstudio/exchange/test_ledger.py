@@ -1,4 +1,4 @@
-"""No answer is lost, whatever happens to the process that writes it down."""
+"""No answer is lost when the writing process is killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def answer(key: str = "k", expert: str = "ä@x", id: int = 1, at: str = "2026-01
     return Answer(key, "image", expert, id, at, at, 1.5, False, None, [{"id": "r"}])
 
 
-def test_what_is_recorded_is_recalled(tmp_path):
+def test_recorded_answers_are_recalled(tmp_path):
     path = tmp_path / "answers" / "digits.jsonl"
     assert recall(path, ["k"]) == []
     answers = [answer(), answer(expert="b"), answer(key="other", id=7)]
@@ -25,7 +25,7 @@ def test_what_is_recorded_is_recalled(tmp_path):
     assert recall(path, ["other"]) == [answers[2]]
 
 
-def test_only_what_is_new_is_appended_and_no_line_changes(tmp_path):
+def test_only_new_versions_are_appended_and_no_line_changes(tmp_path):
     path = tmp_path / "digits.jsonl"
     record(path, [answer(), answer(id=2)])
     before = path.read_bytes()
@@ -39,9 +39,9 @@ def test_only_what_is_new_is_appended_and_no_line_changes(tmp_path):
 
 def test_an_older_version_that_comes_later_does_not_replace_a_newer_one(tmp_path):
     path = tmp_path / "digits.jsonl"
-    newer = answer(at="2026-01-01T10:00:00.5Z".replace(".5Z", ".500000Z"))
+    newer = answer(at="2026-01-01T10:00:00.500000Z")
     record(path, [newer])
-    assert record(path, [answer()]) == [answer()]  # from a restored back-up, say
+    assert record(path, [answer()]) == [answer()]  # for instance from a restored back-up
     assert recall(path, ["k"]) == [newer]
 
 

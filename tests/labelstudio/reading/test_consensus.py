@@ -31,12 +31,12 @@ def columns(mask: np.ndarray) -> list[int]:
         ([answer("a", 1, skipped=True)], []),
     ],
 )
-def test_a_pixel_is_disregarded_by_more_than_half_of_those_who_answered(answers, expected):
+def test_more_than_half_of_the_experts_with_an_answer_disregard_a_pixel(answers, expected):
     assert columns(disregarded(answers, WIDTH, HEIGHT)) == expected
     assert columns(disregarded(answers[::-1], WIDTH, HEIGHT)) == expected
 
 
-def test_votes_say_how_many_agree():
+def test_votes_count_the_experts_who_agree():
     counts, experts = votes([answer("a", 1, 2), answer("b", 2), answer("c", skipped=True)], WIDTH, HEIGHT)
     assert experts == 2
     assert counts[0].tolist() == [0, 1, 2, 0, 0, 0, 0, 0]
@@ -76,22 +76,22 @@ RULES = {"majority": [2, 3], "any": [1, 2, 3], "all": [3]}
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_the_rule_says_how_many_it_takes(rule):
-    assert columns(disregarded(THREE, WIDTH, HEIGHT, rule)) == RULES[rule]
-    assert columns(disregarded([], WIDTH, HEIGHT, rule)) == []
+def test_the_rule_decides_how_many_experts_must_agree(rule):
+    assert columns(disregarded(THREE, WIDTH, HEIGHT, rule=rule)) == RULES[rule]
+    assert columns(disregarded([], WIDTH, HEIGHT, rule=rule)) == []
     tie = [answer("a", 1), answer("b", 2)]
-    assert columns(disregarded(tie, WIDTH, HEIGHT, rule)) == ([1, 2] if rule == "any" else [])
+    assert columns(disregarded(tie, WIDTH, HEIGHT, rule=rule)) == ([1, 2] if rule == "any" else [])
 
 
-def test_w_is_the_rules_word_or_the_share_of_experts_who_marked():
-    answers = [*THREE, answer("d", 7, skipped=True), answer("a", 5, key="answered by nobody we know")]
+def test_w_is_the_rules_decision_or_the_share_of_experts_who_marked():
+    answers = [*THREE, answer("d", 7, skipped=True), answer("a", 5, key="of another round")]
     queries = {"k": query(), "unanswered": query()}
-    hard, soft = (weights(queries, answers, "majority", soft) for soft in (False, True))
+    hard, soft = (weights(queries, answers, rule="majority", soft=soft) for soft in (False, True))
     assert set(hard) == set(soft) == {"k"}
     assert hard["k"].dtype == soft["k"].dtype == np.float32
     assert hard["k"][0].tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
     np.testing.assert_allclose(soft["k"][HEIGHT - 1], [0, 1 / 3, 2 / 3, 1, 0, 0, 0, 0], rtol=1e-6)
-    assert weights(queries, answers, "all", False)["k"][0].tolist() == [0, 0, 0, 1, 0, 0, 0, 0]
+    assert weights(queries, answers, rule="all", soft=False)["k"][0].tolist() == [0, 0, 0, 1, 0, 0, 0, 0]
 
 
 def test_an_expert_marks_a_proposal_by_more_than_half_of_its_pixels():
@@ -101,7 +101,7 @@ def test_an_expert_marks_a_proposal_by_more_than_half_of_its_pixels():
     assert judged(one, answer("a", 0, 1)).tolist() == [True, False]
 
 
-def test_dawid_and_skene_trust_those_who_are_reliable():
+def test_dawid_and_skene_trust_reliable_experts():
     pytest.importorskip("crowdkit", reason="needs the extra `crowd`")
     # Of 80 proposals, two experts know which must not matter; three others toss coins.
     rng = np.random.default_rng(0)
@@ -113,27 +113,32 @@ def test_dawid_and_skene_trust_those_who_are_reliable():
             answers.append(answer(expert, *np.nonzero(said)[0], key=f"k{n}"))
     queries = {key: query(number=n) for n, key in enumerate(truth)}
     wrong = {
-        rule: sum(int((w[0] != truth[key]).sum()) for key, w in weights(queries, answers, rule, False).items())
+        rule: sum(
+            int((w[0] != truth[key]).sum()) for key, w in weights(queries, answers, rule=rule, soft=False).items()
+        )
         for rule in ("majority", "dawid-skene")
     }
     assert wrong["majority"] > 5  # three coins outvote two experts once in eight times
     assert wrong["dawid-skene"] == 0
-    soft = np.stack(list(weights(queries, answers, "dawid-skene", True).values()))
+    soft = np.stack(list(weights(queries, answers, rule="dawid-skene", soft=True).values()))
     assert 0 <= soft.min() < soft.max() <= 1
 
 
-def test_dawid_and_skene_with_one_expert_or_with_nothing_marked_say_what_was_said():
+def test_dawid_and_skene_keep_the_marks_of_one_expert_and_of_none():
     pytest.importorskip("crowdkit", reason="needs the extra `crowd`")
     queries = {"k": query(4)}
-    assert weights(queries, [answer("a")], "dawid-skene", False)["k"].max() == 0
-    assert weights(queries, [answer("a", 0, 1, 2, 3)], "dawid-skene", False)["k"][0].tolist() == [1] * 4 + [0] * 4
-    # Columns 5 and 6 are no proposals: there, the majority of what was drawn counts.
+    assert weights(queries, [answer("a")], rule="dawid-skene", soft=False)["k"].max() == 0
+    assert (
+        weights(queries, [answer("a", 0, 1, 2, 3)], rule="dawid-skene", soft=False)["k"][0].tolist()
+        == [1] * 4 + [0] * 4
+    )
+    # Columns 5 and 6 are no proposals: there, the majority of the drawn regions counts.
     drawn = [answer("a", 0, 5, 6), answer("b", 0, 5), answer("c", 0, 5)]
-    assert weights(queries, drawn, "dawid-skene", False)["k"][0].tolist() == [1, 0, 0, 0, 0, 1, 0, 0]
-    assert weights(queries, [], "dawid-skene", False) == {}
+    assert weights(queries, drawn, rule="dawid-skene", soft=False)["k"][0].tolist() == [1, 0, 0, 0, 0, 1, 0, 0]
+    assert weights(queries, [], rule="dawid-skene", soft=False) == {}
 
 
-def test_without_crowd_kit_it_says_what_to_install(monkeypatch):
+def test_without_crowd_kit_the_message_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "crowdkit.aggregation", None)
-    with pytest.raises(AnnotationError, match=r"crowd-kit.*\[crowd\].*majority, any or all"):
-        weights({"k": query()}, [answer("a", 1)], "dawid-skene", False)
+    with pytest.raises(AnnotationError, match=r"crowd-kit.*Fix.*\[crowd\].*`majority`, `any` or `all`"):
+        weights({"k": query()}, [answer("a", 1)], rule="dawid-skene", soft=False)

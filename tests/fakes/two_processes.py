@@ -1,0 +1,59 @@
+"""What test_distributed runs as one process and as two: gradients, scores, explanations, queries."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline.config import Augment, Backbone, Explain, Penalty, QuerySettings, Train
+from pipeline.data.loading import Images
+from pipeline.models.backbones import pretrained
+from pipeline.models.classifier import build
+from pipeline.query.explanations import explain
+from pipeline.query.selection import select
+from pipeline.training import inference, states, trainer
+from pipeline.training.epoch import train_epoch
+
+torch.set_num_threads(1)
+penalty = json.loads(sys.argv[1])
+settings = Train(
+    baseline_epochs=1,
+    learning_rate=0.001,
+    batch_size=5,
+    batchnorm="settled",
+    augment=Augment(flip=True, rotate_degrees=180.0, crop=0.1, brightness=0.1),
+)
+rng = np.random.default_rng(0)
+pixels = rng.integers(0, 256, (11, 32, 32, 3), dtype=np.uint8)
+images = Images([f"image-{n}" for n in range(11)], pixels, torch.arange(11) % 2)
+mask = np.zeros((32, 32), np.float32)
+mask[:16] = 1
+masks = dict.fromkeys(images.ids[:6], mask)
+torch.manual_seed(0)
+weights = pretrained("x", Backbone(architecture="tf_efficientnet_lite0", weights="random"), seed=0)
+state = states.begin(build(weights, ["no", "yes"]), settings)
+
+steps = []
+state.optimizer.optimizer.register_step_post_hook(
+    lambda *_: steps.append(torch.cat([p.grad.flatten() for p in state.model.parameters()]).double())
+)
+feedback = trainer.feedback_on(state, images, Penalty(**penalty), masks)
+row = train_epoch(state, images, settings, seed=0, freeze_batchnorm=True, feedback=feedback)
+first = steps[0]
+# From here on with the weights of the start again, so that rounding of the first steps plays no part.
+torch.manual_seed(0)
+state = states.begin(build(weights, ["no", "yes"]), settings)
+trainer.settle_batchnorm(state, images)
+buffers = torch.cat([b.flatten().double() for b in state.model.network.buffers()])
+scores = inference.logits(state, images.pixels)
+maps = explain(state, images.pixels[:5], target=images.labels[:5], settings=Explain())
+folder = Path(sys.argv[2])
+(folder / "images").mkdir(exist_ok=True)
+query = QuerySettings(strategy="entropy", cell=8, proposals=4)
+manifest = select(state, images, entries=[], scenario="s", round="00", count=4, settings=query, seed=0, folder=folder)
+if state.accelerator.is_main_process:
+    np.savez(folder / "found.npz", gradient=first, buffers=buffers, scores=scores, maps=maps)
+    manifest.write(folder / "queries.json")
+    (folder / "row.json").write_text(json.dumps([row, state.accelerator.num_processes]))
