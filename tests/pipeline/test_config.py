@@ -65,15 +65,15 @@ MISTAKES = {
     "grid": (lambda p: scenario(p)["query"].update(cell=13), r"query\.cell: 13 does not divide .* pixels"),
     "cells": (
         lambda p: scenario(p)["query"].update(proposals=65),
-        r"query\.proposals: 65 of only 64 regions of 8 x 8 pixels",
+        r"query\.proposals: 65 proposals, but an image has only 64 regions of 8 x 8 pixels",
     ),
     "data set": (lambda p: scenario(p).update(dataset="digits"), r"no data set 'digits'"),
     "scenario": (
         lambda p: p["hitl"]["scenarios"].append("nowhere"),
-        r"hitl\.scenarios: no scenario 'nowhere'",
+        r"hitl\.scenarios: there is no scenario 'nowhere'",
     ),
-    "last": (lambda p: p["hitl"].update(last="07"), r"`last` must be the last round"),
-    "chain": (lambda p: p["hitl"]["rounds"][1].update(after="start"), r"must come after '00'"),
+    "last": (lambda p: p["hitl"].update(last="07"), r"`last` is '07', but the last round is '03'"),
+    "chain": (lambda p: p["hitl"]["rounds"][1].update(after="start"), r"Fix: set its `after` to '00'"),
     "no queries": (lambda p: p["hitl"]["rounds"][0].update(queries=0), r"queries: Input should be greater"),
     "source": (lambda p: p["backbones"]["efficientnet-lite0"].update(weights="web"), r"weights: .*'package'"),
     "strategy": (lambda p: scenario(p)["query"].update(strategy="least"), r"strategy: .*'least-confident'"),
@@ -81,12 +81,15 @@ MISTAKES = {
         lambda p: scenario(p)["query"].update(explain={"method": "lime"}),
         r"query\.explain\.method: .*'grad-cam'",
     ),
-    "file": (lambda p: p["backbones"]["efficientnet-lite0"].update(weights="file"), r"`file` goes with"),
+    "file": (
+        lambda p: p["backbones"]["efficientnet-lite0"].update(weights="file"),
+        r"`file` and `weights: file` belong together",
+    ),
     "too few experts": (
         lambda p: p["annotate"].update(experts_per_query=2),
         r"annotate: `experts_per_query` is 2, but `crowd` has 1",
     ),
-    "soft": (lambda p: p["consensus"].update(rule="any", soft=True), r"consensus: `soft` goes with majority or"),
+    "soft": (lambda p: p["consensus"].update(rule="any", soft=True), r"consensus: `soft` has no effect with 'any'"),
     "absence": (
         lambda p: p["annotate"]["crowd"][0].update(absent=1.5),
         r"annotate\.crowd\.0\.absent: Input should be less",
@@ -130,7 +133,7 @@ def test_every_mistake_is_named_at_once(tmp_path, params):
 
 
 def test_a_file_that_is_not_there_or_not_yaml(tmp_path):
-    with pytest.raises(ConfigError, match="run from the project's root"):
+    with pytest.raises(ConfigError, match="run this in the project's root folder"):
         config.load(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("a: [1")
     with pytest.raises(ConfigError, match="not valid YAML"):
@@ -138,7 +141,7 @@ def test_a_file_that_is_not_there_or_not_yaml(tmp_path):
 
 
 def test_a_scenario_that_is_not_there(tmp_path, params):
-    with pytest.raises(ConfigError, match="no scenario 'x'; it has decoy-digits"):
+    with pytest.raises(ConfigError, match=r"no scenario 'x'. Fix: choose one of decoy-digits"):
         load(tmp_path, params).scenario("x")
 
 

@@ -70,24 +70,40 @@ def experiment(tmp_path, monkeypatch):
     return tmp_path
 
 
+def rows_of(text, title):
+    """The rows of the table with this title: first cell → the others."""
+    _, found, table = text.partition(f"**{title}**\n")
+    assert found, f"no table {title!r}"
+    lines = [line for line in table.strip().split("\n\n")[0].splitlines() if not line.startswith("| ---")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {first: others for first, *others in cells}
+
+
 def test_tables_pair_arms_by_seed_and_say_where_nothing_is_shown(experiment):
     text = tables.tables("tiny")
-    rows = {
-        row.split(" | ")[0].strip("| "): row.split(" | ") for row in reversed(text.splitlines()) if row.startswith("| ")
-    }
-    arms = [row.split(" | ") for row in text.splitlines() if row.startswith("| hitl |")]
-    hitl = arms[0]
-    assert hitl[1].startswith("92.0 [")
-    assert hitl[4] == "+10.0 [+10.0, +10.0]", "the same in every seed"
-    assert hitl[6] == "-0.10 [-0.10, -0.10]"
-    assert hitl[7].startswith("25 [")
-    assert hitl[9].strip("| ") == "0.0078, 0.0078, 0.0078"
-    placebo = next(row for row in text.splitlines() if row.startswith("| random-mask |"))
-    assert "no difference shown" in placebo
-    assert rows["20"][1] == "2.0", "twenty answers took two minutes"
-    looks = text.partition("The share that `hitl` has, less the others'")[2]
-    assert "| automated | -10.0 [-10.0, -10.0] |" in looks
+    hitl = rows_of(text, "Every arm")["hitl"]
+    assert hitl[0].startswith("92.0 [")
+    assert hitl[3].startswith("25 [")
+    against = rows_of(text, "Each arm minus `automated`")
+    assert "automated" not in against
+    assert against["hitl"][1] == "+10.0 [+10.0, +10.0]", "the same in every seed"
+    assert against["hitl"][2] == "-0.10 [-0.10, -0.10]"
+    assert against["hitl"][4] == "0.0078, 0.0078, 0.0078"
+    assert against["random-mask"][0].endswith(": no difference shown")
+    assert list(rows_of(text, "`hitl` minus each placebo")) == ["Placebo", "random-mask"]
+    assert rows_of(text, "Results after each round")["20"][0] == "2.0", "twenty answers took two minutes"
+    attention = rows_of(text, "Attention inside the marks, %, `hitl` minus another arm")
+    assert attention["automated"] == ["-10.0 [-10.0, -10.0]"]
     assert "3 seeds, 2 min each" in text
+
+
+def test_a_table_has_at_most_six_columns_to_compare(experiment, monkeypatch):
+    wide = tuple(replace(catalogue.AUC, title=f"m{n}", of=lambda arm, _: arm["test_accuracy"]) for n in range(7))
+    monkeypatch.setitem(EXPERIMENTS, "tiny", replace(EXPERIMENTS["tiny"], metrics=wide))
+    text = tables.tables("tiny")
+    assert rows_of(text, "Every arm (1 of 2)")["Arm"] == ["m0", "m1", "m2", "m3"]
+    assert rows_of(text, "Every arm (2 of 2)")["Arm"] == ["m4", "m5", "m6"]
+    assert "**Every arm**" not in text
 
 
 def test_variants_are_held_to_the_first_seed_by_seed(experiment, monkeypatch):
@@ -99,9 +115,11 @@ def test_variants_are_held_to_the_first_seed_by_seed(experiment, monkeypatch):
             cells.path("tiny", variant, seed).write_text(json.dumps(found))
     text = tables.tables("tiny")
     assert "3 seeds, 2 to 5 min a seed of each variant." in text
-    less = text.partition("`hitl` in each variant, less that in 'a'")[2]
-    assert "| b | 0.0 [0.0, 0.0]: no difference shown | +2.0 [+2.0, +2.0] | -0.02 [-0.02, -0.02] |" in less
-    assert "| a |" not in less
+    less = rows_of(text, "`hitl` in each variant minus `hitl` in 'a'")
+    assert less["b"][:3] == ["0.0 [0.0, 0.0]: no difference shown", "+2.0 [+2.0, +2.0]", "-0.02 [-0.02, -0.02]"]
+    assert list(less) == ["Variant", "b"]
+    shares = rows_of(text, "`hitl` minus `automated`, in percent of that difference in 'a'")
+    assert shares["b"] == ["", "100%", "100%", "106%"], "accuracy on test does not differ from `automated`"
 
 
 def test_a_cell_with_other_settings_counts_as_not_run(experiment):
@@ -135,19 +153,16 @@ def test_a_cell_that_ran_for_another_experiment_is_not_run_again(experiment, mon
     assert cells._digest("budget", "100 answers", 1) == cells._digest("decoy-digits", "", 1)
 
 
-def test_tables_go_to_their_place_and_leave_the_words_around_them(experiment, monkeypatch):
-    page = experiment / "results.md"
-    page.write_text("before\n<!-- tiny -->\nold\n<!-- end of tiny -->\nafter\n")
-    monkeypatch.setattr(tables, "RESULTS", page)
+def test_each_experiment_has_a_file_of_tables(experiment, monkeypatch):
+    folder = experiment / "tables"
+    monkeypatch.setattr(tables, "FOLDER", folder)
     tables.write(["tiny"])
-    text = page.read_text()
-    assert text.startswith("before\n<!-- tiny -->\n`python -m pipeline.experiments tiny`")
-    assert text.endswith("<!-- end of tiny -->\nafter\n")
-    assert "old" not in text
-    tables.write(["tiny"])
-    assert page.read_text() == text
-    with pytest.raises(ValueError, match="no place for the tables of decoy-digits"):
-        tables.write(["decoy-digits"])
+    text = (folder / "tiny.md").read_text()
+    assert text.startswith("`lookaway experiments tiny`: 3 seeds")
+    assert text.endswith("|\n")
+    assert [path.name for path in folder.iterdir()] == ["tiny.md"]
+    tables.write(["decoy-digits"])
+    assert (folder / "decoy-digits.md").read_text() == "`lookaway experiments decoy-digits`: not run yet.\n"
 
 
 def test_the_papers_table_stands_beside_ours(tmp_path, monkeypatch):

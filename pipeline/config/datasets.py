@@ -1,0 +1,91 @@
+"""`datasets` of params.yaml: one section per source, told apart by the word `source`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline import choices
+from pipeline.config.sections import Section
+
+
+class Source(Section):
+    """What every data set has. ``root``: its files; DVC prepares the data again when they change."""
+
+    root: str
+    size: Annotated[int, Field(ge=32, le=1024)]  # side of the prepared square images, pixels
+
+
+class DecoyDigits(Source):
+    """The embedded data set; see `pipeline/sources/decoy_digits.py`."""
+
+    source: Literal["decoy-digits"]
+
+
+class DecoyMnist(Source):
+    """See pipeline/sources/decoy_mnist.py."""
+
+    source: Literal["decoy-mnist"]
+    size: Literal[28] = 28
+
+
+class Isic2017Patches(Source):
+    """See pipeline/sources/isic2017_patches.py."""
+
+    source: Literal["isic2017-patches"]
+
+
+class Files(Source):
+    """A data set of image files below ``root``."""
+
+    fit: choices.Fit = "stretch"  # stretch both sides to size, or crop the middle of the longer side
+    duplicates: choices.Duplicates = "error"  # the same picture in several official splits
+    split_seed: Annotated[int, Field(ge=0)] = 0  # for sources without official splits
+
+
+class Isic2017(Files):
+    """See pipeline/sources/isic2017.py."""
+
+    source: Literal["isic2017"]
+    classes: Literal["melanoma", "seborrheic-keratosis", "melanoma-or-seborrheic-keratosis"] = "melanoma"
+
+
+class Aptos2019(Files):
+    """See pipeline/sources/aptos2019.py."""
+
+    source: Literal["aptos2019"]
+    masks: str | None = None  # a folder of evidence masks, below root
+
+
+class Nci(Files):
+    """See pipeline/sources/nci.py."""
+
+    source: Literal["nci"]
+    covariates: str  # the table, below root
+    patient: str | None = None  # the column that names the patient
+
+
+class Columns(Section):
+    """The names of a table's columns; see pipeline/sources/folder.py."""
+
+    image: str = "image"
+    label: str = "label"
+    split: str = "split"
+    group: str = "group"
+    mask: str = "mask"
+
+
+class Folder(Files):
+    """See pipeline/sources/folder.py."""
+
+    source: Literal["folder"]
+    table: str | None = None  # below root; without a table, folders are named after classes
+    columns: Columns = Columns()
+    held_out: Annotated[float, Field(gt=0, le=0.5)] = (
+        0.2  # share of val and test together, for data without splits: one in 2, 3, 4, …
+    )
+
+
+Drawn = DecoyDigits | DecoyMnist | Isic2017Patches  # data sets with a planted shortcut, drawn from the files of others
+Dataset = Annotated[Drawn | Isic2017 | Aptos2019 | Nci | Folder, Field(discriminator="source")]

@@ -1,0 +1,98 @@
+"""The whole of params.yaml, read and validated. Nothing else reads params.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from pipeline.config.datasets import Dataset
+from pipeline.config.rounds import Annotate, Compute, Consensus, Hitl
+from pipeline.config.scenarios import Backbone, Scenario
+from pipeline.config.sections import Name, Section
+from pipeline.errors import ConfigError
+
+
+class Config(Section):
+    """The whole of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    datasets: dict[Name, Dataset]
+    backbones: dict[Name, Backbone]
+    protocols: dict[str, Any] = {}  # noqa: RUF012  # pydantic copies it. YAML anchors that scenarios merge in
+    scenarios: dict[Name, Scenario]
+    annotate: Annotate
+    consensus: Consensus = Consensus()
+    compute: Compute = Compute()
+    hitl: Hitl
+
+    @model_validator(mode="after")
+    def _names_exist_and_sizes_fit(self) -> Config:
+        for name, scenario in self.scenarios.items():
+            if scenario.dataset not in self.datasets:
+                raise ValueError(
+                    f"scenarios.{name}.dataset: there is no data set {scenario.dataset!r}. "
+                    f"Fix: choose one of `datasets`: {', '.join(self.datasets)}"
+                )
+            size, cell = self.datasets[scenario.dataset].size, scenario.query.cell
+            if scenario.query.regions == "grid" and size % cell:
+                raise ValueError(
+                    f"scenarios.{name}.query.cell: {cell} does not divide the images of {scenario.dataset!r} "
+                    f"({size} x {size} pixels). Fix: choose a divisor of {size}"
+                )
+            if scenario.query.proposals > (size // cell) ** 2:
+                raise ValueError(
+                    f"scenarios.{name}.query.proposals: {scenario.query.proposals} proposals, but an image has only "
+                    f"{(size // cell) ** 2} regions of {cell} x {cell} pixels. Fix: lower `proposals` or `cell`"
+                )
+        for name in self.hitl.scenarios:
+            if name not in self.scenarios:
+                raise ValueError(
+                    f"hitl.scenarios: there is no scenario {name!r}. "
+                    f"Fix: choose from `scenarios`: {', '.join(self.scenarios)}"
+                )
+        return self
+
+    def scenario(self, name: str) -> Scenario:
+        """Return the scenario with this name; raises ConfigError if there is none."""
+        try:
+            return self.scenarios[name]
+        except KeyError:
+            raise ConfigError(
+                f"params.yaml has no scenario {name!r}. Fix: choose one of {', '.join(self.scenarios)}"
+            ) from None
+
+
+def load(path: Path = Path("params.yaml")) -> Config:
+    """Read and validate params.yaml; raises ConfigError that names every wrong setting."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path} ({error.strerror}). Fix: run this in the project's root folder"
+        ) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}. Fix: correct that line") from error
+    try:
+        return Config.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(_explain(path, error)) from None
+
+
+def _explain(path: Path, error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        # For data sets, pydantic adds the name of the source to the place of a setting.
+        parts = [part for i, part in enumerate(problem["loc"]) if i != 2 or problem["loc"][0] != "datasets"]
+        place = ".".join(map(str, parts))
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = "unknown setting. Fix: remove it or correct its spelling"
+        elif problem["type"] == "missing":
+            message = "missing. Fix: add it"
+        elif problem["type"] != "value_error":
+            message += f" (it is {problem['input']!r})"
+        lines.append(f"{path}: {place}: {message}" if place else f"{path}: {message}")
+    return "\n".join(lines)

@@ -1,0 +1,91 @@
+"""`backbones` and `scenarios` of params.yaml: the network, its training, the penalty, the queries."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from pipeline import choices
+from pipeline.config.sections import Name, Section, Share
+
+
+class Backbone(Section):
+    """A timm architecture and the one source of its weights; there is no fallback."""
+
+    architecture: str
+    weights: choices.WeightsSource
+    file: str | None = None
+
+    @model_validator(mode="after")
+    def _file_has_its_source(self) -> Backbone:
+        if (self.weights == "file") != (self.file is not None):
+            raise ValueError("`file` and `weights: file` belong together. Fix: set both, or neither")
+        return self
+
+
+class Augment(Section):
+    """Augmentation of the training images; the penalty always sees the original images."""
+
+    flip: bool
+    rotate_degrees: Annotated[float, Field(ge=0, le=180)]
+    crop: Annotated[float, Field(ge=0, lt=1)]  # largest share of the side that is cut away
+    brightness: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Train(Section):
+    """How a network is trained; the same in every arm."""
+
+    baseline_epochs: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    batch_size: Annotated[int, Field(ge=1)]
+    batchnorm: choices.BatchNorm  # its statistics; see pipeline/training/trainer.py
+    class_balance: choices.ClassBalance = "none"  # loss: rare classes weigh more; sampler: they occur more often
+    precision: choices.Precision = "no"  # bf16: mixed precision; the penalty stays in float32
+    slices: Annotated[int, Field(ge=1)] = 1  # parts of a batch that are processed one after another, to save memory
+    augment: Augment
+
+
+class Penalty(Section):
+    """The masked input-gradient penalty; pipeline/feedback/penalty.py explains the words."""
+
+    form: choices.Form
+    output: choices.Output
+    weight: Annotated[float, Field(ge=0)] | Literal["auto"]  # lambda
+    ratio: Annotated[float, Field(gt=0)] = 1.0  # `weight: auto`: penalty over cross-entropy at the first masked step
+    every: Annotated[int, Field(ge=1)] = 1  # every how many steps the penalty is computed
+    sample: Annotated[int, Field(ge=1)] | None = None  # masked images per step, at most
+    oversample: Annotated[int, Field(ge=1)] = 1  # how often masked images occur in an epoch
+
+
+class Explain(Section):
+    """How images are explained, for queries and in the report; see pipeline/query/attribution.py."""
+
+    method: choices.Method = "deeplift"
+    reference: choices.Reference = "blur"  # mean: the backbone's mean colour, which is its zero input
+    blur_sigma: Annotated[float, Field(ge=0.01, le=0.3)] = 0.1  # share of the side
+    blur_reach: Annotated[float, Field(ge=1, le=3)] = 2.0  # sigmas from the kernel's middle to its end
+    # predicted | true | a class's name; YAML reads `true` as a boolean
+    target: Annotated[str, BeforeValidator(lambda given: "true" if given is True else given)] = "predicted"
+
+
+class QuerySettings(Section):
+    """Which images become queries, and which of their regions are shown."""
+
+    strategy: choices.Strategy
+    explain: Explain = Explain()
+    regions: choices.Regions = "grid"  # see pipeline/query/proposals.py
+    rank: choices.Rank = "absolute"  # signed: only saliency for the explained class
+    cell: Annotated[int, Field(ge=4)]  # side of a grid cell, or of a typical region, pixels
+    proposals: Annotated[int, Field(ge=1)]
+
+
+class Scenario(Section):
+    """One data set at one fraction with one starting point, and how to train on it."""
+
+    dataset: Name
+    fraction: Share
+    init: str  # weights to start from: a prepared backbone, or another scenario's state
+    train: Train
+    penalty: Penalty
+    query: QuerySettings

@@ -1,0 +1,36 @@
+"""What all sections of params.yaml share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A part of params.yaml: unknown keys and wrong types are errors, and values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+Name = Annotated[
+    str, Field(pattern=r"^[a-z0-9][a-z0-9.\-]*$", max_length=24)
+]  # Label Studio accepts titles made of such names
+Share = Annotated[float, Field(gt=0, le=1)]
+Rate = Annotated[float, Field(ge=0, le=1)]
+
+
+def fingerprint(*parts: object) -> str:
+    """Return a digest, 16 hexadecimal digits, of settings and plain JSON values that a result depends on.
+
+    A setting at its default is left out, and the order of settings does not count. A new setting with a default
+    therefore keeps all published results valid.
+    """
+
+    def plain(part: object) -> object:
+        return part.model_dump(mode="json", exclude_defaults=True) if isinstance(part, Section) else part
+
+    text = json.dumps([plain(part) for part in parts], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
