@@ -1,47 +1,48 @@
-# make demo [EXPERT=human]   the whole loop on the embedded data set
-# make test                  the test suite          make check   ruff and mypy
-# make paper [ONLY=isic2017] [BACKBONE=efficientnet-b1] [EXPERT=human]   the paper's protocol; ONLY: a data set or
-#                            a scenario of params/paper.yaml
-# make experiments           searches, arms, seeds and sweeps for docs/results.md: many hours, which it states; goes on
-#                            where it was
-# make bench                 what is fast, and how fast: report/benchmarks.json
-# make shared                the team's DVC remote, as .env has it (docs/scaling.md); once in each checkout
-# All of them set up .venv first; PYTHON names another interpreter than python3.
-
+.DEFAULT_GOAL := help
 PYTHON ?= python3
 EXPERT ?= simulated
 ONLY ?= all
 BACKBONE ?= efficientnet-b0
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-unexport PYTHONDONTWRITEBYTECODE   # each stage imports PyTorch, which takes twice as long without its bytecode
+unexport PYTHONDONTWRITEBYTECODE   # each stage imports PyTorch, which takes twice as long without bytecode
 
-.PHONY: demo paper test check experiments bench shared
+.PHONY: help demo paper test test-fast check docs experiments bench shared
 
-demo: .venv/installed
-	python -m pipeline.demo --expert $(EXPERT)
+help:           ## this list; every target sets up .venv first, and PYTHON names another interpreter than python3
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/' | awk -F: '{printf "%-14s%s\n", $$1, $$2}'
 
-paper: .venv/installed
-	python -m pipeline.paper --only $(ONLY) --backbone $(BACKBONE) --expert $(EXPERT)
+demo: .venv/installed            ## the whole loop on the embedded data set [EXPERT=human]
+	lookaway demo --expert $(EXPERT)
 
-test: check .venv/browser .venv/postgres
-	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder   # a core each
+paper: .venv/installed           ## the paper's protocol [ONLY=isic2017] [BACKBONE=efficientnet-b1] [EXPERT=human]
+	lookaway paper --only $(ONLY) --backbone $(BACKBONE) --expert $(EXPERT)
 
-check: .venv/installed-dev
+# A core for each of two workers.
+test: check .venv/browser .venv/postgres   ## the whole test suite, ruff and mypy
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-fast: .venv/installed-dev   ## the unit tests: no Label Studio, no browser, no `dvc repro`
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m "not labelstudio and not browser and not slow"
+
+check: .venv/installed-dev       ## ruff and mypy
 	ruff check .
 	ruff format --check .
 	mypy
 
-experiments: .venv/installed
-	python -m pipeline.experiments.search
-	python -m pipeline.experiments
-	python -m pipeline.experiments.sweep
+docs: .venv/installed-docs       ## the site, in site/; every warning is an error
+	mkdocs build --strict --quiet
 
-bench: .venv/browser
-	python -m pipeline.bench
+experiments: .venv/installed     ## searches, arms, seeds and sweeps for docs/results: many hours; it resumes
+	lookaway search
+	lookaway experiments
+	lookaway sweep
 
-# DVC reads no .env: what it needs of it goes to .dvc/config.local, which Git ignores.
-shared: .venv/installed-s3
+bench: .venv/browser             ## how fast and how exact: report/benchmarks.json
+	lookaway bench
+
+# DVC reads no .env: its settings go to .dvc/config.local, which Git ignores.
+shared: .venv/installed-s3       ## the team's DVC remote, as .env names it (docs/scaling.md); once in each checkout
 	set -a && . ./.env && dvc remote add --quiet --local --force --default shared "$${DVC_REMOTE:?is not in .env}" && \
 	  dvc remote modify --local shared endpointurl "$${AWS_ENDPOINT_URL:?is not in .env}" && \
 	  dvc remote modify --local shared access_key_id "$${AWS_ACCESS_KEY_ID:?is not in .env}" && \
@@ -49,31 +50,35 @@ shared: .venv/installed-s3
 	chmod 600 .dvc/config.local
 
 .venv/bin/pip:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "error: Python 3.10 or newer is needed; set PYTHON=...")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "error: this Python is older than 3.10. Fix: set PYTHON=…")'
 	$(PYTHON) -m venv .venv
 
-# Versions are those that CI tested, so that tomorrow's release of a dependency breaks nothing here. Python compiles what
-# it imports; to compile all of it beforehand would take another minute.
+# Versions are those that CI tested, so that a new release of a dependency breaks nothing here. Python compiles modules
+# when it imports them; compiling all of them beforehand would take another minute.
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt -e
 
 .venv/installed: .venv/bin/pip pyproject.toml constraints.txt
-	$(INSTALL) .
+	$(INSTALL) '.[local-server]'
 	touch $@
 
 .venv/installed-dev: .venv/bin/pip pyproject.toml constraints.txt
 	$(INSTALL) '.[dev]'
-	touch .venv/installed $@
+	touch .venv/installed .venv/installed-docs $@
 
-.venv/installed-s3: .venv/installed
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[s3]'
+.venv/installed-docs: .venv/installed
+	$(INSTALL) '.[docs]'
 	touch $@
 
-# The browser tests drive Debian's chromium; elsewhere they use a chromium that is on the PATH.
+.venv/installed-s3: .venv/installed
+	$(INSTALL) '.[s3]'
+	touch $@
+
+# The browser tests drive Debian's chromium, or a chromium that is on the PATH.
 .venv/browser: .venv/installed-dev
 	command -v chromium || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 	touch $@
 
-# The production tests run Debian's PostgreSQL, and are skipped where there is none.
+# The production tests run Debian's PostgreSQL; without PostgreSQL they are skipped.
 .venv/postgres: .venv/installed-dev
 	ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null || command -v initdb || \
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql; } || \

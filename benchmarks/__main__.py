@@ -1,44 +1,43 @@
-"""``python -m pipeline.bench [FIGURE …]``: measure them, or everything, print and write report/benchmarks.json.
+"""``python -m benchmarks [FIGURE …]``: measure some figures or all of them, and write report/benchmarks.json.
 
-A flat object of medians, lows and highs; figures that are not measured anew stay.
+The file is a flat object of medians, lows and highs. Figures that are not measured again keep their values.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Callable
 
 import torch
 
-from benchmarks import annotation, data, epochs, memory, method, session, spending, stability, whole
-from benchmarks.measure import Figure
+from benchmarks import annotation, browser, data, epochs, memory, method, repro, spending, stability, starts
+from benchmarks.measure import Figures
+from pipeline.commands.running import user_errors
+from pipeline.errors import PipelineError
 from pipeline.paths import REPORT
 
-FIGURES: dict[str, Callable[[], Figure]] = {
-    "prepared_vs_decode_ratio": data.prepared_vs_decode_ratio,
-    "penalty_step_ratio": method.penalty_step_ratio,
-    "penalty_step_ratio_relu6": method.penalty_step_ratio_relu6,
-    "penalty_step_ratio_exact": method.penalty_step_ratio_exact,
-    "penalty_cosine": method.penalty_cosine,
-    "hitl_epoch_ratio_7pct": lambda: method.hitl_epoch_ratio(0.07),
-    "hitl_epoch_ratio_70pct": lambda: method.hitl_epoch_ratio(0.7),
-    "deeplift_completeness_worst": method.deeplift_completeness_worst,
-    "deeplift_batch_speedup": method.deeplift_batch_speedup,
-    "query_export_ratio": method.query_export_ratio,
+FIGURES: Figures = {
+    **data.FIGURES,
+    **method.FIGURES,
     **spending.FIGURES,
     **stability.FIGURES,
     **annotation.FIGURES,
-    **session.FIGURES,
+    **browser.FIGURES,
+    **starts.FIGURES,
     **epochs.FIGURES,
     **memory.FIGURES,
-    **whole.FIGURES,
+    **repro.FIGURES,
 }
 
 
 def main(names: list[str]) -> None:
-    """Measure and write what is there so far after each figure, since all of them take about an hour."""
+    """Measure the named figures, or all of them if no name is given; all take about an hour.
+
+    The file is written after each figure, so an interruption loses one figure at most. Raises PipelineError if a name
+    is unknown.
+    """
+    if unknown := sorted(set(names) - set(FIGURES)):
+        raise PipelineError(f"there is no figure {', '.join(unknown)}. Fix: choose from {', '.join(FIGURES)}")
     torch.use_deterministic_algorithms(True)  # as in training, on both sides of every ratio
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     REPORT.mkdir(exist_ok=True)
@@ -54,7 +53,5 @@ def main(names: list[str]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="FIGURE", help=", ".join(FIGURES))
-    given = parser.parse_args()
-    if unknown := set(given.names) - set(FIGURES):
-        sys.exit(f"error: no figure {', '.join(sorted(unknown))}; choose from {', '.join(FIGURES)}")
-    main(given.names)
+    with user_errors(again="python -m benchmarks"):
+        main(parser.parse_args().names)

@@ -1,4 +1,4 @@
-"""A small real problem for measurements that need a network that has learnt something: decoy-digits."""
+"""A small real problem, decoy-digits, for figures that need a network that has learnt something."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from pipeline.config import Augment, Backbone, Penalty, QuerySettings, Scenario, Train
 from pipeline.data.loading import Images
-from pipeline.models.classifier import build, pretrained
+from pipeline.models.backbones import pretrained
+from pipeline.models.classifier import build
 from pipeline.sources import decoy_digits
-from pipeline.training import trainer
-from pipeline.training.trainer import State
+from pipeline.training import states
+from pipeline.training.states import State
 
-SIZE, COUNT = 64, 192  # pixels a side; training images
+SIZE, COUNT = 64, 192  # pixels a side; images of a split
 TRAIN = Train(
     baseline_epochs=4,
     learning_rate=3e-4,
@@ -35,22 +36,22 @@ SCENARIO = Scenario(
 
 
 @cache
-def images(split: str) -> Images:
-    """The digits of a split; of train, the first few."""
-    items = [item for item in decoy_digits.items(SIZE) if item.split == split][:COUNT]
+def images(split: str, count: int = COUNT) -> Images:
+    """Return the first digits of a split."""
+    items = [item for item in decoy_digits.items(SIZE) if item.split == split][:count]
     labels = torch.tensor([decoy_digits.CLASSES.index(item.label) for item in items])
     return Images([item.name for item in items], np.stack([item.image for item in items]), labels)
 
 
 @cache
-def masks(share: float) -> dict[str, NDArray[np.bool_]]:
-    """Everything but the digit, on this share of the training images."""
-    items = [item for item in decoy_digits.items(SIZE) if item.split == "train"][: round(share * COUNT)]
+def masks(share: float, count: int = COUNT) -> dict[str, NDArray[np.bool_]]:
+    """Return masks of everything but the digit, on this share of the training images."""
+    items = [item for item in decoy_digits.items(SIZE) if item.split == "train"][: round(share * count)]
     return {item.name: ~item.evidence for item in items if item.evidence is not None}
 
 
 def begin(seed: int) -> State:
-    """EfficientNet-Lite0 with its ImageNet weights, not trained on digits yet."""
+    """Return EfficientNet-Lite0 with its ImageNet weights, before any training on digits."""
     weights = pretrained("lite0", Backbone(architecture="tf_efficientnet_lite0", weights="package"), seed)
     torch.manual_seed(seed)
-    return trainer.begin(build(weights, decoy_digits.CLASSES), TRAIN)
+    return states.begin(build(weights, decoy_digits.CLASSES), TRAIN)

@@ -1,7 +1,7 @@
-"""Measuring: ratios whose two sides are timed in turns, in one process.
+"""Measured figures: ratios of two sides that take turns in one process, and repeated values.
 
-Absolute times depend on the machine and on what else it does; ratios much less. Each is the median of several
-runs, with the lowest and the highest beside it.
+Absolute times depend on the machine and its load; ratios depend on them much less. Each figure is the median of several
+runs, with the lowest and the highest run beside it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ RUNS = 5
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured number: the median of the runs, the lowest and the highest."""
+    """A measured number: the median of the runs, the lowest run and the highest run."""
 
     median: float
     low: float
@@ -24,19 +24,22 @@ class Figure:
 
     @classmethod
     def of(cls, values: list[float]) -> Figure:
-        """The figure that some runs make."""
+        """Return the figure of some runs."""
         return cls(statistics.median(values), min(values), max(values))
 
 
+Figures = dict[str, Callable[..., Figure]]  # keyword arguments make a figure smaller; the defaults are published
+
+
 def ratio(slow: Callable[[], object], fast: Callable[[], object], runs: int = RUNS) -> Figure:
-    """How many times as long ``slow`` takes as ``fast``; each run measures both, one after the other."""
-    slow()  # once unmeasured: files come into the page cache, libraries get loaded
+    """Return the time of ``slow`` over the time of ``fast``; each run measures both, one after the other."""
+    slow()  # once unmeasured: files enter the page cache, and libraries are loaded
     fast()
     return Figure.of([seconds(slow) / seconds(fast) for _ in range(runs)])
 
 
 def seconds(function: Callable[[], object]) -> float:
-    """How long a call takes."""
+    """Return the duration of a call, seconds."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start

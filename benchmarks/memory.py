@@ -1,43 +1,32 @@
-"""What stays in memory when a data set has 75,000 images, as the paper's NCI has."""
+"""Memory for a data set of 75,000 images, as many as the paper's NCI has."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
-import threading
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from benchmarks import method
-from benchmarks.measure import Figure
-from pipeline.config import QuerySettings
-from pipeline.data.loading import Images, Rows
+from benchmarks.measure import Figure, Figures
 from pipeline.feedback import masks
-from pipeline.models.classifier import Classifier
-from pipeline.stages.query_export import choose
-from pipeline.training import trainer
 
 FEW, MANY = 5_000, 75_000
-NCI, SIZE, CELLS, MARKED = 74_820, 224, 8, 5  # images; pixels a side; cells a side, and those that an expert marks
-SIDE = 32  # pixels: what memory takes does not depend on it, and time does
+NCI, SIZE, CELLS, MARKED = 74_820, 224, 8, 5  # images; pixels a side; cells a side; cells that an expert marks
 
 
-def pool_scoring_rss_growth() -> Figure:
-    """Peak memory while the queries are chosen among 75,000 images over that among 5,000.
+def pool_scoring_rss_growth(few: int = FEW, many: int = MANY, runs: int = 3) -> Figure:
+    """Peak memory while queries are chosen among many images over the peak among few.
 
-    Memory is what the process has for itself. The pages of the mapped file that it has just read are not in it: they
-    are the kernel's cache, which takes them back when somebody needs the room.
+    Memory is the process's own. Pages of the memory-mapped file are the kernel's cache, which the kernel takes back
+    when other programs need room.
     """
-    return Figure.of([_scored(MANY) / _scored(FEW) for _ in range(3)])
+    return Figure.of([_peak_mb(many) / _peak_mb(few) for _ in range(runs)])
 
 
 def mask_memory_mb_nci(images: int = NCI) -> Figure:
-    """Megabytes of memory for a mask on every image of NCI, while training: the entries and the masks in force."""
+    """Megabytes for a mask on every image of NCI during training: the entries and the masks in force."""
     rng = np.random.default_rng(0)
     asked = _grid(rng.permutation(CELLS**2)[:10])
     tracemalloc.start()
@@ -53,62 +42,21 @@ def mask_memory_mb_nci(images: int = NCI) -> Figure:
     return Figure.of([held * NCI / images])
 
 
-FIGURES = {"pool_scoring_rss_growth": pool_scoring_rss_growth, "mask_memory_mb_nci": mask_memory_mb_nci}
+FIGURES: Figures = {
+    "pool_scoring_rss_growth": pool_scoring_rss_growth,
+    "mask_memory_mb_nci": mask_memory_mb_nci,
+}
 
 
 def _grid(marked: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Return the area (SIZE, SIZE) of some cells of the grid."""
     cells = np.zeros(CELLS**2, bool)
     cells[marked] = True
     side = SIZE // CELLS
     return cells.reshape(CELLS, CELLS).repeat(side, axis=0).repeat(side, axis=1)
 
 
-def _scored(count: int) -> float:
-    """Peak memory of a process of its own, megabytes."""
-    command = [sys.executable, "-m", "benchmarks.memory", str(count)]
+def _peak_mb(count: int) -> float:
+    """Return the peak memory of a new process that chooses among so many images, megabytes."""
+    command = [sys.executable, "-m", "benchmarks.programs.pool_memory", str(count)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
-
-
-def main(count: int) -> None:
-    """Choose among so many images of a memory-mapped array, and print the peak in megabytes."""
-    torch.manual_seed(0)
-    state = trainer.begin(Classifier("test_efficientnet", ["a", "b"]), method.PAPER)  # timm's smallest
-    settings = QuerySettings(strategy="entropy", cell=4, proposals=10)
-    with tempfile.TemporaryDirectory() as folder:
-        array = Path(folder) / "images.npy"
-        np.lib.format.open_memmap(array, "w+", np.uint8, (count, SIDE, SIDE, 3)).flush()  # takes no room on the disk
-        pixels = Rows(np.load(array, mmap_mode="r"), np.arange(count))
-        pool = Images([f"image-{n}" for n in range(count)], pixels, torch.zeros(count, dtype=torch.long))
-        (Path(folder) / "images").mkdir()
-        peak = _Peak()
-        choose(state, pool, {}, 20, settings, 0, Path(folder))
-        print(peak.stop())
-
-
-class _Peak(threading.Thread):
-    """Watches this process's own memory until it is stopped."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self._megabytes, self._over = 0.0, threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        """Look twenty times a second."""
-        while not self._over.wait(0.05):
-            self._look()
-
-    def stop(self) -> float:
-        """The highest seen, megabytes."""
-        self._over.set()
-        self.join()
-        self._look()
-        return self._megabytes
-
-    def _look(self) -> None:
-        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-        self._megabytes = max(self._megabytes, int(status["RssAnon"].split()[0]) / 1e3)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

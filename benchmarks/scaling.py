@@ -1,7 +1,7 @@
-"""``python -m benchmarks.scaling``: how costs grow with images, answers and rounds; docs/images/scaling.png.
+"""``python -m benchmarks.scaling``: how costs grow with images, answers and rounds; draws docs/images/scaling.png.
 
-Each point is the median of a few runs. Straight lines through the origin, or through what a first one costs, are what
-is hoped for; a line of least squares is drawn, and its slope printed: what one more of them costs.
+Each point is the median of three runs. A straight line is expected. The program draws the line of least squares and
+prints its slope, which is the cost of one more image, query or round.
 """
 
 from __future__ import annotations
@@ -14,48 +14,57 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
-from benchmarks import annotation, method, whole
+from benchmarks import annotation, method, repro
 from benchmarks.measure import seconds
 from pipeline.data import prepared
 from pipeline.data.loading import Images, Rows
 from pipeline.data.prepared import Item
 from pipeline.evaluation.figures import save
 from pipeline.models.classifier import Classifier
-from pipeline.training import trainer
+from pipeline.training import inference, states
+from pipeline.training.epoch import train_epoch
 
 IMAGES = (2_000, 4_000, 8_000, 16_000)
-ANSWERS = (200, 400, 800, 1_600)
+QUERIES = (200, 400, 800, 1_600)
 ROUNDS = (16, 32, 64, 128)
-SIDE = 32  # pixels; of the network, timm's smallest
+SIDE = 32  # pixels of an image; the network is the smallest of timm
+BATCH = 64
+RUNS = 3
 PICTURE = Path("docs/images/scaling.png")
-Costs = dict[str, dict[int, float]]  # what is done → how many → seconds
+Costs = dict[str, dict[int, float]]  # the work → how many → seconds
+
+
+def main() -> None:
+    """Measure everything, print the cost of one more, and draw."""
+    draw({"images": images(), "queries of a round": answers(), "rounds": rounds()}, PICTURE)
 
 
 def images(counts: tuple[int, ...] = IMAGES) -> Costs:
-    """Of preparing so many images (without decoding them), of an epoch on them, and of scoring them."""
+    """Return the seconds to prepare so many images (without decoding), to train an epoch on them and to score them."""
     torch.manual_seed(0)
-    settings = method.PAPER.model_copy(update={"batch_size": 64})
-    costs: Costs = {"prepare": {}, "an epoch": {}, "scoring": {}}
+    settings = method.PAPER.model_copy(update={"batch_size": BATCH})
+    costs: Costs = {"preparing": {}, "one epoch": {}, "scoring": {}}
     for count in counts:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             rng = np.random.default_rng(0)
             drawn = rng.integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
             items = [Item(str(n), "ab"[n % 2], "train", drawn[n], None) for n in range(count)]
-            costs["prepare"][count] = _median(partial(prepared.write_arrays, folder, count, SIDE, items))
+            write = partial(prepared.write_arrays, folder, count=count, size=SIDE, items=items)
+            costs["preparing"][count] = _median(write)
             pixels = Rows(np.load(folder / "images.npy", mmap_mode="r"), np.arange(count))
             pool = Images([item.name for item in items], pixels, torch.arange(count) % 2)
-            state = trainer.begin(Classifier("test_efficientnet", ["a", "b"]), settings)
-            epoch = partial(trainer.train_epoch, state, pool, settings, 0, freeze_batchnorm=False)
-            costs["an epoch"][count] = _median(epoch)
-            costs["scoring"][count] = _median(partial(trainer.logits, state, pixels))
+            state = states.begin(Classifier(method.SMALLEST, ["a", "b"]), settings)
+            epoch = partial(train_epoch, state, pool, settings, seed=0, freeze_batchnorm=False)
+            costs["one epoch"][count] = _median(epoch)
+            costs["scoring"][count] = _median(partial(inference.logits, state, pixels))
     return costs
 
 
-def answers(counts: tuple[int, ...] = ANSWERS) -> Costs:
-    """Of a round of so many queries at a real Label Studio: pushed, and pulled with three experts' answers each."""
+def answers(counts: tuple[int, ...] = QUERIES) -> Costs:
+    """Return the seconds to push so many queries, and to pull them with three answers each, at a real Label Studio."""
     found = annotation.costs(counts)
     return {
         "push": {count: cost.push_s for count, cost in found.items()},
@@ -64,33 +73,33 @@ def answers(counts: tuple[int, ...] = ANSWERS) -> Costs:
 
 
 def rounds(counts: tuple[int, ...] = ROUNDS) -> Costs:
-    """Of `dvc repro` with so many rounds, three stages each, when nothing is out of date."""
+    """Return the seconds of `dvc repro` with so many rounds, four stages each, and nothing to do."""
     costs: Costs = {"dvc repro, nothing to do": {}}
     for count in counts:
-        with whole.finished(count) as folder:
-            costs["dvc repro, nothing to do"][count] = _median(partial(whole.repro, folder))
+        with repro.finished(count) as folder:
+            costs["dvc repro, nothing to do"][count] = _median(partial(repro.repro, folder))
     return costs
 
 
-def main() -> None:
-    """Measure, print what one more costs, and draw."""
-    found = {"images": images(), "queries of a round": answers(), "rounds": rounds()}
-    figure, axes = plt.subplots(1, len(found), figsize=(10, 3.2))
-    for axis, (what, costs) in zip(axes, found.items(), strict=True):
-        for colour, (name, points) in enumerate(costs.items()):
+def draw(found: dict[str, Costs], path: Path) -> None:
+    """Draw the costs of each kind beside each other with their lines of least squares, and print the slopes."""
+    figure = Figure(figsize=(10, 3.2))
+    axes = figure.subplots(1, len(found), squeeze=False)[0]
+    for axis, (kind, costs) in zip(axes, found.items(), strict=True):
+        for colour, (work, points) in enumerate(costs.items()):
             counts, took = np.array(list(points)), np.array(list(points.values()))
             slope, first = np.polyfit(counts, took, 1)
-            print(f"{name}: {1e3 * slope:.3g} ms for one more of the {what}, and {first:.3g} s", flush=True)
-            axis.plot(counts, took, "o", color=f"C{colour}", label=name)
+            print(f"{work}: {first:.3g} s, and {1e3 * slope:.3g} ms for each of the {kind}", flush=True)
+            axis.plot(counts, took, "o", color=f"C{colour}", label=work)
             axis.plot([0, counts[-1]], [first, first + slope * counts[-1]], color=f"C{colour}", lw=1)
-        axis.set(xlabel=what, ylabel="seconds", xlim=(0, None), ylim=(0, None))
+        axis.set(xlabel=f"number of {kind}", ylabel="time, seconds", xlim=(0, None), ylim=(0, None))
         axis.legend(fontsize=8)
     figure.tight_layout()
-    save(figure, PICTURE)
+    save(figure, path)
 
 
 def _median(function: Callable[[], object]) -> float:
-    return statistics.median(seconds(function) for _ in range(3))
+    return statistics.median(seconds(function) for _ in range(RUNS))
 
 
 if __name__ == "__main__":

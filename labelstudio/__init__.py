@@ -1,4 +1,4 @@
-"""The annotation backend: queries go out to experts in Label Studio, answers come back.
+"""The annotation backend: it sends queries to experts in Label Studio and brings their answers back.
 
-Imports neither ``pipeline`` nor torch, mlflow or dvc, so that annotating starts at once.
+This package imports neither ``pipeline`` nor torch, mlflow or dvc, so that annotating starts at once.
 """

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
 import pytest
+from fakes.clients import rest
 from fakes.label_studio import FakeLabelStudio
 
-from labelstudio.client import backend, connection
+from labelstudio.client import connection, push
 from labelstudio.client.backend import LabelStudio
 from labelstudio.server import local
 
 
 @pytest.fixture(scope="session")
 def real_label_studio(tmp_path_factory):
-    """A real Label Studio of this test session: URL, keys, accounts. Its first start takes half a minute."""
+    """A real Label Studio for this test session; its first start takes half a minute."""
     folder: Path = tmp_path_factory.mktemp("label-studio")
     try:
         yield local.start(folder)
@@ -25,9 +25,8 @@ def real_label_studio(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def personal_access_token(real_label_studio):
-    """The administrator's; Label Studio gives an account one only."""
-    headers = {"Authorization": f"Token {real_label_studio.api_key}"}
-    return httpx.post(f"{real_label_studio.url}/api/token/", headers=headers).json()["token"]
+    """The administrator's personal access token; Label Studio gives an account only one."""
+    return rest(real_label_studio).post("/api/token/").json()["token"]
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def fake():
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.labelstudio)])
 def label_studio(request):
-    """Both Label Studios, for what must hold on either: anything with url, api_key, expert_api_key."""
+    """The fake and the real Label Studio, one after the other: each has url, api_key and expert_api_key."""
     return request.getfixturevalue("fake" if request.param == "fake" else "real_label_studio")
 
 
@@ -46,12 +45,10 @@ def label_studio(request):
 def impatient(monkeypatch):
     """Small pages, so that every list has several; short waits."""
     monkeypatch.setattr(connection, "PAGE_SIZE", 3)
-    monkeypatch.setattr(backend, "FILES", 4)
-    monkeypatch.setattr(backend, "TASKS", 4)
+    monkeypatch.setattr(push, "FILES", 4)
+    monkeypatch.setattr(push, "TASKS", 4)
     monkeypatch.setattr(connection, "SETTLE_S", 0.25)
-    monkeypatch.setattr(backend, "pause_s", lambda failures: 0.01)
-    monkeypatch.setattr(connection, "pause_s", lambda failures: 0.01)
-    monkeypatch.setattr("labelstudio.client.experts.pause_s", lambda failures: 0.01)
+    monkeypatch.setattr(connection, "LONGEST_PAUSE_S", 0.01)
 
 
 @pytest.fixture

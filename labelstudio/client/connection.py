@@ -1,155 +1,220 @@
-"""HTTP to Label Studio: one request is sent once, a list is read whole or not at all.
+"""Requests to one Label Studio: each is sent once, and a list is read completely or not at all.
 
-Uses the SDK's transport, which takes legacy tokens and personal access tokens alike, and
-leaves its resource methods alone, for three reasons: they retry POSTs, which duplicates
-tasks; their pager takes any 404 for the end; and importing them takes two seconds.
+All requests use the SDK's public client, on an HTTP client of ours. A hook of the HTTP client sees each reply first:
+it checks the status, reads the server's clock and keeps the JSON untouched.
+
+Three habits of the SDK are avoided. It repeats POSTs, which duplicates tasks. Its pager takes every 404 for the end of
+a list. Its typed replies rewrite times.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import httpx
-from label_studio_sdk.core.api_error import ApiError
-from label_studio_sdk.core.client_wrapper import SyncClientWrapper
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from labelstudio.exchange.records import AnnotationError
 
+if TYPE_CHECKING:
+    import httpx
+    from label_studio_sdk import LabelStudio as Sdk
+
 ATTEMPTS = 5
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0
 PAGE_SIZE = 500
-TIMEOUT = httpx.Timeout(120, connect=10)  # seconds
+TIMEOUT_S, CONNECT_TIMEOUT_S = 120.0, 10.0
 SETTLE_S = 5.0
+
+Page = dict[str, int]  # the parameters that choose one page of a list
 
 
 class Unreachable(AnnotationError):
     """The server did not answer properly this time; it may the next time."""
 
 
+class Refused(AnnotationError):
+    """The server refused a request, which had no effect; ``status`` is the HTTP status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class Connection:
-    """One account's connection to one Label Studio. No message ever contains the API key."""
+    """One account's connection to one Label Studio, for one thread. No message contains the API key."""
 
     def __init__(self, url: str, api_key: str) -> None:
+        import httpx  # imported with the SDK, which takes seconds: only where a connection is made
+
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise AnnotationError(f"{url!r} is not a Label Studio URL, such as http://localhost:8080")
+            raise AnnotationError(
+                f"{url!r} is not a Label Studio URL. Fix: set `LABEL_STUDIO_URL` to a URL such as "
+                "http://localhost:8080."
+            )
         self.url = url.rstrip("/")
         self.path = parts.path.rstrip("/")
+        self._api_key = api_key
         self._now = datetime.now(timezone.utc)
+        self._reply: Any = None
         # A proxy named in the environment is for other machines, not for this one.
         is_local = parts.hostname in ("localhost", "127.0.0.1", "::1")
-        # Label Studio's own server sends a reply in two parts, the second of which waits 40 ms for an acknowledgement
-        # of the first unless the connection is new; across a network, a new one costs more than that.
-        kept = httpx.Limits(max_keepalive_connections=0 if is_local else 20)
-        self._client = httpx.Client(timeout=TIMEOUT, trust_env=not is_local, limits=kept)
-        self._api_key = api_key
-        self._sign_in()
+        # Label Studio's own server sends a reply in two parts. On a kept connection, the second part waits 40 ms for
+        # the acknowledgement of the first. Across a network, a new connection costs more.
+        self._http = httpx.Client(
+            timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            trust_env=not is_local,
+            limits=httpx.Limits(max_keepalive_connections=0 if is_local else 20),
+            event_hooks={"response": [self._check]},
+        )
+        self._sdk = self._sign_in()
 
-    def _sign_in(self) -> None:
-        """Forget the access token that a personal access token was exchanged for; the next request gets another."""
+    def now(self) -> datetime:
+        """Return the time of the server's last reply by the server's clock."""
+        return self._now
+
+    def call(self, send: Callable[[Sdk], object]) -> Any:
+        """Send one request with the SDK, once, and return the server's JSON untouched.
+
+        Raises Refused if the server refuses the request, Unreachable if a later attempt may succeed.
+        """
+        import httpx
+
         try:
-            self._http = SyncClientWrapper(
-                api_key=self._api_key, base_url=self.url + "/", max_retries=0, httpx_client=self._client
-            ).httpx_client
-        except ApiError as error:
-            raise self._rejected() from error
-
-    def get(self, path: str, **params: Any) -> Any:
-        """The JSON at this path."""
-        return self._accepted(path, *self._request("GET", path, params=params))
-
-    def post(self, path: str, is_there: int | None = None, **content: Any) -> Any:
-        """Post once, never again by itself; ``is_there`` is the status that means "I have that"."""
-        status, reply = self._request("POST", path, **content)
-        return reply if status == is_there else self._accepted(path, status, reply)
-
-    def patch(self, path: str, **content: Any) -> Any:
-        """Change what is at this path; doing it twice is doing it once."""
-        return self._accepted(path, *self._request("PATCH", path, **content))
-
-    def pages(self, path: str, rows: str, total: str, **params: Any) -> list[dict[str, Any]]:
-        """All rows of a paged list, checked against its total; tries again while they disagree."""
-        for failures in range(1, ATTEMPTS):
             try:
-                return list(self._all_pages(path, rows, total, params))
-            except Unreachable:
-                time.sleep(pause_s(failures))
-        return list(self._all_pages(path, rows, total, params))
+                send(self._sdk)
+            except Refused as error:
+                if error.status != 401 or not self._has_personal_token():
+                    raise
+                # An access token lives for minutes. By our clock, which may be slow, it is still valid.
+                # A refused request had no effect, so sending it again duplicates nothing.
+                self._sdk = self._sign_in()
+                send(self._sdk)
+        except (httpx.HTTPError, ValueError) as error:
+            raise self._not_there(type(error).__name__) from error
+        return self._reply
 
-    def _all_pages(self, path: str, rows: str, total: str, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def pages(self, send: Callable[[Sdk, Page], object], *, rows: str, total: str) -> list[dict[str, Any]]:
+        """Return all rows of a paged list, compared with its total; try again while the two disagree.
+
+        Args:
+            send: Request one page with the SDK.
+            rows: The name of the rows in the server's JSON.
+            total: The name of the number of all rows in the server's JSON.
+        """
+        return attempts()(lambda: list(self._all_pages(send, rows=rows, total=total)))
+
+    def upload(self, project: int, files: dict[str, tuple[str, bytes]]) -> None:
+        """Upload pictures to a project, once; each has its file name and its content."""
+
+        def send(sdk: Sdk) -> None:
+            # Not an SDK call: `projects.import_tasks` sends JSON only, and Label Studio takes files as a form.
+            self._http.post(
+                f"{self.url}/api/projects/{project}/import",
+                params={"commit_to_project": "false"},
+                files=files,
+                headers={"Authorization": self._authorization(sdk)},
+            )
+
+        self.call(send)
+
+    def _all_pages(self, send: Callable[[Sdk, Page], object], *, rows: str, total: str) -> Iterator[dict[str, Any]]:
+        # Not the SDK's pager, which takes every 404 for the end: page by page, until the total is reached.
         seen: set[int] = set()
-        page = 1
+        number = 1
         while True:
-            status, reply = self._request("GET", path, params={**params, "page": page, "page_size": PAGE_SIZE})
-            if status == 404 and page > 1:
-                raise Unreachable(f"{self.url}/{path} ends after {len(seen)} rows; run this again")
-            reply = self._accepted(path, status, reply)
+            try:
+                reply = self._page(send, number)
+            except Refused as error:
+                if error.status == 404 and number > 1:
+                    raise Unreachable(
+                        f"a list at {self.url} ends after {len(seen)} rows. Fix: run this again."
+                    ) from error
+                raise
             new = [row for row in reply[rows] if row["id"] not in seen]
             yield from new
             seen |= {row["id"] for row in new}
             if len(seen) == reply[total]:
                 return
-            # Somebody is adding or deleting rows, or a page was cut short.
+            # Rows are being added or deleted meanwhile, or a page was cut short.
             if len(seen) > reply[total] or not new:
-                raise Unreachable(f"{self.url}/{path} lists {len(seen)} of {reply[total]}; run this again")
-            page += 1
+                raise Unreachable(f"{self.url} lists {len(seen)} of {reply[total]} rows. Fix: run this again.")
+            number += 1
 
-    def now(self) -> datetime:
-        """The time by the server's clock when it last answered."""
-        return self._now
+    def _page(self, send: Callable[[Sdk, Page], object], number: int) -> Any:
+        page = {"page": number, "page_size": PAGE_SIZE}
+        return self.call(lambda sdk: send(sdk, page))
 
-    def _request(self, method: str, path: str, **content: Any) -> tuple[int, Any]:
-        """Status and JSON of the reply; AnnotationError if there is none, or a retry may help."""
+    def _sign_in(self) -> Sdk:
+        """Return a client of the SDK without an access token: its next request exchanges a personal token for one."""
+        from label_studio_sdk import LabelStudio as Sdk
+        from label_studio_sdk.core import ApiError
+
         try:
-            response = self._http.request(path, method=method, **content)
-            if response.status_code == 401 and "." in self._api_key:
-                # An access token lives for minutes, and by our clock, which may be slow, it is still good.
-                # What was refused was not done: it can be sent again.
-                self._sign_in()
-                response = self._http.request(path, method=method, **content)
-            status = response.status_code
-            if date := response.headers.get("date"):
-                self._now = parsedate_to_datetime(date)
-            if status in (401, 403):
-                raise self._rejected()
-            if status >= 500 or status in (408, 429):
-                raise Unreachable(f"{self.url}/{path} answers with status {status}; run this again later")
-            if response.is_redirect:
-                there = response.headers["location"]
-                raise AnnotationError(f"{self.url} redirects to {there}; correct LABEL_STUDIO_URL")
-            return status, response.json()
-        except ApiError as error:  # a personal access token was not exchanged
-            if (error.status_code or 0) < 500:
-                raise self._rejected() from error
-            raise Unreachable(f"{self.url} answers with status {error.status_code}; run this again") from error
-        except (httpx.HTTPError, ValueError) as error:
-            # What is not JSON comes from something in between, not from Label Studio.
-            raise Unreachable(
-                f"no Label Studio answers at {self.url} ({type(error).__name__}); start it "
-                "(`python -m labelstudio.server.local start`), or correct LABEL_STUDIO_URL"
-            ) from error
+            # Without retries for every call: the SDK repeats POSTs, also after a 409.
+            return Sdk(base_url=f"{self.url}/", api_key=self._api_key, httpx_client=self._http, max_retries=0)
+        except ApiError as error:  # a personal access token that has expired
+            raise self._wrong_key(401) from error
 
-    def _accepted(self, path: str, status: int, reply: Any) -> Any:
+    def _has_personal_token(self) -> bool:
+        return "." in self._api_key  # a JWT; Label Studio's legacy tokens are hexadecimal
+
+    def _authorization(self, sdk: Sdk) -> str:
+        if self._has_personal_token():
+            return f"Bearer {sdk.tokens.refresh(refresh=self._api_key).access}"
+        return f"Token {self._api_key}"
+
+    def _check(self, response: httpx.Response) -> None:
+        """Read the server's clock, keep the JSON, and raise an error that says what to do for any other reply."""
+        response.read()
+        status, where = response.status_code, response.url.copy_with(query=None)
+        if date := response.headers.get("date"):
+            self._now = parsedate_to_datetime(date)
+        if status >= 500 or status in (408, 429):
+            raise Unreachable(f"{where} answers with status {status}. Fix: run this again later.")
+        if response.is_redirect:
+            there = response.headers.get("location", "another address")
+            raise AnnotationError(f"{self.url} redirects to {there}. Fix: correct `LABEL_STUDIO_URL`.")
+        if status in (401, 403):
+            raise self._wrong_key(status)
+        try:
+            self._reply = response.json()
+        except ValueError as error:  # the reply is from another program between us and Label Studio
+            raise self._not_there(type(error).__name__) from error
+        if status >= 400 and where.path.endswith("/api/token/refresh/"):
+            raise self._wrong_key(status)
         if status >= 400:
-            raise AnnotationError(f"{self.url}/{path} refuses (status {status}): {str(reply)[:500]}")
-        return reply
+            raise Refused(f"{where} refuses a request (status {status}): {str(self._reply)[:500]}", status)
 
-    def _rejected(self) -> AnnotationError:
-        return AnnotationError(
-            f"{self.url} does not accept the API key; copy a valid one from {self.url}/user/account into "
-            "LABEL_STUDIO_API_KEY"
+    def _wrong_key(self, status: int) -> Refused:
+        return Refused(
+            f"{self.url} does not accept the API key. Fix: copy a valid key from {self.url}/user/account into "
+            "`LABEL_STUDIO_API_KEY`.",
+            status,
+        )
+
+    def _not_there(self, reason: str) -> Unreachable:
+        return Unreachable(
+            f"no Label Studio answers at {self.url} ({reason}). Fix: start it (`lookaway server start`), or correct "
+            "`LABEL_STUDIO_URL`."
         )
 
 
+def attempts() -> Retrying:
+    """Return the attempts at something that an unreachable server may interrupt, with growing pauses between them."""
+    return Retrying(
+        retry=retry_if_exception_type(Unreachable),
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_exponential(multiplier=FIRST_PAUSE_S, max=LONGEST_PAUSE_S),
+        reraise=True,
+    )
+
+
 def settle() -> None:
-    """Wait as long as a request whose client is gone may still be under way on the server."""
+    """Wait as long as the server may still be working on a request that we have given up."""
     time.sleep(SETTLE_S)
-
-
-def pause_s(failures: int) -> float:
-    """How long to wait before another attempt: from a quarter of a second up to five."""
-    return float(min(2.0**failures / 8, 5.0))

@@ -1,40 +1,47 @@
-"""Simulated experts: they know where the evidence is, and otherwise do what a person does.
+"""Simulated experts: programs that know the evidence and answer as a person does.
 
-A simulated expert has its own account and API key, sees the same pre-filled regions, and
-submits through the same door, so that everything between a question and a mask is exercised
-without anybody sitting there.
+A simulated expert has its own account and API key, gets the same pre-filled regions and submits through the same
+interface. So every step from a query to a mask is exercised without a person at the page.
 """
 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from labelstudio.client.backend import LabelStudio
-from labelstudio.client.connection import ATTEMPTS, Unreachable, pause_s
+from labelstudio.client.connection import attempts
 from labelstudio.client.projects import Project
-from labelstudio.exchange import regions
+from labelstudio.exchange import geometry, regions
+from labelstudio.exchange.geometry import Mask
 from labelstudio.exchange.records import AnnotationError, Answer, Manifest
 from labelstudio.exchange.tasks import MODEL_VERSION, Task
 
+NO_TIME = "1970-01-01T00:00:00Z"  # of an answer without a server
+
 
 class SimulatedExpert:
-    """Marks a proposal as "Disregard" when less than ``threshold`` of its pixels is evidence.
+    """An expert who marks a proposal with "Disregard" if too few of its pixels are evidence.
 
-    ``evidence`` maps an image id to the (height, width) mask of what may matter on it.
-    ``client`` must be connected with the expert's own API key, or be None where there is no server. Of the proposals
-    that are to be
-    marked, ``miss_rate`` are not; of the others, ``false_alarm_rate`` are: which ones follows from
-    the query, the proposal and the expert's ``number`` in the crowd alone, so that asking again gives the
-    same answer, and experts err each in their own way. An answer takes ``speed_s`` seconds, on average.
+    The expert's errors follow from the query, the proposal and ``number`` alone. So the same query gets the same
+    answer again, and each expert makes errors of its own.
+
+    Args:
+        client: A client with the expert's own API key; None without a server.
+        evidence: Return an image's evidence, a (height, width) mask, for its id.
+        threshold: The share of evidence in a proposal, 0 to 1, below which the expert marks the proposal.
+        miss_rate: The share of such proposals that the expert does not mark.
+        false_alarm_rate: The share of the other proposals that the expert marks.
+        speed_s: The mean time of an answer, in seconds.
+        number: The expert's number in the crowd.
     """
 
     def __init__(
         self,
         client: LabelStudio | None,
-        evidence: Callable[[str], regions.Mask],
+        evidence: Callable[[str], Mask],
+        *,
         threshold: float = 0.05,
         miss_rate: float = 0.0,
         false_alarm_rate: float = 0.0,
@@ -50,75 +57,79 @@ class SimulatedExpert:
         self.number = number
 
     def answer(self, project: Project, keys: Iterable[str]) -> int:
-        """Answer every one of these queries that this expert has not answered; returns how many.
-
-        The answers depend on the queries alone, and no query is answered twice.
-        """
+        """Answer these queries at the server, each once, and return the number of new answers."""
         client, wanted = self._connected(), set(keys)
         expert = client.check()
         todo = self._unanswered(project, wanted, expert)
-        added = len(todo)
-        failures = 0
-        while todo:
-            try:
+        if not todo:
+            return 0
+        count = len(todo)
+        for attempt in attempts():
+            if attempt.retry_state.attempt_number > 1:
+                todo = self._unanswered(project, wanted, expert)  # the server may have some of the answers
+            with attempt:
                 for task in todo:
-                    client.annotate(task, expert, self.reading(task), self._lead_time(task.key))
-            except Unreachable:
-                failures += 1
-                if failures == ATTEMPTS:
-                    raise
-                time.sleep(pause_s(failures))
-                todo = self._unanswered(project, wanted, expert)
-            else:
-                if todo := self._unanswered(project, wanted, expert):
-                    raise AnnotationError(
-                        f"{client.url} accepted the answers of {expert}, but does not list {len(todo)}"
-                    )
-        return added
+                    client.annotate(task, expert=expert, result=self.reading(task), lead_time=self._lead_time(task.key))
+        if lost := self._unanswered(project, wanted, expert):
+            raise AnnotationError(
+                f"{client.url} accepted the answers of {expert}, but does not list {len(lost)} of them. Fix: look at "
+                f"the project {project.title!r} there, then run this again."
+            )
+        return count
 
     def answers(self, manifest: Manifest, keys: Iterable[str]) -> list[Answer]:
-        """What ``answer`` would bring home from a server, without one: for experiments of many rounds."""
-        wanted, nowhere = set(keys), "1970-01-01T00:00:00Z"
+        """Return the same answers as from a server, but without one: for experiments of many rounds."""
+        wanted = set(keys)
         found = []
         for number, (key, query) in enumerate(manifest.keys().items()):
             if key in wanted:
                 prediction = {"id": number, "model_version": MODEL_VERSION, "result": regions.to_result(query)}
-                result = self.reading(Task(number, key, query.image_id, [prediction], []))
-                who = f"simulated-{self.number}", number, nowhere, nowhere, self._lead_time(key)
-                found.append(Answer(key, query.image_id, *who, False, number, result))
+                task = Task(id=number, key=key, image_id=query.image_id, predictions=[prediction], annotations=[])
+                answer = Answer(
+                    key=key,
+                    image_id=query.image_id,
+                    expert=f"simulated-{self.number}",
+                    annotation_id=number,
+                    created_at=NO_TIME,
+                    updated_at=NO_TIME,
+                    lead_time=self._lead_time(key),
+                    skipped=False,
+                    parent_prediction=number,
+                    result=self.reading(task),
+                )
+                found.append(answer)
         return found
 
     def reading(self, task: Task) -> list[dict[str, Any]]:
-        """The pre-filled regions, with those relabelled that this expert says must not matter."""
+        """Return the task's pre-filled regions, with "Disregard" on the marked ones."""
         evidence = self.evidence(task.image_id)
         height, width = evidence.shape
         result = task.prediction()["result"]
-        marked = {
-            region["id"]
-            for region in regions.joined([entry for entry in result if not entry.get("readonly")])
-            if self._marks(
-                f"{task.key} {region['id']}", regions.area(_fitting(region, width, height), width, height), evidence
-            )
-        }
+        marked = set()
+        for region in regions.joined([entry for entry in result if not entry.get("readonly")]):
+            _check_size(region, width, height)
+            pixels = geometry.area(region, width, height)
+            if self._marks(f"{task.key} {region['id']}", pixels, evidence):
+                marked.add(region["id"])
         return regions.relabelled(result, marked, regions.DISREGARD)
 
-    def _marks(self, proposal: str, region: regions.Mask, evidence: regions.Mask) -> bool:
-        must_not_matter = regions.is_irrelevant(region, evidence, self.threshold)
+    def _marks(self, proposal: str, pixels: Mask, evidence: Mask) -> bool:
+        must_not_matter = regions.is_irrelevant(pixels, evidence, self.threshold)
         luck = _luck(f"{self.number} {proposal}")
         return luck >= self.miss_rate if must_not_matter else luck < self.false_alarm_rate
 
     def _unanswered(self, project: Project, keys: set[str], expert: str) -> list[Task]:
-        """One task for each query without an answer of this expert's, by key."""
+        """Return one task for each query without an answer of this expert, by key."""
         client = self._connected()
-        # Of two tasks of one query, the one that is shown.
+        # Of two tasks of one query, the last one counts: the one that is shown.
         listed = sorted(client.tasks(project, keys), key=lambda task: not task.withdrawn)
-        answered = {a.key for a in client.answers(listed) if a.expert == expert and not a.skipped}
+        answered = {answer.key for answer in client.answers(listed) if answer.expert == expert and not answer.skipped}
         todo = {task.key: task for task in listed if task.key not in answered}
         return [todo[key] for key in sorted(todo)]
 
     def _connected(self) -> LabelStudio:
         if self.client is None:
-            raise AnnotationError("this simulated expert is not connected to a Label Studio")
+            raise AnnotationError("this simulated expert has no client. Fix: give it one with the expert's API key.")
         return self.client
 
     def _lead_time(self, key: str) -> float:
@@ -126,25 +137,28 @@ class SimulatedExpert:
 
 
 def assigned(key: str, absences: Sequence[float], count: int) -> list[int]:
-    """Which members of a crowd answer a query: ``count`` of those who are there, by their numbers.
+    """Return the numbers of the crowd's experts who answer a query.
 
-    ``absences`` has the share of queries that each member never answers. Who is there, and who of them is
-    chosen, follows from the query's key alone. Where fewer are there, fewer answer: nobody waits for a
-    machine that will not come.
+    The choice follows from the query's key alone. If fewer than ``count`` experts are present, fewer answer: nobody
+    waits for a simulated expert.
+
+    Args:
+        key: The query's key.
+        absences: The share of queries, 0 to 1, that each expert never answers.
+        count: The number of experts wanted.
     """
-    there = [number for number, absence in enumerate(absences) if _luck(f"absent {number} {key}") >= absence]
-    return sorted(sorted(there, key=lambda number: _luck(f"chosen {number} {key}"))[:count])
+    present = [number for number, absence in enumerate(absences) if _luck(f"absent {number} {key}") >= absence]
+    return sorted(sorted(present, key=lambda number: _luck(f"chosen {number} {key}"))[:count])
 
 
 def _luck(text: str) -> float:
-    """Uniform in [0, 1), and always the same for the same text."""
+    """Return a number in [0, 1), uniform over texts and always the same for one text."""
     return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 16**12
 
 
-def _fitting(region: dict[str, Any], width: int, height: int) -> dict[str, Any]:
+def _check_size(region: dict[str, Any], width: int, height: int) -> None:
     if (region["original_width"], region["original_height"]) != (width, height):
         raise AnnotationError(
-            f"the evidence is {width}×{height} pixels, but the picture that is asked about "
-            f"{region['original_width']}×{region['original_height']}"
+            f"the evidence has {width}×{height} pixels, but the query's picture has "
+            f"{region['original_width']}×{region['original_height']}. Fix: run `dvc repro` to write both again."
         )
-    return region

@@ -1,4 +1,4 @@
-"""A scenario's project at Label Studio: found by its exact title, created with our interface."""
+"""A scenario's project at Label Studio: found by its exact title, created with our labelling interface."""
 
 from __future__ import annotations
 
@@ -28,62 +28,78 @@ class Project:
     url: str
 
 
-def ensure(server: Connection, title: str, experts: int = 1, interface: str = INTERFACE) -> Project:
-    """The project with exactly this title, created if there is none, whose tasks so many experts answer.
+def ensure(server: Connection, title: str, *, experts: int = 1, interface: str = INTERFACE) -> Project:
+    """Return the project with exactly this title, and create it if there is none.
 
-    A project of that title with another labelling interface is somebody else's: it is
-    left as it is, and AnnotationError raised.
+    Args:
+        server: The connection of the account that owns the project.
+        title: 3 to 50 characters.
+        experts: The number of experts who answer each task.
+        interface: The labelling interface, in Label Studio's XML.
+
+    Raises:
+        AnnotationError: if the title is too long, or a project with another interface has it, which stays unchanged.
     """
     if len(title) not in TITLE_LENGTH:
         raise AnnotationError(
-            f"{title!r} has {len(title)} characters, and Label Studio takes titles of "
-            f"{TITLE_LENGTH.start} to {TITLE_LENGTH.stop - 1}; rename the scenario"
+            f"the project title {title!r} has {len(title)} characters, but Label Studio takes "
+            f"{TITLE_LENGTH.start} to {TITLE_LENGTH.stop - 1}. Fix: rename the scenario."
         )
     found = _find(server, title)
     if found is None:
+        new = _new(title, experts, interface)
         try:
-            server.post("api/projects", json=_new(title, experts, interface))
+            server.call(lambda sdk: sdk.projects.create(**new))
         except Unreachable:
-            # It may have been created all the same: look again before anybody posts again.
+            # The server may have created the project all the same: look again before another POST.
             settle()
         _keep_newest(server, title)
         found = _find(server, title)
     if found is None:
-        raise Unreachable(f"{server.url} did not create the project {title!r}; run this again")
+        raise Unreachable(f"{server.url} did not create the project {title!r}. Fix: run this again.")
+    number = int(found["id"])
     if _canonical(found["label_config"]) != _canonical(interface):
         raise AnnotationError(
-            f"the project {title!r} at {server.url}/projects/{found['id']} has another labelling interface "
-            "than ours; rename it there and run this again, and a new one will be created"
+            f"the project {title!r} at {server.url}/projects/{number} has another labelling interface than ours. "
+            "Fix: rename the project there and run this again, which creates a new one."
         )
-    if found["maximum_annotations"] != experts:  # Label Studio carries it over to the tasks that are there
-        server.patch(f"api/projects/{found['id']}", json={"maximum_annotations": experts})
-    return Project(found["id"], title, f"{server.url}/projects/{found['id']}/data?labeling=1")
+    if found["maximum_annotations"] != experts:  # Label Studio changes the project's tasks, too
+        server.call(lambda sdk: sdk.projects.update(number, maximum_annotations=experts))
+    return Project(number, title, f"{server.url}/projects/{number}/data?labeling=1")
 
 
 def _find(server: Connection, title: str) -> dict[str, Any] | None:
     exact = _titled(server, title)
     if len(exact) > 1:
-        raise AnnotationError(f"{len(exact)} projects at {server.url} are titled {title!r}; rename all but one of them")
+        raise AnnotationError(
+            f"{len(exact)} projects at {server.url} have the title {title!r}. Fix: rename all but one of them."
+        )
     return exact[0] if exact else None
 
 
 def _titled(server: Connection, title: str) -> list[dict[str, Any]]:
-    # The server's filter ignores case and takes parts of titles.
+    # The server's filter ignores case and finds parts of titles.
     fields = "id,title,label_config,maximum_annotations"
-    rows = server.pages("api/projects", rows="results", total="count", title=title, include=fields)
+    rows = server.pages(
+        lambda sdk, page: sdk.projects.list(title=title, include=fields, **page), rows="results", total="count"
+    )
     return [row for row in rows if row["title"] == title]
 
 
 def _keep_newest(server: Connection, title: str) -> None:
-    """Of projects that came from one request give the title to the last alone, if the others are empty.
+    """Rename all but the last of the projects that one request created, if these have no tasks.
 
-    Where SQLite was locked half-way, Label Studio does by itself again what it was asked, with what it had made by
-    then still there.
+    Label Studio repeats a request by itself if SQLite was locked in the middle of it, and keeps the first half.
     """
     *halves, _ = sorted(row["id"] for row in _titled(server, title)) or [0]
-    for number in halves:
-        if server.get("api/tasks", project=number, page_size=1)["total"] == 0:
-            server.patch(f"api/projects/{number}", json={"title": f"made twice {number}"})
+    for half in halves:
+        _rename_empty(server, half)
+
+
+def _rename_empty(server: Connection, number: int) -> None:
+    listed = server.call(lambda sdk: sdk.tasks.list(project=number, page_size=1))
+    if listed["total"] == 0:
+        server.call(lambda sdk: sdk.projects.update(number, title=f"made twice {number}"))
 
 
 def _new(title: str, experts: int, interface: str) -> dict[str, Any]:
@@ -91,12 +107,12 @@ def _new(title: str, experts: int, interface: str) -> dict[str, Any]:
         "title": title,
         "label_config": interface,
         "expert_instruction": INSTRUCTIONS,
-        "show_instruction": interface == INTERFACE,  # there are none for looking at pictures
+        "show_instruction": interface == INTERFACE,  # the other interface only shows pictures
         # Pre-filling needs both of these, and the model version can only be set now.
         "show_collab_predictions": True,
         "model_version": MODEL_VERSION,
         "sampling": "Uncertainty sampling",
-        # "Label All Tasks" offers a task until so many experts have answered it.
+        # "Label All Tasks" offers a task until so many experts have answered the task.
         "maximum_annotations": experts,
         "show_skip_button": True,
         "enable_empty_annotation": True,
@@ -104,7 +120,7 @@ def _new(title: str, experts: int, interface: str) -> dict[str, Any]:
 
 
 def _canonical(interface: str) -> str:
-    """The same text for the same interface, however its XML is laid out."""
+    """Return the same text for the same interface, however its XML is formatted."""
     try:
         return ElementTree.canonicalize(interface, strip_text=True)
     except ElementTree.ParseError:

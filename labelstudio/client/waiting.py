@@ -1,4 +1,4 @@
-"""Waiting for people, humanely: what is asked, what is answered, by whom, and where to go."""
+"""Wait for experts, and show what is asked, what is answered, by whom, and where to answer."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from labelstudio.client.progress import Progress
 from labelstudio.client.projects import Project
 from labelstudio.exchange.records import AnnotationError, Answer
 
+LONGEST_POLL_S = 30.0
+
 console = Console(stderr=True)
 
 
@@ -32,34 +34,44 @@ def wait(
     experts: int = 1,
     known: Sequence[Answer] = (),
 ) -> None:
-    """Return when every one of these queries has answers of so many different experts (see ``client.progress``).
+    """Return when these queries are answered.
 
-    See ``patience`` for when fewer queries are ``enough``.
+    The wait survives a server that is unreachable for a while. It can be interrupted: the answers are on the server.
 
-    Raises AnnotationError when they are not after ``limit_s`` seconds. A server that cannot be reached
-    for a while is waited for, too. Nothing is lost by interrupting: what was answered lies on the server.
-    ``tell`` hears of "opened", "half-way" and "closed".
+    Args:
+        client: A client of the account that owns the project.
+        project: The project that has the tasks.
+        keys: The queries.
+        limit_s: The longest wait in seconds; None for no limit.
+        enough: The number of answered queries that ends the wait at its limit; None for all (see ``patience``).
+        tell: Called with "opened", "half-way" or "closed" and the progress, each perhaps several times.
+        poll_s: The shortest time between two requests for the progress, in seconds.
+        experts: The number of different experts who must answer a query.
+        known: Answers that count although this server may have lost them.
+
+    Raises:
+        AnnotationError: if too few queries are answered at the limit.
     """
     asked = list(keys)
     enough = len(asked) if enough is None else enough
-    # By the clock on the wall, which a machine that sleeps until the deadline does not stop.
+    # By the wall clock: a machine that sleeps until the deadline does not stop that clock.
     deadline = None if limit_s is None else time.time() + limit_s
     progress: Progress | None = None
-    first: int | None = None
+    first_id: int | None = None
     shown = ""
-    # Without a terminal, a line when something changes takes the place of the live display.
+    # Without a terminal, a line after each change takes the place of the live display.
     with Live(console=console, auto_refresh=False, transient=True) as live:
         try:
             while True:
                 trouble = ""
-                asked_at = time.monotonic()
+                begin = time.monotonic()
                 try:
-                    first = client.first(project, asked) if first is None else first
-                    progress = client.progress(project, asked, experts, known, since=first)
+                    first_id = client.first_task_id(project, asked) if first_id is None else first_id
+                    progress = client.progress(project, asked, experts=experts, known=known, first_id=first_id)
                 except Unreachable as error:
                     trouble = str(error)
                 is_over = deadline is not None and time.time() >= deadline
-                if progress and _may_go_on(progress, enough, at_once=deadline is None or is_over):
+                if progress and _is_complete(progress, enough, at_once=deadline is None or is_over):
                     if progress.asked:
                         tell("closed", progress)
                     return
@@ -67,24 +79,26 @@ def wait(
                     tell("opened", progress)
                     if 2 * progress.answered >= progress.asked:
                         tell("half-way", progress)
-                text = trouble or _line(project, progress)
+                text = trouble or f"{_state(progress)}; open {project.url}"
                 live.update(_display(project, progress, trouble), refresh=console.is_terminal)
                 if text != shown and not console.is_terminal:
                     console.print(text, soft_wrap=True, markup=False, highlight=False)
                 shown = text
                 if is_over:
-                    wanted = f" ({enough} are wanted)" if enough < len(asked) else ""
-                    raise AnnotationError(f"{_line(project, progress)}{wanted}, then run `dvc repro` again")
-                # A busy server is asked less often: it has better things to do than to count.
-                pause_s = max(poll_s, min(4 * (time.monotonic() - asked_at), 30.0))
+                    wanted = f" ({enough} are enough)" if enough < len(asked) else ""
+                    raise AnnotationError(
+                        f"{_state(progress)}{wanted}. Fix: open {project.url}, answer, then run `dvc repro` again."
+                    )
+                # A busy server gets fewer requests: counting takes time that its experts need.
+                pause_s = max(poll_s, min(4 * (time.monotonic() - begin), LONGEST_POLL_S))
                 time.sleep(pause_s if deadline is None else min(pause_s, max(deadline - time.time(), 0)))
         except KeyboardInterrupt:
-            console.print("interrupted: no answer is lost; run `dvc repro` to go on", highlight=False)
+            console.print("interrupted: no answer is lost. Run `dvc repro` to continue.", highlight=False)
             raise
 
 
-def _may_go_on(progress: Progress, enough: int, at_once: bool) -> bool:
-    """Whether everything is answered, or enough of it and nothing more is waited for."""
+def _is_complete(progress: Progress, enough: int, *, at_once: bool) -> bool:
+    """Return True if all queries are answered, or enough of them when the wait must end ``at_once``."""
     if progress.answered >= progress.asked:
         return True
     if not at_once or progress.answered < enough:
@@ -93,13 +107,13 @@ def _may_go_on(progress: Progress, enough: int, at_once: bool) -> bool:
     return True
 
 
-def _line(project: Project, progress: Progress | None) -> str:
+def _state(progress: Progress | None) -> str:
     if progress is None:  # the server has not been reached yet
-        return f"not answered; open {project.url}"
+        return "the number of answers is unknown"
     experts = ", ".join(f"{expert}: {standing.answered}" for expert, standing in progress.per_expert.items())
-    who = f" ({experts})" if experts else ""
+    by_expert = f" ({experts})" if experts else ""
     skipped = f", {progress.skipped} skipped" if progress.skipped else ""
-    return f"{progress.answered}/{progress.asked} answered{skipped}{who}; open {project.url}"
+    return f"{progress.answered}/{progress.asked} answered{skipped}{by_expert}"
 
 
 def _display(project: Project, progress: Progress | None, trouble: str) -> Group:
@@ -112,7 +126,7 @@ def _display(project: Project, progress: Progress | None, trouble: str) -> Group
         for expert, standing in progress.per_expert.items():
             median = "" if standing.median_s is None else f"{standing.median_s:.0f} s"
             table.add_row(expert, str(standing.answered), str(standing.skipped), median, _last_seen(progress, expert))
-    # The link gets a line of its own: broken over two, it could not be clicked.
+    # The link has a line of its own: a terminal cannot open a link that is broken over two lines.
     return Group(Text(title), table, Text(f"to answer, open {project.url}"), Text(trouble, style="yellow"))
 
 

@@ -1,8 +1,8 @@
-"""Tell a chat room, or whatever listens at ``ANNOTATE_WEBHOOK``, that a round opens, is half-way, or closes.
+"""Tell a chat room, or another listener at ``ANNOTATE_WEBHOOK``, that a round opens, is half-way or closes.
 
-A POST of JSON, in the background: a listener that is slow or broken costs a warning and nothing else. Its
-"text" is what Slack, Mattermost and the like show. It carries no key and nobody's name; and the address,
-which often is a secret itself, is in no message.
+Each event is a POST of JSON in the background: a slow or broken listener costs a warning and nothing else. Slack,
+Mattermost and similar programs show its "text". An event contains no key and no person's name. The address, which is
+often a secret itself, is in no message.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import requests
 from rich.console import Console
 
 from labelstudio.client.progress import Progress
@@ -26,11 +26,16 @@ WEBHOOK = "ANNOTATE_WEBHOOK"
 console = Console(stderr=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Webhook:
-    """One round's events, each told once however often the round is run again.
+    """One round's events, each sent once however often the round runs again.
 
-    A file in ``told`` for each event says that somebody has told it, or has tried to.
+    Attributes:
+        url: The listener's address; None if there is no listener.
+        told: A folder with a file for each event that was sent, also without success.
+        project: The round's project.
+        round: The round's number.
+        keys: The round's queries.
     """
 
     url: str | None
@@ -40,14 +45,14 @@ class Webhook:
     keys: Iterable[str]
 
     def tell(self, event: str, progress: Progress) -> None:
-        """Post "opened", "half-way" or "closed", unless there is no address or it has been told; never waits."""
+        """Send "opened", "half-way" or "closed" if there is a listener and the event is new; do not wait."""
         if self.url and self._is_first(event):
             thread = threading.Thread(target=self._post, args=(self.url, event, progress), daemon=True)
             thread.start()
-            atexit.register(thread.join, TIMEOUT_S)  # the last event still gets out, or is given up
+            atexit.register(thread.join, TIMEOUT_S)  # the program's end waits for its last event, but not for ever
 
     def _is_first(self, event: str) -> bool:
-        # The same round number can ask other queries after a change of params: that is another round.
+        # After a change of params, the same round number can have other queries: that is another round.
         identity = "\n".join([self.project.url, self.round, *sorted(self.keys)])
         try:
             self.told.mkdir(parents=True, exist_ok=True)
@@ -55,13 +60,13 @@ class Webhook:
         except FileExistsError:
             return False
         except OSError as error:
-            _warn(f"{self.told} cannot be written ({error.strerror})")
+            _warn(f"{self.told} cannot be written: {error.strerror}")
             return False
         return True
 
     def _post(self, url: str, event: str, progress: Progress) -> None:
         state = f"{progress.answered} of {progress.asked} answered"
-        body = {
+        body: dict[str, str | int] = {
             "event": event,
             "project": self.project.title,
             "round": self.round,
@@ -71,9 +76,10 @@ class Webhook:
             "text": f"{self.project.title}, round {self.round} {event}: {state}. {self.project.url}",
         }
         try:
-            with httpx.stream("POST", url, json=body, timeout=TIMEOUT_S) as reply:  # what it replies is not read
+            # Streamed, because the reply's content does not matter.
+            with requests.post(url, json=body, timeout=TIMEOUT_S, stream=True, allow_redirects=False) as reply:
                 status = reply.status_code
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except requests.RequestException as error:
             _warn(type(error).__name__)
         else:
             if not 200 <= status < 300:
@@ -81,4 +87,6 @@ class Webhook:
 
 
 def _warn(reason: str) -> None:
-    console.print(f"warning: {WEBHOOK} was not told ({reason}); nothing else is affected", markup=False, soft_wrap=True)
+    console.print(
+        f"warning: `{WEBHOOK}` did not get an event ({reason}). Nothing else is affected.", markup=False, soft_wrap=True
+    )

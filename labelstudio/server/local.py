@@ -1,28 +1,22 @@
-"""A Label Studio of one's own, on this machine only.
+"""A local Label Studio, for this machine only: start it, find it, stop it, and choose between it and a shared one.
 
-    python -m labelstudio.server.local start|status|stop|login|invite
-
-The server is a detached process that outlives whoever started it (``process.py``). Passwords
-and tokens are random and lie in ``server.json`` in the data folder, readable by its owner only.
+The server is a detached process that survives the program that started it (``process.py``). Its passwords and tokens
+are random. They are in ``server.json`` in the data folder, which only its owner can read.
 """
 
 from __future__ import annotations
 
-import argparse
-import fcntl
 import json
 import os
 import re
 import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
+from filelock import FileLock
 from rich.console import Console
 
 from labelstudio.exchange.records import AnnotationError
@@ -34,62 +28,68 @@ LAUNCHES = 5  # servers that start at the same moment choose the same port, and 
 console = Console(stderr=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Server:
-    """A running local server; its keys stay out of its printed form."""
+    """A running local server; its printed form contains no key.
+
+    Attributes:
+        url: The server's URL.
+        data_dir: The folder with its database, log and passwords.
+        admin: The account that creates projects, pushes and pulls.
+        expert: The first simulated expert's account.
+        crowd: The other simulated experts' accounts.
+    """
 
     url: str
     data_dir: Path
-    expert: accounts.Account = field(repr=False)
     admin: accounts.Account = field(repr=False)
-    crowd: tuple[accounts.Account, ...] = field(repr=False, default=())  # further simulated experts
+    expert: accounts.Account = field(repr=False)
+    crowd: tuple[accounts.Account, ...] = field(repr=False, default=())
 
     @property
     def api_key(self) -> str:
-        """The administrator's key: it creates projects, pushes and pulls."""
+        """The administrator's API key."""
         return self.admin["token"]
 
     @property
     def expert_api_key(self) -> str:
-        """The expert's own key, with which answers are given."""
+        """The first simulated expert's API key."""
         return self.expert["token"]
 
     @property
     def expert_api_keys(self) -> list[str]:
-        """The expert's key, and those of the further simulated experts."""
+        """The API keys of all simulated experts."""
         return [account["token"] for account in (self.expert, *self.crowd)]
 
 
 def connect(experts: int = 1) -> tuple[str, str, str | None]:
-    """(URL, API key, simulated experts' own API keys or None) of the Label Studio to use.
+    """Return (URL, API key, simulated experts' API keys) of the Label Studio to use.
 
-    Several experts' keys are separated by commas; a local server has at least ``experts`` of them.
-
-    That of ``LABEL_STUDIO_URL`` and ``LABEL_STUDIO_API_KEY``, from the environment or
-    ``.env``, when they are set; otherwise a local server, started or reused
-    (``LABEL_STUDIO_PORT`` chooses its port).
+    ``LABEL_STUDIO_URL`` and ``LABEL_STUDIO_API_KEY``, in the environment or in ``.env``, choose a shared server.
+    Without them, a local server is started or reused, with at least ``experts`` accounts of simulated experts;
+    ``LABEL_STUDIO_PORT`` chooses its port. Several experts' keys are separated by commas; None if there is no key.
     """
     found = settings()
     url, api_key = found.get("LABEL_STUDIO_URL"), found.get("LABEL_STUDIO_API_KEY")
     if url and api_key:
         return url, api_key, found.get("LABEL_STUDIO_EXPERT_API_KEY") or None
     if url or api_key:
-        missing = "LABEL_STUDIO_API_KEY" if url else "LABEL_STUDIO_URL"
+        present, missing = sorted(("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"), key=lambda name: not found.get(name))
         raise AnnotationError(
-            f"{missing} is not set, but its counterpart is: set both to use that Label Studio, "
-            "or neither to use a local one"
+            f"`{missing}` is not set, but `{present}` is. Fix: set both to use that Label Studio, or neither to use a "
+            "local one."
         )
     server = start(port=_port(found), experts=experts)
     return server.url, server.api_key, ",".join(server.expert_api_keys)
 
 
 def is_there() -> bool:
-    """Whether ``connect`` would start nothing: a server is named, or the local one is running."""
+    """Return True if ``connect`` starts no server: a server is named, or the local server runs."""
     return bool(settings().get("LABEL_STUDIO_URL")) or status() is not None
 
 
 def start_early(data_dir: Path = DATA_DIR) -> None:
-    """Start the local server, if that is the one to use, without waiting for it: ``connect`` will."""
+    """Start the local server, unless another server is named, and do not wait: ``connect`` waits for it."""
     found = settings()
     if not found.get("LABEL_STUDIO_URL"):
         data_dir = _made(data_dir)
@@ -98,32 +98,64 @@ def start_early(data_dir: Path = DATA_DIR) -> None:
 
 
 def start(data_dir: Path = DATA_DIR, port: int | None = None, experts: int = 1) -> Server:
-    """The local server of this data folder, started if it is not running; waits until it serves.
+    """Return this data folder's server; start it if it does not run, and wait until it answers.
 
-    Without ``port`` it takes the one it had last, else 8080, else the next that is free.
+    Without ``port``, the server gets its last port, or else 8080, or else the next free one. It has accounts of at
+    least ``experts`` simulated experts.
     """
     data_dir = _made(data_dir)
     with console.status("Label Studio: looking for a running server") as progress, _alone(data_dir):
-        progress.update("Label Studio: waiting until it serves (a first start takes about half a minute)")
+        progress.update("Label Studio: waiting until it answers (a first start takes about half a minute)")
         state, url = _launch_and_wait(data_dir, port)
         if port is not None and url != process.url(port):
             raise AnnotationError(
-                f"Label Studio runs at {url}, not on port {port}; to move it, run "
-                f"`python -m labelstudio.server.local stop --data-dir {data_dir}` first"
+                f"Label Studio runs at {url}, not on port {port}. Fix: to move it, first run "
+                f"`lookaway server stop --data-dir {data_dir}`."
             )
         admin, expert, crowd = state["admin"], state["expert"], state.setdefault("crowd", [])
         if len(crowd) < experts - 1:
             crowd += [accounts.new(f"expert-{number}") for number in range(len(crowd) + 2, experts + 1)]
-            _write_state(data_dir, state)  # the passwords, before the server learns them
+            _write_state(data_dir, state)  # the passwords, before the server gets them
         if not accounts.are_ready(url, admin, expert, *crowd):
             progress.update("Label Studio: creating its accounts")
             accounts.sign_in(url, admin, expert, *crowd)
             _write_state(data_dir, state)
-    return Server(url, data_dir, expert, admin, tuple(crowd))
+    return Server(url=url, data_dir=data_dir, admin=admin, expert=expert, crowd=tuple(crowd))
+
+
+def status(data_dir: Path = DATA_DIR) -> str | None:
+    """Return the URL of this data folder's server; None if it does not run or does not answer yet."""
+    return process.serving_at(data_dir) if process.is_running(data_dir) else None
+
+
+def stop(data_dir: Path = DATA_DIR) -> bool:
+    """Stop this data folder's server, and no other; return False if it does not run."""
+    if not process.is_running(data_dir):
+        return False
+    with _alone(data_dir):
+        for signal_ in (signal.SIGTERM, signal.SIGKILL):
+            if process.is_running(data_dir):
+                os.kill(process.pid(data_dir), signal_)
+                process.wait_while(lambda: process.is_running(data_dir), patience_s=10)
+        if process.is_running(data_dir):
+            number = process.pid(data_dir)
+            raise AnnotationError(
+                f"the Label Studio in {data_dir} (process {number}) does not stop. Fix: end that process by hand."
+            )
+    return True
+
+
+def invite(data_dir: Path = DATA_DIR) -> str:
+    """Return the link with which people sign up at this data folder's server; start the server if it does not run."""
+    server = start(data_dir)
+    return accounts.invitation(server.url, server.admin)
+
+
+# --- start ---
 
 
 def _launch_and_wait(data_dir: Path, port: int | None) -> tuple[dict[str, Any], str]:
-    """What is remembered of the server, and where it serves; one that loses its port is launched on another."""
+    """Return the server's state and URL; start the server again on another port if it loses its port."""
     for _ in range(LAUNCHES - 1):
         state = _launch_unless_running(data_dir, port)
         try:
@@ -135,28 +167,34 @@ def _launch_and_wait(data_dir: Path, port: int | None) -> tuple[dict[str, Any], 
 
 
 def _launch_unless_running(data_dir: Path, port: int | None) -> dict[str, Any]:
-    """What is remembered of this data folder's server, which runs now or soon."""
+    """Return the state of this data folder's server, which runs now or soon."""
     state = _read_state(data_dir)
     if not process.is_running(data_dir):
         state["version"] = _version(data_dir, state.get("version"))
         state["port"] = process.free_port(port, preferred=state.get("port", process.FIRST_PORT))
-        _write_state(data_dir, state)  # the passwords, before the server learns them
+        _write_state(data_dir, state)  # the passwords, before the server gets them
         process.launch(data_dir, state)
-        if not console.is_terminal:  # where no display says so
+        if not console.is_terminal:  # a terminal shows the status display
             console.print(f"Label Studio: starting in {data_dir}", soft_wrap=True, highlight=False)
     return state
 
 
 def _version(data_dir: Path, known: str | None) -> str:
-    """The version that is installed; AnnotationError if a newer one has used this data folder.
+    """Return the installed version; AnnotationError if there is none, or if a newer one used this data folder.
 
-    Label Studio changes its database when it is upgraded, and never back.
+    A newer Label Studio changes the database, and an older one cannot change it back.
     """
-    installed = version("label-studio")
+    try:
+        installed = version("label-studio")
+    except PackageNotFoundError:
+        raise AnnotationError(
+            "Label Studio is not installed here, so no local server can start. Fix: `pip install -e '.[local-server]'` "
+            "or set `LABEL_STUDIO_URL` and `LABEL_STUDIO_API_KEY`."
+        ) from None
     if known and _numbers(known) > _numbers(installed):
         raise AnnotationError(
-            f"{data_dir} was last used by Label Studio {known}, and {installed}, which is installed, cannot read it; "
-            f"install {known} (`pip install label-studio=={known}`), or move the folder away to start afresh"
+            f"{data_dir} was last used by Label Studio {known}, and the installed {installed} cannot read it. Fix: "
+            f"`pip install label-studio=={known}`, or move the folder away to start with an empty one."
         )
     return installed
 
@@ -165,31 +203,9 @@ def _numbers(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)[:3]]
 
 
-def status(data_dir: Path = DATA_DIR) -> str | None:
-    """The URL of this data folder's server, or None when none is running (or none serves yet)."""
-    return process.serving_at(data_dir) if process.is_running(data_dir) else None
-
-
-def stop(data_dir: Path = DATA_DIR) -> bool:
-    """Stop this data folder's server, and no other; False when none was running."""
-    if not process.is_running(data_dir):
-        return False
-    with _alone(data_dir):
-        for how in (signal.SIGTERM, signal.SIGKILL):
-            if process.is_running(data_dir):
-                os.kill(process.pid(data_dir), how)
-                process.wait_while(lambda: process.is_running(data_dir), patience_s=10)
-        if process.is_running(data_dir):
-            raise AnnotationError(f"the Label Studio in {data_dir} (process {process.pid(data_dir)}) does not stop")
-    return True
-
-
-@contextmanager
-def _alone(data_dir: Path) -> Iterator[None]:
-    """Only one process at a time starts or stops this folder's server; the others wait."""
-    with (data_dir / "starting.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _alone(data_dir: Path) -> FileLock:
+    """Return the lock with which one program at a time starts or stops this folder's server; the others wait."""
+    return FileLock(data_dir / "starting.lock")
 
 
 def _made(data_dir: Path) -> Path:
@@ -197,39 +213,41 @@ def _made(data_dir: Path) -> Path:
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise AnnotationError(f"cannot use {data_dir} for Label Studio's data: {error.strerror}") from error
+        raise AnnotationError(
+            f"{data_dir} cannot be Label Studio's data folder: {error.strerror}. Fix: choose another folder."
+        ) from error
     return data_dir
 
 
-# --- what is remembered ---
+# --- settings and state ---
 
 
 def settings() -> dict[str, str | None]:
-    """The environment, and what ``.env`` says beyond it."""
+    """Return the environment, and the variables that only ``.env`` has."""
     return {**dotenv_values(".env"), **os.environ}
 
 
 def _port(found: dict[str, str | None]) -> int | None:
     port = found.get("LABEL_STUDIO_PORT") or None
     if port is not None and not port.isdecimal():
-        raise AnnotationError(f"LABEL_STUDIO_PORT is {port!r}, not a port number; correct or unset it")
+        raise AnnotationError(f"`LABEL_STUDIO_PORT` must be a port number, not {port!r}. Fix: correct or unset it.")
     return int(port) if port else None
 
 
 def _read_state(data_dir: Path) -> dict[str, Any]:
-    """Port and accounts of this data folder; new accounts when it has none yet."""
+    """Return the port and the accounts of this data folder; new accounts if it has none."""
     path = data_dir / "server.json"
     try:
         state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {"admin": accounts.new("admin"), "expert": accounts.new("expert")}
     except ValueError as error:
-        raise AnnotationError(f"{path} is damaged ({error}); restore it, or move its folder away") from error
+        raise AnnotationError(f"{path} is not JSON. Fix: restore it, or move its folder away.") from error
     return state
 
 
 def _write_state(data_dir: Path, state: dict[str, Any]) -> None:
-    """Replace ``server.json`` at once; readable by its owner only, from its first byte on."""
+    """Replace ``server.json`` at once; only its owner can read it, from its first byte on."""
     draft = data_dir / "server.json.new"
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -237,46 +255,3 @@ def _write_state(data_dir: Path, state: dict[str, Any]) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(data_dir / "server.json")
-
-
-# --- command line ---
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0 when it worked, 1 when it did not (``status``: when nothing is running)."""
-    parser = argparse.ArgumentParser(prog="python -m labelstudio.server.local", description="A local Label Studio.")
-    parser.add_argument("command", choices=["start", "status", "stop", "login", "invite"])
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR, help="default: %(default)s")
-    parser.add_argument("--port", type=int, help="for start; default: one that is free")
-    options = parser.parse_args(arguments)
-    try:
-        return _run(options)
-    except AnnotationError as error:
-        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-    except KeyboardInterrupt:
-        console.print("interrupted; if the server was starting, it goes on starting")
-    return 1
-
-
-def _run(options: argparse.Namespace) -> int:
-    if options.command == "start":
-        print(start(options.data_dir, options.port).url)
-    elif options.command == "stop":
-        print("stopped" if stop(options.data_dir) else "nothing was running")
-    elif options.command == "status":
-        url = status(options.data_dir)
-        print(url or ("starting" if process.is_running(options.data_dir) else "not running"))
-        return 0 if url else 1
-    elif options.command == "invite":
-        server = start(options.data_dir)
-        print(accounts.invitation(server.url, server.admin))
-    else:
-        server = start(options.data_dir)
-        print(server.url)
-        print(f"expert         {server.expert['email']}  {server.expert['password']}")
-        print(f"administrator  {server.admin['email']}  {server.admin['password']}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,9 +7,12 @@ import os
 from labelstudio.client import projects
 from labelstudio.client.backend import LabelStudio
 from labelstudio.client.projects import Project
-from labelstudio.exchange import before_after
+from labelstudio.exchange import effects
+from labelstudio.exchange.records import AnnotationError
+from labelstudio.server import local
 from pipeline.config import Config, fingerprint
-from pipeline.paths import step_dir
+from pipeline.data import prepared
+from pipeline.paths import prepared_dir, step_dir
 
 
 def project_title(scenario: str, config: Config, data: str) -> str:
@@ -33,16 +36,37 @@ def show_effects(client: LabelStudio, project: Project, scenario: str, config: C
     However often: what is shown already stays, and what a round that was trained anew did before goes.
     """
     folders = {entry.n: step_dir(scenario, entry.n) for entry in config.hitl.rounds}
-    rounds = {
-        n: before_after.read(path / "effect.json") for n, path in folders.items() if (path / "effect.json").exists()
-    }
-    text = before_after.words(rounds)
+    rounds = {n: effects.read(path / "effect.json") for n, path in folders.items() if (path / "effect.json").exists()}
+    text = effects.words(rounds)
     if text:
         head, _, told_apart = project.title.partition(", simulated")
         beside = client.ensure_project(f"{head}, effect{told_apart}", interface=projects.EFFECT)
-        shown = {n: before_after.manifest(scenario, n, effects, folders[n]) for n, effects in rounds.items()}
+        shown = {n: effects.manifest(seen, scenario=scenario, round=n, folder=folders[n]) for n, seen in rounds.items()}
         kept = client.keep_only(beside, set().union(*(manifest.keys() for manifest in shown.values())))
         for n, manifest in shown.items():
             client.push(beside, manifest, folders[n], known=kept)
         text += f"\nPicture by picture: {beside.url.partition('?')[0]}"
     client.describe(project, text)
+
+
+def show_all_effects(config: Config) -> None:
+    """Show the effects of all rounds of all scenarios, the last round's too.
+
+    No output of DVC depends on this: without a Label Studio, it prints a warning.
+    """
+    try:
+        if not local.is_there():
+            raise AnnotationError(
+                "no Label Studio is running. Fix: start the local server with `lookaway server start`"
+            )
+        url, api_key, _ = local.connect()
+        client = LabelStudio(url, api_key)
+        client.check()
+        for scenario in config.hitl.scenarios:
+            data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
+            title = project_title(scenario, config, data.digest)
+            project = client.ensure_project(title, config.annotate.experts_per_query)
+            show_effects(client, project, scenario, config)
+    except AnnotationError as error:
+        print(f"\nwarning: experts cannot see the effects of their marks yet: {error}")
+        print("To show the effects later, run `dvc repro --force --single-item compare`")

@@ -1,15 +1,15 @@
-"""The placebos: arms that follow `hitl` round by round, without what its experts said.
+"""The placebos: arms that follow `hitl` round by round, without the knowledge in its marks.
 
-What an arm gains that is as good as `hitl` without its answers was not gained by them:
+A gain that a placebo shows as well was not gained by the experts' knowledge:
 
-- ``random-mask``: as many cells on the same images, placed at random;
-- ``shuffled-mask``: the masks of one another's images: regions that experts marked, but not here;
-- ``weight-decay``: as much W on the same images, spread evenly over every pixel: smoothness as such, Drucker and
-  LeCun 1992, *Improving generalization performance using double backpropagation*;
-- ``oversample-only``: no penalty; the images that experts marked come twice an epoch;
+- ``random-mask``: equally many cells on the same images, placed at random;
+- ``shuffled-mask``: each image gets the mask of another image, so marks are real but misplaced;
+- ``weight-decay``: equally much W on the same images, spread evenly over all pixels. This is smoothness as such,
+  Drucker and LeCun 1992, *Improving generalization performance using double backpropagation*;
+- ``oversample-only``: no penalty; images with marks occur twice per epoch;
 - ``as-published``: the experts' masks under the penalty of the paper's code, which reaches no weight.
 
-All are functions of `hitl`'s entries: nobody is asked, and the images and rounds are the same.
+Every placebo is a function of `hitl`'s entries: no expert is asked, and images and rounds are the same.
 """
 
 from __future__ import annotations
@@ -23,26 +23,39 @@ from pipeline.errors import ConfigError
 from pipeline.feedback.masks import Entry
 
 
-def placebo(arm: Placebo, entries: list[Entry], penalty: Penalty, cell: int, seed: int) -> tuple[list[Entry], Penalty]:
-    """The masks and the penalty with which an arm is trained, given `hitl`'s.
+def placebo(
+    arm: Placebo, entries: list[Entry], *, penalty: Penalty, cell: int, seed: int
+) -> tuple[list[Entry], Penalty]:
+    """Return the masks and the penalty of a placebo, given those of `hitl`.
 
-    ``cell`` is a grid cell's side in pixels. Raises ConfigError where masks cannot be exchanged.
+    Args:
+        arm: Which placebo.
+        entries: The masks of all rounds of `hitl`.
+        penalty: The penalty of `hitl`.
+        cell: The side of a grid cell, pixels.
+        seed: Seeds the choice of places and images.
+
+    Returns:
+        The placebo's masks and its penalty.
+
+    Raises:
+        ConfigError: Too few images have marks for `shuffled-mask`.
     """
     if arm == "random-mask":
         return _at_random(entries, cell, seed), penalty
     if arm == "shuffled-mask":
         return _shuffled(entries, seed), penalty
     if arm == "weight-decay":
-        # A share of all the gradient's energy says nothing: it is 1. Eq. 2's amount of it does.
-        scaleless = penalty.form in ("share", "cosine")
-        return _spread(entries), penalty.model_copy(update={"form": "eq2", "weight": "auto"} if scaleless else {})
+        # Over all pixels, the share of the gradient's energy is always 1. Eq. 2's amount of energy has a meaning.
+        is_share = penalty.form in ("share", "cosine")
+        return _spread(entries), penalty.model_copy(update={"form": "eq2", "weight": "auto"} if is_share else {})
     if arm == "oversample-only":
         return entries, penalty.model_copy(update={"weight": 0.0, "oversample": max(2, penalty.oversample)})
     return entries, penalty.model_copy(update={"form": "as-published"})
 
 
 def _at_random(entries: list[Entry], cell: int, seed: int) -> list[Entry]:
-    """As many grid cells with the same mean W; areas that are no whole number of cells are rounded."""
+    """Equally many grid cells with the same mean W; an area is rounded to whole cells."""
     rng = np.random.default_rng(seed)
     placed = []
     for entry in entries:
@@ -52,14 +65,14 @@ def _at_random(entries: list[Entry], cell: int, seed: int) -> list[Entry]:
         chosen[rng.permutation(side * side)[: round(marked.size / cell**2)]] = (
             marked.mean(dtype=float) if marked.size else 0
         )
-        mask = np.zeros_like(before)  # cells that do not divide it leave a margin
+        mask = np.zeros_like(before)  # cells that do not divide the side leave a margin
         mask[: side * cell, : side * cell] = chosen.reshape(side, side).repeat(cell, axis=0).repeat(cell, axis=1)
         placed.append(entry.with_mask(mask))
     return placed
 
 
 def _shuffled(entries: list[Entry], seed: int) -> list[Entry]:
-    """Masks change places at random, and none stays on its image; images without marks stay without."""
+    """Exchange masks at random so that none stays on its image; images without marks stay without."""
     marked = [n for n, entry in enumerate(entries) if entry.mask.any()]
     order = np.random.default_rng(seed).permutation(marked)
     for shift in range(1, max(len(order), 2)):
@@ -68,13 +81,13 @@ def _shuffled(entries: list[Entry], seed: int) -> list[Entry]:
             given = {int(a): entries[b].mask for a, b in zip(order, givers, strict=True)}
             return [entry.with_mask(given.get(n, entry.mask)) for n, entry in enumerate(entries)]
     raise ConfigError(
-        "the placebo shuffled-mask gives each image the mask of another one, but experts marked too few images "
-        "for that; leave it out of `hitl.placebos` in params.yaml"
+        "the placebo `shuffled-mask` needs marks on at least two images, and experts marked fewer. "
+        "Fix: remove it from `hitl.placebos` in params.yaml"
     )
 
 
 def _spread(entries: list[Entry]) -> list[Entry]:
-    """Each image's W so far, evenly over all of its pixels."""
+    """Spread each image's W so far evenly over all of its pixels."""
     so_far: dict[str, NDArray[np.float32]] = {}
     even = []
     for entry in entries:

@@ -1,4 +1,4 @@
-"""The arms of a scenario and where each one's final state and history lie."""
+"""The arms of a scenario, and the files and the summary of each arm's result."""
 
 from __future__ import annotations
 
@@ -8,40 +8,42 @@ import pandas as pd
 
 from pipeline.config import Config
 from pipeline.data.prepared import SPLITS
-from pipeline.errors import ConfigError
+from pipeline.errors import DamagedFileError
 from pipeline.paths import step_dir
 
 
 def arms(config: Config, scenario: str) -> list[str]:
-    """All arms of a scenario, in the order of the tables."""
-    asked = scenario in config.hitl.scenarios
-    return ["baseline", "automated", *([*config.hitl.placebos, "hitl"] if asked else [])]
+    """Return all arms of a scenario, in the order of the tables."""
+    has_rounds = scenario in config.hitl.scenarios
+    return ["baseline", "automated", *([*config.hitl.placebos, "hitl"] if has_rounds else [])]
 
 
 def final_dir(config: Config, scenario: str, arm: str) -> Path:
-    """The folder of an arm's final state.pt, masks.npz and history.csv."""
+    """Return the folder of an arm's final state.pt, masks.npz and history.csv."""
     return step_dir(scenario, {"baseline": "start", "hitl": config.hitl.last}.get(arm, arm))
 
 
 def history(folder: Path) -> pd.DataFrame:
-    """One row an epoch, from the baseline's first; raises ConfigError if it is missing or damaged."""
+    """Read a history, one row per epoch from the baseline's first; raises DamagedFileError if it cannot be read."""
     try:
         return pd.read_csv(folder / "history.csv", dtype={"step": str})
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read {folder / 'history.csv'} ({error}); run `dvc repro` to write it") from error
+        raise DamagedFileError(
+            f"cannot read {folder / 'history.csv'} ({error}). Fix: run `dvc repro` to write it again"
+        ) from error
 
 
 def own_epochs(history: pd.DataFrame, arm: str) -> pd.DataFrame:
-    """The epochs of an arm itself: all others start from the baseline's last."""
+    """Return the epochs of the arm itself: every arm but the baseline starts after the baseline's last epoch."""
     return history[(history["step"] == "start") == (arm == "baseline")]
 
 
 def summary(history: pd.DataFrame, arm: str) -> dict[str, float]:
-    """What an arm came to: ``<split>_<metric>`` after its last epoch.
+    """Return an arm's result as ``<split>_<metric>`` after its last epoch, and its best epochs.
 
-    ``min_loss`` is the paper's column: the lowest of the arm's own epochs on the validation split.
-    ``selected_test_<metric>`` are the test split's at that epoch; ``min_test_loss`` is the lowest of
-    any epoch there, which no one could have chosen.
+    ``min_loss`` is the paper's column: the lowest loss of the arm's own epochs on the validation split.
+    ``selected_test_<metric>`` are the test split's readings at that epoch. ``min_test_loss`` is the lowest test loss of
+    any epoch, which nobody could have selected.
     """
     own = own_epochs(history, arm)
     final, selected = own.iloc[-1], own.loc[own["val_loss"].idxmin()]

@@ -1,1 +1,1 @@
-"""The command line: one module per command of `lookaway`."""
+"""The command line, `lookaway`: one module per group of commands."""

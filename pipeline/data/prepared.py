@@ -1,13 +1,13 @@
-"""The prepared form of every data set: decoded once, read by all later stages.
+"""The prepared form of a data set: decoded once, read by all later stages.
 
     images.npy     (N, S, S, 3) uint8, RGB, memory-mapped when read
     evidence.npy   (E, S, ceil(S / 8)) uint8, bit-packed along the width: 1 where the evidence is
     index.csv      id, label, split, group (or empty), row of images.npy, evidence: row of evidence.npy (or empty)
     manifest.json  the data set's name, class names, counts per split, copies, SHA-256 of the files above
 
-Nothing here tells a patient: ids are digests of the pictures, groups are numbers. Which original is
-which stays in a table of its own, on the machine that prepared it. Written picture by picture: N
-images need the memory of one.
+Nothing here tells a patient: ids are digests of the images, groups are numbers. A separate table names the original of
+each image and stays on the machine that prepared the data. Arrays are written image by image: N images need the memory
+of one image.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, DamagedFileError, DataError, listed
 
 SPLITS = ("train", "val", "val-shifted", "test", "test-shifted")
 
@@ -34,7 +34,7 @@ SPLITS = ("train", "val", "val-shifted", "test", "test-shifted")
 class Item:
     """One image of a source: ``image`` (S, S, 3) uint8 RGB, ``evidence`` (S, S) bool or None.
 
-    ``name`` is the source's own; ``split`` None where the source has none.
+    ``name`` is the source's own id; ``split`` is None if the source has no official split.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared data set, memory-mapped. ``index`` has one row per image; its ``row`` counts in ``images``."""
+    """A prepared data set, memory-mapped. ``index`` has one row an image; its column ``row`` points into ``images``."""
 
     folder: Path
     classes: list[str]
@@ -56,22 +56,29 @@ class Prepared:
     digest: str
 
     def evidence(self, image_id: str) -> NDArray[np.bool_]:
-        """Where the evidence of one image is, (S, S) bool; raises ConfigError if it has none."""
+        """Return the evidence of one image, (S, S) bool; raise ConfigError if the image has none."""
         row = self.index.loc[self.index["id"] == image_id, "evidence"]
         if row.empty or pd.isna(row.iloc[0]):
             raise ConfigError(
-                f"image {image_id!r} of {self.folder} has no evidence mask, so a simulated expert cannot "
-                "answer; set `annotate.expert: human` in params.yaml"
+                f"image {image_id!r} of {self.folder} has no evidence mask, so simulated experts cannot answer. "
+                "Fix: set `annotate.expert: human` in params.yaml."
             )
         packed = np.load(self.folder / "evidence.npy", mmap_mode="r")[int(row.iloc[0])]
         return np.unpackbits(packed, axis=1, count=self.images.shape[2]).astype(bool)
 
 
-def write_arrays(folder: Path, count: int, size: int, items: Iterable[Item]) -> pd.DataFrame:
-    """Write images.npy and evidence.npy of ``count`` items of ``size`` pixels.
+def write_arrays(folder: Path, *, count: int, size: int, items: Iterable[Item]) -> pd.DataFrame:
+    """Write images.npy and evidence.npy; equal evidence is stored once.
 
-    Returns what else is known, a row an item: name, label, split, group, row, evidence (a row or
-    None), and digest: the SHA-256 of the picture. Equal evidence is stored once.
+    Args:
+        folder: The prepared data set's folder.
+        count: The number of items.
+        size: The side of the square images, pixels.
+        items: The images, written one by one.
+
+    Returns:
+        One row an item: name, label, split, group, row (of images.npy), evidence (a row of evidence.npy, or None), and
+        digest (SHA-256 of the image).
     """
     folder.mkdir(parents=True, exist_ok=True)
     images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(count, size, size, 3))
@@ -100,23 +107,32 @@ def write_arrays(folder: Path, count: int, size: int, items: Iterable[Item]) -> 
 
 
 def pseudonyms(table: pd.DataFrame) -> pd.Series:
-    """An id for each picture that tells nothing else of it: the start of its digest, numbered if it recurs."""
+    """Return an id for each image that tells nothing of its file: the start of its digest, numbered for copies."""
     again = table.groupby("digest").cumcount()
     numbers = again.map(lambda n: f"-{n + 1}" if n else "")
     return table["digest"].str[:12] + numbers
 
 
 def copies(table: pd.DataFrame) -> list[pd.DataFrame]:
-    """The rows of each picture that occurs more than once."""
+    """Return the rows of each image that occurs more than once."""
     several = table[table["digest"].duplicated(keep=False)]
     return [rows for _, rows in several.groupby("digest", sort=False)]
 
 
-def write_index(folder: Path, name: str, classes: list[str], table: pd.DataFrame) -> dict[str, Any]:
-    """Write index.csv and manifest.json, which comes last and vouches for the rest; returns the manifest.
+def write_index(folder: Path, *, name: str, classes: list[str], table: pd.DataFrame) -> dict[str, Any]:
+    """Write index.csv and manifest.json. The manifest comes last, with digests of the other files.
 
-    ``table`` is what ``write_arrays`` returned, with an id and a split in every row.
-    Raises ConfigError if an id occurs twice, or a class has no image in a split.
+    Args:
+        folder: The prepared data set's folder.
+        name: The data set's name.
+        classes: The class names, in the order of the class numbers.
+        table: The result of ``write_arrays``, with an id and a split in every row.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        DataError: An id occurs twice, or a class has no image in train, val or test.
     """
     _check(name, classes, table)
     groups, _ = pd.factorize(table["group"])
@@ -136,7 +152,7 @@ def write_index(folder: Path, name: str, classes: list[str], table: pd.DataFrame
 
 
 def read(folder: Path) -> Prepared:
-    """Open a prepared data set; raises ConfigError if it is not there or not whole."""
+    """Open a prepared data set; raise DamagedFileError if one of its files is missing or damaged."""
     try:
         text = (folder / "manifest.json").read_text(encoding="utf-8")
         manifest = json.loads(text)
@@ -146,20 +162,30 @@ def read(folder: Path) -> Prepared:
         images = np.load(folder / "images.npy", mmap_mode="r")
         classes = list(manifest["classes"])
     except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"{folder} is not a prepared data set ({error}); run `dvc repro` to prepare it") from error
+        raise DamagedFileError(
+            f"{folder} is no whole prepared data set ({error}). Fix: run `dvc repro` to prepare it again."
+        ) from error
     if len(index) and index["row"].max() >= len(images):
-        raise ConfigError(f"{folder}: index.csv names images that are not in images.npy; run `dvc repro --force`")
+        raise DamagedFileError(
+            f"{folder}/index.csv names images that images.npy does not have. Fix: prepare the data set again with "
+            f"`dvc repro --force --single-item prepare@{folder.name}`."
+        )
     return Prepared(folder, classes, index, images, hashlib.sha256(text.encode()).hexdigest())
 
 
 def _check(name: str, classes: list[str], index: pd.DataFrame) -> None:
     twice = index.loc[index["id"].duplicated(), "id"].tolist()
     if twice:
-        raise ConfigError(f"data set {name!r} has ids that occur twice: {', '.join(twice[:10])}")
+        raise DataError(
+            f"data set {name!r}: {len(twice)} ids occur twice. Fix: give each image a name of its own:\n{listed(twice)}"
+        )
     for split in ("train", "val", "test"):
         missing = set(classes) - set(index.loc[index["split"] == split, "label"])
         if missing:
-            raise ConfigError(f"data set {name!r} has no {split} image of class {', '.join(sorted(missing))}")
+            raise DataError(
+                f"data set {name!r} has no {split} image of class {', '.join(sorted(missing))}. Fix: add images, or "
+                "change their splits."
+            )
 
 
 def _sha256(path: Path) -> str:

@@ -1,28 +1,31 @@
-"""The images of a scenario: all of every split but train, and a fraction of train.
+"""The images of a scenario: a fraction of train, and all images of the other splits.
 
-``subset.csv`` has the columns id, label, split, in the prepared data set's order, below a comment
-line with that data set's digest: later stages depend on this file alone.
+``subset.csv`` has the columns id, label and split, in the prepared data set's order. Its first line is a comment with
+the prepared data set's digest, so that later stages depend on this file alone.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 
-from pipeline.data.loading import Images, Rows
 from pipeline.data.prepared import Prepared
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, DamagedFileError
+
+if TYPE_CHECKING:
+    from pipeline.data.loading import Images
 
 HEADER = "# prepared data: "
 
 
 def choose(prepared: Prepared, fraction: float, seed: int) -> pd.DataFrame:
-    """Stratified by class and nested: a larger fraction of the same seed contains the smaller one.
+    """Return the rows id, label and split of a scenario's images.
 
-    Raises ConfigError when a class would be left empty.
+    The choice of training images is stratified by class and nested: with the same seed, a larger fraction contains the
+    smaller one. Raises ConfigError if a class would have no training image.
     """
     rng = np.random.default_rng(seed)
     index = prepared.index
@@ -32,8 +35,8 @@ def choose(prepared: Prepared, fraction: float, seed: int) -> pd.DataFrame:
         count = round(fraction * len(members))
         if count == 0:
             raise ConfigError(
-                f"a fraction of {fraction} leaves no training image of class {label!r}, which has "
-                f"{len(members)}; set `fraction` to at least {1 / len(members):.3g}"
+                f"`fraction` {fraction} leaves no training image of class {label!r}, which has {len(members)}. "
+                f"Fix: set `fraction` to at least {1 / len(members):.3g}."
             )
         kept.loc[rng.permutation(members.to_numpy())[:count]] = True
     return index.loc[kept, ["id", "label", "split"]]
@@ -46,19 +49,27 @@ def write(path: Path, chosen: pd.DataFrame, prepared: Prepared) -> None:
 
 
 def read(path: Path, prepared: Prepared) -> pd.DataFrame:
-    """Read subset.csv; raises ConfigError if it was made from other prepared data."""
+    """Read subset.csv; raise DamagedFileError if it is missing, damaged, or chosen from other prepared data."""
     try:
         text = path.read_text(encoding="utf-8")
         chosen = pd.read_csv(path, comment="#", dtype=str)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read {path} ({error}); run `dvc repro` to write it again") from error
+        raise DamagedFileError(
+            f"{path} is missing or damaged ({error}). Fix: run `dvc repro` to write it again."
+        ) from error
     if not text.startswith(f"{HEADER}{prepared.digest}\n"):
-        raise ConfigError(f"{path} was chosen from other data than {prepared.folder} now holds; run `dvc repro`")
+        raise DamagedFileError(
+            f"{path} was chosen from other data than {prepared.folder} now holds. Fix: run `dvc repro`."
+        )
     return chosen
 
 
 def images(prepared: Prepared, chosen: pd.DataFrame, split: str) -> Images:
-    """The chosen images of one split."""
+    """Return the chosen images of one split."""
+    import torch  # here, because stages that only read subset.csv start faster without torch
+
+    from pipeline.data.loading import Images, Rows
+
     ids = chosen.loc[chosen["split"] == split, "id"]
     found = prepared.index.set_index("id").loc[ids]
     labels = [prepared.classes.index(label) for label in found["label"]]
@@ -66,5 +77,5 @@ def images(prepared: Prepared, chosen: pd.DataFrame, split: str) -> Images:
 
 
 def by_split(prepared: Prepared, chosen: pd.DataFrame) -> dict[str, Images]:
-    """The chosen images of every split."""
+    """Return the chosen images of every split."""
     return {split: images(prepared, chosen, split) for split in chosen["split"].unique()}

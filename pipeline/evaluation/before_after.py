@@ -1,4 +1,4 @@
-"""What a round's marks did: where the network looked on the marked images before and after training on them."""
+"""The attention of the network on the marked images of a round, before and after training on the marks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from labelstudio.exchange.before_after import Effect
+from labelstudio.exchange.effects import Effect
 from labelstudio.exchange.records import Manifest
 from pipeline.config import Explain
 from pipeline.data.loading import Images
@@ -16,15 +16,59 @@ from pipeline.evaluation import figures
 from pipeline.evaluation.attention import share_inside
 from pipeline.feedback import masks
 from pipeline.query.explanations import explain
-from pipeline.training.trainer import State
+from pipeline.training.states import State
 
 EXPLAINED_AT_ONCE = 16  # images
 
-Maps = dict[str, NDArray[np.float32]]  # image id → (S, S)
+Maps = dict[str, NDArray[np.float32]]  # image id → signed saliency (S, S)
 
 
-def attention(state: State, images: Images, entries: list[masks.Entry], manifest: Manifest, settings: Explain) -> Maps:
-    """Signed saliency (S, S) of each entry's image, for the class that was predicted when it was asked about."""
+def compare(
+    *,
+    before: State,
+    after: State,
+    images: Images,
+    entries: list[masks.Entry],
+    manifest: Manifest,
+    settings: Explain,
+    folder: Path,
+) -> list[Effect]:
+    """Compare the attention before and after a round, and draw a picture of each marked image.
+
+    Args:
+        before: The network that asked the round's queries.
+        after: The network that was trained on the round's masks.
+        images: The training images.
+        entries: All masks so far. Only the entries of this round with a mark are compared.
+        manifest: The round's queries.
+        settings: How images are explained.
+        folder: Where the pictures are written, as `<image id>.png`.
+
+    Returns:
+        One effect for each marked image, in the order of the entries.
+    """
+    marked = [entry for entry in entries if entry.round == manifest.round and entry.mask.any()]
+    maps = [
+        attention(state, images=images, entries=marked, manifest=manifest, settings=settings)
+        for state in (before, after)
+    ]
+    return draw(images=images, entries=marked, before=maps[0], after=maps[1], folder=folder)
+
+
+def attention(
+    state: State, *, images: Images, entries: list[masks.Entry], manifest: Manifest, settings: Explain
+) -> Maps:
+    """Return the saliency on each entry's image.
+
+    The explained class is the prediction in the query, so that both explanations are of the same class.
+
+    Args:
+        state: The network.
+        images: The training images.
+        entries: The masks of the images to explain.
+        manifest: The round's queries.
+        settings: How images are explained.
+    """
     classes = state.model.classes
     predicted = {query.image_id: classes.index(query.prediction) for query in manifest.queries}
     position = {image_id: n for n, image_id in enumerate(images.ids)}
@@ -33,21 +77,31 @@ def attention(state: State, images: Images, entries: list[masks.Entry], manifest
     for start in range(0, len(ids), EXPLAINED_AT_ONCE):
         some = ids[start : start + EXPLAINED_AT_ONCE]
         target = torch.tensor([predicted[image_id] for image_id in some])
-        maps = explain(state, images.pixels[[position[image_id] for image_id in some]], target, settings)
+        maps = explain(
+            state, images.pixels[[position[image_id] for image_id in some]], target=target, settings=settings
+        )
         found |= dict(zip(some, maps, strict=True))
     return found
 
 
-def show(images: Images, entries: list[masks.Entry], before: Maps, after: Maps, folder: Path) -> list[Effect]:
-    """Draw each entry's image with its marks, before and after, as <image id>.png in ``folder``."""
+def draw(*, images: Images, entries: list[masks.Entry], before: Maps, after: Maps, folder: Path) -> list[Effect]:
+    """Draw each entry's image with its marks and both saliencies, and return the shares inside the marks.
+
+    Args:
+        images: The training images.
+        entries: The masks of the images to draw.
+        before: The saliency before the round, by image id.
+        after: The saliency after the round, by image id.
+        folder: Where the pictures are written, as `<image id>.png`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     position = {image_id: n for n, image_id in enumerate(images.ids)}
     effects = []
     for entry in entries:
-        maps = [when[entry.image_id] for when in (before, after)]
+        maps = [saliency[entry.image_id] for saliency in (before, after)]
         shares = [round(share_inside(saliency, entry.mask), 4) for saliency in maps]
         picture = images.pixels[[position[entry.image_id]]][0]
         path = folder / f"{entry.image_id}.png"
-        figures.save(figures.effect(picture, entry.mask, maps, shares), path)
+        figures.save(figures.effect(picture, weights=entry.mask, maps=maps, shares=shares), path)
         effects.append(Effect(entry.image_id, f"{folder.name}/{path.name}", *shares))
     return effects

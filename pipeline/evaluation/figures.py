@@ -1,11 +1,11 @@
-"""Pictures for people: what was asked and marked, what the network looks at, how arms went."""
+"""Figures for people: the queries of a round, explanations, before and after a round, and curves."""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -13,78 +13,106 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 from labelstudio.exchange import regions
 from labelstudio.exchange.records import Manifest
+from pipeline.data.loading import Images
 from pipeline.data.prepared import SPLITS
 from pipeline.feedback import masks
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-SHOWN, MARKED = "#f5a623", "#d0021b"
-COLUMNS, MOST = 5, 200  # queries in a row, and in a picture: MLflow's copies of it end at 16,383 pixels
-SIDE, LARGE, GAP, LINE = 200, 280, 12, 14  # pixels: of a panel, of a large one, around it, of a line of its title
-SIZES = range(11, 6, -1)  # of letters, pixels: the first in which a title fits
-FONT = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
+SHOWN, MARKED = "#f5a623", "#d0021b"  # colours: orange, red
+COLUMNS = 5  # queries in a row
+MOST = 200  # queries in a figure; MLflow stores a copy as WebP, which has at most 16,383 pixels a side
+SIDE, LARGE = 200, 280  # sides of a panel and of a large panel, pixels
+GAP = 12  # around a panel, pixels
+LINE = 14  # height of a line of a title, pixels
+LETTERS = range(11, 6, -1)  # sizes of letters, pixels; a title gets the largest that fits
 
-Panel = tuple[str, Image.Image]  # a square picture and what stands above it
+Panel = tuple[str, Image.Image]  # a title and the square picture below it
 
 
 def queries(manifest: Manifest, folder: Path, entries: list[masks.Entry]) -> Image.Image:
-    """A round's queries, at most the first MOST, with their proposals; what experts disregarded is crossed out."""
+    """Return the first `MOST` queries of a round with their proposals; disregarded proposals are crossed out.
+
+    Args:
+        manifest: The round's queries.
+        folder: The round's folder, which holds the queries' images.
+        entries: All masks so far; only the masks of this round are drawn.
+    """
     marked = {entry.image_id: entry.mask for entry in entries if entry.round == manifest.round}
     panels = []
     for query in manifest.queries[:MOST]:
         panel, mask = _panel(Image.open(folder / query.image), SIDE), marked.get(query.image_id)
         for p in query.proposals:
-            away = mask is not None and bool((mask[regions.pixels(p, query.width, query.height)] > 0.5).all())
+            disregarded = mask is not None and bool((mask[regions.pixels(p, query.width, query.height)] > 0.5).all())
             corners = [(x * SIDE / query.width, y * SIDE / query.height) for x, y in p.corners()]
-            if away:
+            if disregarded:
                 inside = Image.new("1", panel.size)
                 ImageDraw.Draw(inside).polygon(corners, fill=1)
                 panel.paste(MARKED, mask=ImageChops.logical_and(inside, _crosses()))
-            ImageDraw.Draw(panel).polygon(corners, outline=MARKED if away else SHOWN, width=2)
-        panels.append((f"{query.label}, read as {query.prediction}\nentropy {query.entropy:.2f}", panel))
+            ImageDraw.Draw(panel).polygon(corners, outline=MARKED if disregarded else SHOWN, width=2)
+        panels.append((f"{query.label}, predicted {query.prediction}\nentropy {query.entropy:.2f}", panel))
     rows = [panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)]
-    head = f"{manifest.scenario}, round {manifest.round}: shown (orange), to be disregarded (red)"
+    head = f"{manifest.scenario}, round {manifest.round}: shown (orange), marked Disregard (red)"
     if len(manifest.queries) > MOST:
         head += f"; the first {MOST} of {len(manifest.queries)} queries"
-    return _sheet(rows, SIDE, head, columns=COLUMNS)
+    return _sheet(rows, side=SIDE, head=head, columns=COLUMNS)
 
 
 def explanations(
-    pixels: NDArray[np.uint8], titles: list[str], saliency: dict[str, tuple[NDArray[np.floating], list[str]]]
+    images: Images, classes: list[str], saliency: dict[str, tuple[NDArray[np.floating], list[str]]]
 ) -> Image.Image:
-    """Probe images (B, S, S, 3), a row each; by arm, saliency (B, S, S) and what the arm read."""
+    """Return a row an image: the image, then each arm's saliency under the class that the arm predicts.
+
+    Args:
+        images: B images with their true classes.
+        classes: The names of the classes.
+        saliency: For each arm, signed saliency (B, S, S) and the B predicted classes.
+    """
     rows = []
-    for n, image in enumerate(pixels):
-        arms = [(f"{arm}: {read[n]}", _heat(image, maps[n], SIDE)) for arm, (maps, read) in saliency.items()]
-        rows.append([(titles[n], _panel(Image.fromarray(image), SIDE)), *arms])
-    return _sheet(rows, SIDE)
+    for n, picture in enumerate(images.pixels[:]):
+        arms = [
+            (f"{arm}: {predicted[n]}", _heat(picture, maps[n], SIDE)) for arm, (maps, predicted) in saliency.items()
+        ]
+        title = f"{images.ids[n]}: {classes[int(images.labels[n])]}"
+        rows.append([(title, _panel(Image.fromarray(picture), SIDE)), *arms])
+    return _sheet(rows, side=SIDE)
 
 
 def effect(
-    picture: NDArray[np.uint8], weights: NDArray[np.floating], maps: list[NDArray[np.floating]], shares: list[float]
+    picture: NDArray[np.uint8],
+    *,
+    weights: NDArray[np.floating],
+    maps: list[NDArray[np.floating]],
+    shares: list[float],
 ) -> Image.Image:
-    """A picture (S, S, 3) with what was marked on it, W (S, S), and two saliencies (S, S): before and after.
+    """Return a marked image, and beside it the saliency before and after a round; the marks are outlined.
 
-    ``shares``: how much of the attention lay inside the marks, 0..1, each time.
+    Args:
+        picture: The image (S, S, 3).
+        weights: The marks W (S, S).
+        maps: Saliency (S, S) before and after.
+        shares: The share of the attention inside the marks, 0..1, before and after.
     """
-    panels = [("marked as not to matter", _panel(Image.fromarray(picture), LARGE))]
+    panels = [("marked Disregard", _panel(Image.fromarray(picture), LARGE))]
     for saliency, share, when in zip(maps, shares, ("before", "after"), strict=True):
-        panels.append((f"{when}: {share:.0%} of the attention is there", _heat(picture, saliency, LARGE)))
+        panels.append((f"{when}: {share:.0%} of the attention is inside", _heat(picture, saliency, LARGE)))
     marks = Image.fromarray((weights > 0).astype(np.uint8) * 255).resize((LARGE, LARGE), Image.Resampling.NEAREST)
     framed = ImageOps.expand(marks, border=2)  # so that marks at the border are outlined on all sides
     outline = ImageChops.subtract(framed, framed.filter(ImageFilter.MinFilter(5)))
     for _, panel in panels:
         panel.paste(MARKED, mask=ImageOps.crop(outline, border=2))
-    return _sheet([panels], LARGE)
+    return _sheet([panels], side=LARGE)
 
 
 def curves(histories: dict[str, pd.DataFrame], title: str) -> Figure:
-    """Accuracy and loss of each arm over the epochs, a panel a split; dotted lines begin a round."""
+    """Return the accuracy and loss of each arm over the epochs, a panel a split; dotted lines start a round."""
+    from matplotlib.figure import Figure
+
     columns = next(iter(histories.values())).columns
     splits = [split for split in SPLITS if f"{split}_accuracy" in columns]
-    figure, axes = plt.subplots(2, len(splits), figsize=(3.4 * len(splits), 5.2), squeeze=False, sharex=True)
+    figure = Figure(figsize=(3.4 * len(splits), 5.2))
+    axes = figure.subplots(2, len(splits), squeeze=False, sharex=True)
     for column, split in enumerate(splits):
         for row, metric in enumerate(("accuracy", "loss")):
             axis = axes[row, column]
@@ -102,47 +130,55 @@ def curves(histories: dict[str, pd.DataFrame], title: str) -> Figure:
     return figure
 
 
+def save_curves(histories: dict[str, pd.DataFrame], title: str, path: Path) -> None:
+    """Write the curves of all arms as a PNG, and their numbers beside it as CSV."""
+    save(curves(histories, title), path)
+    together = pd.concat([history.assign(arm=arm) for arm, history in histories.items()])
+    together.to_csv(path.with_suffix(".csv"), index=False)
+
+
 def save(picture: Image.Image | Figure, path: Path) -> None:
-    """Write a PNG without a date or a version in it; a figure is let go of."""
+    """Write a PNG without date and version, so that the same figure gives the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(picture, Figure):
-        picture.savefig(path, dpi=90, metadata={"Software": None})
-        plt.close(picture)
-    else:
+    if isinstance(picture, Image.Image):
         picture.save(path, "PNG")
+    else:
+        picture.savefig(path, dpi=90, metadata={"Software": None})
 
 
-def _sheet(rows: list[list[Panel]], side: int, head: str = "", columns: int = 0) -> Image.Image:
-    """Panels in rows, if any, titles above; room for so many in a row at least."""
+def _sheet(rows: list[list[Panel]], *, side: int, head: str = "", columns: int = 0) -> Image.Image:
+    """Return a page with rows of panels, their titles above them, and room for at least ``columns`` panels."""
     above = GAP + LINE * max((title.count("\n") + 1 for row in rows for title, _ in row), default=0)
     top = 2 * GAP + LINE if head else 0
     width = GAP + max([columns, *map(len, rows)]) * (side + GAP)
     page = Image.new("RGB", (width, top + len(rows) * (above + side) + GAP), "white")
     draw = ImageDraw.Draw(page)
     if head:
-        _write(draw, head, (width / 2, top), width - 2 * GAP)
+        _write(draw, head, bottom=(width / 2, top), width=width - 2 * GAP)
     for n, row in enumerate(rows):
         for column, (title, panel) in enumerate(row):
             x, y = GAP + column * (side + GAP), top + n * (above + side) + above
-            _write(draw, title, (x + side / 2, y - 3), side)
+            _write(draw, title, bottom=(x + side / 2, y - 3), width=side)
             page.paste(panel, (x, y))
     return page
 
 
-def _write(draw: ImageDraw.ImageDraw, text: str, above: tuple[float, float], width: float) -> None:
-    """Centred above that point, in letters so small that it fits if it can."""
-    fitting = (size for size in SIZES if draw.multiline_textbbox((0, 0), text, _font(size))[2] <= width)
-    draw.multiline_text(above, text, "black", _font(next(fitting, SIZES[-1])), anchor="md", align="center")
+def _write(draw: ImageDraw.ImageDraw, text: str, *, bottom: tuple[float, float], width: float) -> None:
+    """Write text centred above a point, in the largest letters that fit, or else in the smallest."""
+    fitting = (size for size in LETTERS if draw.multiline_textbbox((0, 0), text, _font(size))[2] <= width)
+    draw.multiline_text(bottom, text, "black", _font(next(fitting, LETTERS[-1])), anchor="md", align="center")
 
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(FONT), size)
+    import matplotlib
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)
 
 
 @cache
 def _crosses() -> Image.Image:
-    """A panel full of crossing lines."""
+    """Return a panel full of crossing lines."""
     x, y = np.indices((SIDE, SIDE))
     return Image.fromarray(((x + y) % 10 == 0) | ((x - y) % 10 == 0))
 
@@ -152,7 +188,9 @@ def _panel(picture: Image.Image, side: int) -> Image.Image:
 
 
 def _heat(picture: NDArray[np.uint8], saliency: NDArray[np.floating], side: int) -> Image.Image:
-    """Saliency (S, S) over its picture (S, S, 3), faintly there: red speaks for the class, blue against it."""
+    """Return signed saliency (S, S) over a faint picture (S, S, 3): red is for the class, blue against it."""
+    import matplotlib
+
     limit = np.abs(saliency).max() or 1.0
     colours = matplotlib.colormaps["RdBu_r"](saliency / limit / 2 + 0.5)[..., :3] * 255
     faint = 0.4 * picture.mean(axis=2, keepdims=True) + 0.6 * 255

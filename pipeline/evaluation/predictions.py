@@ -1,7 +1,7 @@
-"""What each arm's final network says of every image that is not trained on: report/predictions/<scenario>.csv.
+"""Predictions of each arm's final network on each held-out image: report/predictions/<scenario>.csv.
 
-The columns image (its id), split and label (a class's name), then two an arm: ``<arm>.prediction``, a class's name, and
-``<arm>.probability``, that of the true class, to six digits.
+The columns are image (its id), split and label (the name of the true class), then two for each arm:
+`<arm>.prediction`, the name of the predicted class, and `<arm>.probability` of the true class, to six digits.
 """
 
 from __future__ import annotations
@@ -15,12 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.data.loading import Images
-from pipeline.errors import ConfigError
+from pipeline.errors import DamagedFileError
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """One network on the images of one split: (N,) whether it is right, and its loss (CE) in nats."""
+    """One network on the N images of one split.
+
+    Attributes:
+        right: True where the predicted class is the true class (N,).
+        loss: The cross-entropy (N,), nats.
+    """
 
     right: NDArray[np.bool_]
     loss: NDArray[np.float64]
@@ -30,7 +35,7 @@ ByArm = dict[str, dict[str, Outcomes]]  # arm → split → outcomes; a split ha
 
 
 def images(splits: dict[str, Images], classes: list[str]) -> pd.DataFrame:
-    """The images of every split but train, a row each: image, split, label."""
+    """Return the columns image, split and label, a row for each image of every split except train."""
     rows = [
         (image_id, split, classes[int(label)])
         for split, some in splits.items()
@@ -40,23 +45,30 @@ def images(splits: dict[str, Images], classes: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["image", "split", "label"])
 
 
-def of(read: dict[str, Tensor], arm: str, splits: dict[str, Images], classes: list[str]) -> pd.DataFrame:
-    """An arm's two columns, in the rows of ``images``, from its logits (N, C) of every split but train."""
+def columns(logits: dict[str, Tensor], *, arm: str, splits: dict[str, Images], classes: list[str]) -> pd.DataFrame:
+    """Return the two columns of an arm, in the order of the rows of `images`.
+
+    Args:
+        logits: The network's logits (N, C) on every split except train.
+        arm: The arm's name.
+        splits: The scenario's images by split.
+        classes: The names of the classes.
+    """
     predicted, probabilities = [], []
-    for split, z in read.items():
+    for split, z in logits.items():
         predicted += [classes[int(c)] for c in z.argmax(dim=1)]
         probabilities += z.double().softmax(dim=1)[range(len(z)), splits[split].labels].tolist()
     return pd.DataFrame({f"{arm}.prediction": predicted, f"{arm}.probability": probabilities})
 
 
-def write(path: Path, table: pd.DataFrame) -> None:
-    """Write the columns of ``images`` and of all arms."""
+def write(path: Path, images: pd.DataFrame, columns: list[pd.DataFrame]) -> None:
+    """Write the images and the columns of all arms as CSV."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(path, index=False, float_format="%.6g")
+    pd.concat([images, *columns], axis=1).to_csv(path, index=False, float_format="%.6g")
 
 
 def read(path: Path) -> ByArm:
-    """What ``write`` wrote, as outcomes; raises ConfigError if it is missing or damaged."""
+    """Return the outcomes of each arm and split; raises DamagedFileError if the file is missing or damaged."""
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)  # a class may be called 01, or none
         arms = [column.removesuffix(".prediction") for column in table.columns if column.endswith(".prediction")]
@@ -65,7 +77,7 @@ def read(path: Path) -> ByArm:
             for arm in arms
         }
     except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"cannot read {path} ({error}); run `dvc repro` to write it again") from error
+        raise DamagedFileError(f"cannot read {path} ({error}). Fix: run `dvc repro` to write it again") from error
 
 
 def _outcomes(rows: pd.DataFrame, arm: str) -> Outcomes:

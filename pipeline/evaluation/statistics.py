@@ -1,8 +1,8 @@
-"""How sure a number is: intervals over seeds and over test images, and tests on paired predictions.
+"""Intervals over seeds and over test images, and tests on paired predictions.
 
-Seeds and images answer different questions. Over seeds, an interval says what training again would give;
-over the images of one seed, what other images would give to these same networks. Everything is
-drawn from a fixed seed: the same numbers have the same interval.
+Seeds and images answer different questions. An interval over seeds is about training once more. An interval over
+images is about other images for the same networks. All resampling starts from a fixed seed, so that the same
+numbers give the same interval.
 """
 
 from __future__ import annotations
@@ -12,82 +12,87 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
-from scipy.special import ndtr
 
 LEVEL = 0.95
-OF_SEEDS, OF_IMAGES = 10_000, 2_000  # resamples: moved outwards, the percentiles are far out
-AT_ONCE = 10**7  # numbers drawn at a time: a large test split must fit into memory
+OF_SEEDS = 10_000  # resamples over seeds: the expanded percentiles lie far out
+OF_IMAGES = 2_000  # resamples over images
+AT_ONCE = 10**7  # numbers drawn at a time, so that a large test split fits into memory
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value and its 95% interval, which is infinite where nothing can be said of it."""
+    """A value and its 95% interval, which is infinite for a single reading."""
 
     value: float
     low: float
     high: float
 
     def includes_zero(self) -> bool:
-        """Whether a difference with this interval may be none at all."""
+        """Return True if the interval of a difference includes zero."""
         return self.low <= 0 <= self.high
 
 
 def mean_over_seeds(values: ArrayLike) -> Interval:
-    """The mean of (n,) readings, one a seed, with an expanded percentile bootstrap interval.
+    """Mean of (n,) readings, one a seed, with an expanded percentile bootstrap interval.
 
-    Plain bootstrap intervals promise too much for few values: with 5 from a normal (an exponential)
-    distribution, a 95% interval holds the true mean in 84% (77%) of cases by percentiles, in 84% (78%) by BCa. So the
-    percentiles are moved outwards until the interval is, in the normal case, as wide as Student's t makes it
-    (Hesterberg 2015, https://arxiv.org/abs/1411.5279, section 5.3), which holds it in 92% (86%), and with
-    10 values in 93% (90%). No resample's mean lies beyond the readings themselves, so with 3 values it is
-    73% whatever is done, with 2 it is half: publish 5. One value has an infinite interval.
+    Source: Hesterberg 2015, *What Teachers Should Know About the Bootstrap*, https://arxiv.org/abs/1411.5279,
+    section 5.3. Plain percentile intervals are too narrow for few values. The percentiles are therefore moved
+    outwards until the interval is, for normal readings, as wide as Student's t interval. The interval never exceeds
+    the range of the readings, so that it is still too narrow for fewer than 5 seeds. One reading has an infinite
+    interval.
     """
+    from scipy import special, stats
+
     readings = np.asarray(values, float)
     n = len(readings)
     if n == 1:
         return Interval(float(readings[0]), -math.inf, math.inf)
-    tail = ndtr(math.sqrt(n / (n - 1)) * stats.t.ppf((1 - LEVEL) / 2, n - 1))
-    return _bootstrap(readings, 1 - 2 * tail, OF_SEEDS)
+    tail = special.ndtr(math.sqrt(n / (n - 1)) * stats.t.ppf((1 - LEVEL) / 2, n - 1))
+    return _bootstrap(readings, level=1 - 2 * tail, resamples=OF_SEEDS)
 
 
 def paired_difference(ours: ArrayLike, theirs: ArrayLike) -> Interval:
-    """The mean of (n,) differences ours - theirs, paired by seed, as in ``mean_over_seeds``."""
+    """Mean of the differences ours - theirs, both (n,) and paired by seed, with the interval of `mean_over_seeds`."""
     return mean_over_seeds(np.subtract(ours, theirs, dtype=float))
 
 
 def deviation(values: ArrayLike) -> float | None:
-    """The standard deviation over seeds of (n,) readings, with n - 1; None of a single one."""
+    """Standard deviation over seeds of (n,) readings, with n - 1; None for a single reading."""
     readings = np.asarray(values, float)
     return float(readings.std(ddof=1)) if len(readings) > 1 else None
 
 
 def mean_over_images(values: ArrayLike) -> Interval:
-    """The mean of (N,) numbers, one a test image, with a percentile bootstrap interval.
+    """Mean of (N,) numbers, one a test image, with a percentile bootstrap interval.
 
-    The numbers are losses, or differences of two networks on the same images. This is the luck of the images, not of
-    training: another seed's network may well lie outside.
+    The numbers are losses, or differences of two networks on the same images. The interval is about other images,
+    not about other seeds: the network of another seed may well lie outside it. Source: Efron and Tibshirani 1993,
+    *An Introduction to the Bootstrap*, section 13.3.
     """
-    return _bootstrap(np.asarray(values, float), LEVEL, OF_IMAGES)
+    return _bootstrap(np.asarray(values, float), level=LEVEL, resamples=OF_IMAGES)
 
 
 def share_of_images(right: ArrayLike) -> Interval:
-    """The share of (N,) test images that are right, 0..1, with Wilson's score interval.
+    """Share, 0..1, of the (N,) test images that are right, with Wilson's score interval.
 
-    Where every image is right, a bootstrap would say that no image is ever wrong; this does not
-    (Brown, Cai and DasGupta 2001, https://doi.org/10.1214/ss/1009213286).
+    Source: Brown, Cai and DasGupta 2001, *Interval Estimation for a Binomial Proportion*,
+    https://doi.org/10.1214/ss/1009213286. Unlike a bootstrap interval, it has a width even if every image is right.
     """
+    from scipy import stats
+
     outcomes = np.asarray(right, bool)
     found = stats.binomtest(int(outcomes.sum()), len(outcomes)).proportion_ci(LEVEL, method="wilson")
     return Interval(float(outcomes.mean()), float(found.low), float(found.high))
 
 
 def mcnemar(ours_right: ArrayLike, theirs_right: ArrayLike) -> float:
-    """The exact two-sided p of McNemar's test that two classifiers err equally often.
+    """Exact two-sided p of McNemar's test that two classifiers err equally often.
 
-    Both are (N,) booleans on the same images. Only images on which they differ tell something; where
-    there are none, p is 1.
+    Both arguments are (N,) booleans on the same images. Only images on which the classifiers differ count; without
+    such images p is 1. Source: McNemar 1947, https://doi.org/10.1007/BF02295996, in the exact binomial form.
     """
+    from scipy import stats
+
     ours, theirs = np.asarray(ours_right, bool), np.asarray(theirs_right, bool)
     only_ours, only_theirs = int((ours & ~theirs).sum()), int((~ours & theirs).sum())
     if only_ours + only_theirs == 0:
@@ -95,8 +100,15 @@ def mcnemar(ours_right: ArrayLike, theirs_right: ArrayLike) -> float:
     return float(stats.binomtest(only_ours, only_ours + only_theirs).pvalue)
 
 
-def show(found: Interval, scale: float = 1, digits: int = 2, sign: bool = False) -> str:
-    """As in ``0.52 [0.47, 0.58]``; the value alone where its interval is infinite."""
+def show(found: Interval, *, scale: float = 1, digits: int = 2, sign: bool = False) -> str:
+    """Return a value with its interval, as in `0.52 [0.47, 0.58]`; a value with an infinite interval stands alone.
+
+    Args:
+        found: The value and its interval.
+        scale: The factor for all three numbers, 100 for percent.
+        digits: Digits after the point.
+        sign: Whether positive numbers have a plus sign.
+    """
 
     def number(value: float) -> str:
         text = f"{scale * value:{'+' if sign else ''}.{digits}f}"
@@ -108,13 +120,16 @@ def show(found: Interval, scale: float = 1, digits: int = 2, sign: bool = False)
 
 
 def verdict(difference: Interval) -> str:
-    """What a difference says: ``higher``, ``lower``, or that none was shown."""
+    """Return `higher`, `lower`, or `no difference shown` if the interval includes zero."""
     if difference.includes_zero():
         return "no difference shown"
     return "higher" if difference.value > 0 else "lower"
 
 
-def _bootstrap(values: NDArray[np.float64], level: float, resamples: int) -> Interval:
+def _bootstrap(values: NDArray[np.float64], *, level: float, resamples: int) -> Interval:
+    """Mean of values with the percentile bootstrap interval of that level."""
+    from scipy import stats
+
     mean = float(values.mean())
     if np.ptp(values) == 0:
         return Interval(mean, mean, mean)

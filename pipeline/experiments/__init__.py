@@ -1,5 +1,5 @@
 """Was it the feedback? Arms, seeds and variations of the loop, with simulated experts, in one process.
 
-``python -m pipeline.experiments`` says what it will cost, runs what has not run yet, and writes the tables of
-docs/results.md. What has run is in experiments/, one small file a seed, in Git.
+`lookaway experiments` prints the cost, runs the cells without results, and writes the tables in docs/results/tables.
+The results are in experiments/, one small file a seed, in Git.
 """

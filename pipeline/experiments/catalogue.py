@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.commands import params_file
+from pipeline.choices import Method
 from pipeline.config import Config
 from pipeline.evaluation import attention
 from pipeline.experiments import protocols
 
-PARAMS = Path("params/experiments.yaml")
 BACKBONE = "efficientnet-lite0"  # of the paper's protocol: weights that need no network
 PLACEBOS = ("random-mask", "shuffled-mask", "weight-decay", "oversample-only", "as-published")
 Changes = dict[str, Any]  # dotted settings → values; "scenario.…" is this experiment's
@@ -33,9 +32,14 @@ class Metric:
     by_epoch: str = ""
 
 
+def number(title: str, name: str, by_epoch: str = "", *, scale: float = 1, digits: int = 3) -> Metric:
+    """A number of this name in the history or in an arm's summary."""
+    return Metric(title, lambda arm, _: arm[name], scale, digits, by_epoch)
+
+
 def percent(title: str, name: str, by_epoch: str = "") -> Metric:
-    """A share that the history or evaluate calls so, in percent."""
-    return Metric(title, lambda arm, _: arm[name], 100, 1, by_epoch)
+    """A share of this name, in percent."""
+    return number(title, name, by_epoch, scale=100, digits=1)
 
 
 def _closed(name: str) -> Metric:
@@ -56,7 +60,7 @@ HARM = _closed("accuracy")
 SHORTCUT = (
     percent("Accuracy, test", "test_accuracy", "test_accuracy"),
     percent("Accuracy, test-shifted", "test-shifted_accuracy", "test-shifted_accuracy"),
-    Metric("Loss, test-shifted", lambda arm, _: arm["test-shifted_loss"], digits=2, by_epoch="test-shifted_loss"),
+    number("Loss, test-shifted", "test-shifted_loss", digits=2, by_epoch="test-shifted_loss"),
     HARM,
 )
 MNIST = (
@@ -65,24 +69,24 @@ MNIST = (
     Metric("Worst class, test-shifted", _worst_recall, 100, 1),
 )
 PATCHES = (
-    Metric("Loss, test", lambda arm, _: arm["test_loss"], by_epoch="test_loss"),
-    Metric("Loss with patches", lambda arm, _: arm["test-shifted_loss"], by_epoch="test-shifted_loss"),
+    number("Loss, test", "test_loss", by_epoch="test_loss"),
+    number("Loss with patches", "test-shifted_loss", by_epoch="test-shifted_loss"),
     _closed("loss"),
-    Metric("AUC, test", lambda arm, _: arm["test_auc"]),
-    Metric("AUC with patches", lambda arm, _: arm["test-shifted_auc"]),
+    number("AUC, test", "test_auc"),
+    number("AUC with patches", "test-shifted_auc"),
     percent("Accuracy, test", "test_accuracy", "test_accuracy"),
     percent("Accuracy with patches", "test-shifted_accuracy", "test-shifted_accuracy"),
 )
-AUC = Metric("AUC, test", lambda arm, _: arm["selected_test_auc"])
+AUC = number("AUC, test", "selected_test_auc")
 PAPER = (
-    Metric("Min loss, test", lambda arm, _: arm["min_test_loss"]),
-    Metric("Loss, test, selected on val", lambda arm, _: arm["selected_test_loss"], by_epoch="test_loss"),
+    number("Min loss, test", "min_test_loss"),
+    number("Loss, test, selected on val", "selected_test_loss", by_epoch="test_loss"),
     percent("Accuracy, test", "selected_test_accuracy", "test_accuracy"),
     AUC,
 )
 TABLE_2 = (
     percent("Accuracy, val", "val_accuracy", "val_accuracy"),
-    Metric("Min loss, val", lambda arm, _: arm["min_loss"], by_epoch="val_loss"),
+    number("Min loss, val", "min_loss", by_epoch="val_loss"),
     percent("Accuracy, test", "selected_test_accuracy"),
     AUC,
 )
@@ -105,8 +109,8 @@ class Experiment:
     changes: Changes = field(default_factory=dict)  # of all variants
     variants: dict[str, Changes] = field(default_factory=lambda: {"": {}})
     seeds: int = 5
-    looks: tuple[attention.Method, ...] = attention.QUICK
-    protocol: Path = PARAMS
+    looks: tuple[Method, ...] = attention.QUICK
+    protocol: Path = protocols.EXPERIMENTS
 
 
 def rounds(queries: int, epochs: list[int]) -> Changes:
@@ -211,7 +215,7 @@ EXPERIMENTS = {
         minutes=90,
         metrics=TABLE_2,
         arms=("automated", "hitl", "random-mask"),
-        protocol=protocols.PROTOCOL,
+        protocol=protocols.PAPER,
     ),
     "paper-aptos2019": Experiment(
         "The same, on IDRiD's photographs in the layout of APTOS 2019.",
@@ -219,7 +223,7 @@ EXPERIMENTS = {
         minutes=20,
         metrics=TABLE_2,
         arms=("automated", "hitl", "random-mask"),
-        protocol=protocols.PROTOCOL,
+        protocol=protocols.PAPER,
     ),
 }
 
@@ -242,10 +246,10 @@ def settings(name: str, variant: str, seed: int, others: Changes | None = None) 
 
 
 def _protocol(experiment: Experiment) -> Changes:
-    document = params_file.plain(experiment.protocol)
-    if experiment.protocol == PARAMS:
+    document = protocols.plain(experiment.protocol)
+    if experiment.protocol == protocols.EXPERIMENTS:
         return document
-    chosen: Changes = protocols.chosen(document, experiment.scenario, BACKBONE)
+    chosen: Changes = protocols.chosen(document, only=experiment.scenario, backbone=BACKBONE)
     ((dataset, source),) = chosen["datasets"].items()
     chosen["datasets"] = {f"{dataset}-paper": source}  # beside those of the same name and another size
     chosen["scenarios"][experiment.scenario]["dataset"] = f"{dataset}-paper"

@@ -1,32 +1,36 @@
-"""One seed of one variant of an experiment: run it, and keep what came of it in a small file of its own."""
+"""A cell is one seed of one variant of an experiment: run it, and keep its result in a small file of its own."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
 
 from pipeline.arms import results
+from pipeline.choices import Method
 from pipeline.config import Config, fingerprint
 from pipeline.data import prepared
 from pipeline.data.prepared import Prepared
-from pipeline.evaluation import attention
+from pipeline.evaluation import scores
 from pipeline.experiments import catalogue
 from pipeline.experiments.loop import Loop, Outcome
 from pipeline.feedback import masks
-from pipeline.models.classifier import pretrained, write
+from pipeline.models import files
+from pipeline.models.backbones import pretrained
 from pipeline.paths import backbone_file, prepared_dir
-from pipeline.stages import evaluate, prepare
+from pipeline.sources import preparing
 from pipeline.training import checkpoints
 
 RESULTS = Path("experiments")  # in Git
-WORK = Path("data/experiments")  # what can be made again
+WORK = Path("data/experiments")  # files that can be made again
 CURVE = ["epoch", "step", "train_loss", "val_loss", "val_accuracy", "val_balanced_accuracy", "test_loss"]
 CURVE += ["test_accuracy", "test_auc", "test-shifted_loss", "test-shifted_accuracy", "test-shifted_auc", "penalty"]
 
@@ -34,12 +38,15 @@ Result = dict[str, Any]
 
 
 def path(experiment: str, variant: str, seed: int) -> Path:
-    """Where a cell's result lies."""
+    """Return the file of a cell's result."""
     return RESULTS / experiment / f"{'-'.join([*variant.replace(',', '').split(), f'seed{seed}'])}.json"
 
 
 def result(experiment: str, variant: str, seed: int) -> Result | None:
-    """A cell's result, if it has run with the settings it has now: as this cell, or as that of another experiment."""
+    """Return a cell's result, or None if no cell has run with these settings.
+
+    A cell of another experiment with the same settings counts as well.
+    """
     about, wanted = catalogue.EXPERIMENTS[experiment], _digest(experiment, variant, seed)
     for place in (path(experiment, variant, seed), *sorted(RESULTS.glob(f"*/*seed{seed}.json"))):
         if place.exists():
@@ -56,11 +63,14 @@ def run(experiment: str, variant: str, seed: int) -> Result:
     about, config = catalogue.EXPERIMENTS[experiment], catalogue.settings(experiment, variant, seed)
     checkpoint_dir = WORK / "checkpoints" / experiment / path(experiment, variant, seed).stem
     resumed = checkpoint_dir.exists()
-    loop = begin(config, about.scenario, WORK / "starts", checkpoint_dir)
+    loop = begin(config, about.scenario, folder=WORK / "starts", checkpoint_dir=checkpoint_dir)
     outcomes = trained(loop, about.arms, about.variants[variant].get(catalogue.GIVEN))
     hitl = outcomes.get("hitl")
-    seen = hitl if about.looks else None
-    arms = {arm: reading(loop, arm, outcome, seen, about.looks) for arm, outcome in outcomes.items()}
+    disregarded = masks.in_force(hitl.entries) if hitl and about.looks else None
+    arms = {
+        arm: reading(loop, arm, outcome, disregarded=disregarded, methods=about.looks)
+        for arm, outcome in outcomes.items()
+    }
     found = {
         "settings": _digest(experiment, variant, seed),
         "looks": about.looks,
@@ -77,18 +87,25 @@ def run(experiment: str, variant: str, seed: int) -> Result:
     return found
 
 
-def begin(config: Config, scenario: str, folder: Path, checkpoint_dir: Path | None = None) -> Loop:
-    """A scenario's loop, what it starts from made now if need be; cells whose baselines are the same share one."""
+def begin(config: Config, scenario: str, *, folder: Path, checkpoint_dir: Path | None = None) -> Loop:
+    """Return a scenario's loop, with its data and backbones prepared.
+
+    Args:
+        config: All settings.
+        scenario: The scenario's name.
+        folder: Where cells with equal baselines share them.
+        checkpoint_dir: Where epochs are stored to be resumed; None stores none.
+    """
     WORK.mkdir(parents=True, exist_ok=True)
-    with (WORK / "preparing.lock").open("w") as lock:  # of cells that run side by side, one makes it
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(WORK / "preparing.lock"):  # of cells that run side by side, the first one prepares
         data = _prepared(config, config.scenario(scenario).dataset)
         _backbones(config)
-    return Loop(config, scenario, data, folder / _start_key(config, scenario), checkpoint_dir)
+    start = folder / _start_key(config, scenario)
+    return Loop(config, scenario, data=data, folder=start, checkpoint_dir=checkpoint_dir)
 
 
 def trained(loop: Loop, arms: tuple[str, ...], given: float | None) -> dict[str, Outcome]:
-    """The baseline and these arms; ``given``: such a share of the images comes with masks, and nobody is asked."""
+    """Train the baseline and these arms; ``given``: the share of images that come with masks, in place of answers."""
     outcomes = {"baseline": loop.baseline()}
     for arm in arms:
         if arm == "hitl" and given is not None:
@@ -102,16 +119,31 @@ def reading(
     loop: Loop,
     arm: str,
     outcome: Outcome,
-    hitl: Outcome | None,
-    methods: tuple[attention.Method, ...],
+    *,
+    disregarded: Mapping[str, NDArray[np.float32]] | None,
+    methods: tuple[Method, ...],
 ) -> Result:
-    """What an arm came to: the summary that the report has, the curves, what each test image was read as."""
-    read = evaluate.readings(outcome.state, loop.images)
-    numbers = results.summary(outcome.history, arm) | evaluate.in_detail(read, loop.data, loop.images)
-    if hitl is not None:
-        marked = masks.in_force(hitl.entries)
-        looked_at = (loop.images, marked, loop.data, loop.settings.query.explain)
-        numbers |= evaluate.looks(outcome.state, *looked_at, methods=methods)
+    """Return an arm's result: the report's summary, the curves, and which test images are classified correctly.
+
+    Args:
+        loop: The scenario with one seed.
+        arm: The arm's name.
+        outcome: The arm's final state and history.
+        disregarded: W (S, S) by image id, on which attention is measured; None measures none.
+        methods: The explainers by which attention is measured.
+    """
+    read = scores.held_out_logits(outcome.state, loop.images)
+    numbers = results.summary(outcome.history, arm)
+    numbers |= scores.class_and_group_scores(read, data=loop.data, splits=loop.images)
+    if disregarded is not None:
+        numbers |= scores.attention_scores(
+            outcome.state,
+            splits=loop.images,
+            disregarded=disregarded,
+            data=loop.data,
+            settings=loop.settings.query.explain,
+            methods=methods,
+        )
     right = {split: (z.argmax(dim=1) == loop.images[split].labels).numpy() for split, z in read.items()}
     curve = outcome.history[[column for column in CURVE if column in outcome.history]]
     return {
@@ -126,8 +158,7 @@ def _prepared(config: Config, dataset: str) -> Prepared:
     made_with = prepared_dir(dataset) / "experiments.json"
     wanted = fingerprint(config.datasets[dataset])
     if not made_with.exists() or made_with.read_text(encoding="utf-8") != wanted:
-        classes, table = prepare.write_pictures(config, dataset)
-        prepared.write_index(prepared_dir(dataset), dataset, classes, table)
+        preparing.prepare(dataset, config.datasets[dataset], prepared_dir(dataset))
         made_with.write_text(wanted, encoding="utf-8")
     return prepared.read(prepared_dir(dataset))
 
@@ -135,7 +166,7 @@ def _prepared(config: Config, dataset: str) -> Prepared:
 def _backbones(config: Config) -> None:
     for name, backbone in config.backbones.items():
         if not backbone_file(name).exists():
-            write(pretrained(name, backbone, config.seed), backbone_file(name))
+            files.write(pretrained(name, backbone, config.seed), backbone_file(name))
 
 
 def _start_key(config: Config, scenario: str) -> str:

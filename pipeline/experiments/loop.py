@@ -1,7 +1,7 @@
-"""The loop as the stages run it, in one process and without a Label Studio: for simulated experts and many seeds.
+"""The loop as the stages run it, in one process and without Label Studio: for simulated experts and many seeds.
 
-Every step is the stages' own function, so that the same settings and seed give the same weights, to the byte (a
-test holds it to that). Only the doors in between are left out: files, DVC, the server.
+Every step is the library function that the stage calls, so the same settings and seed give the same weights, byte for
+byte (a test compares them). Files, DVC and the server are left out.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from labelstudio.exchange.records import Answer, Manifest
-from pipeline.arms import replay
+from pipeline.annotation import crowd
+from pipeline.arms.baseline import train_baseline
+from pipeline.arms.hitl import train_round
 from pipeline.arms.placebos import placebo
+from pipeline.arms.replay import train_rounds
 from pipeline.choices import Placebo
 from pipeline.config import Config, Penalty, Scenario
 from pipeline.data import subset
 from pipeline.data.loading import Images
 from pipeline.data.prepared import Prepared
 from pipeline.feedback import masks
-from pipeline.stages import annotate, baseline, hitl_train, query_export
-from pipeline.training import trainer
-from pipeline.training.trainer import State
+from pipeline.query.selection import select
+from pipeline.training import states
+from pipeline.training.states import State
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One round: the answers given, and how long they took the experts, seconds."""
+    """One round: the number of answers, and the experts' time, seconds."""
 
     round: str
     answers: int
@@ -41,7 +43,7 @@ class Asked:
 
 @dataclass
 class Outcome:
-    """What an arm came to: its final state, its own epochs, the masks it was trained with, who was asked."""
+    """An arm's result: its final state, its own epochs, the masks it was trained with, and its rounds."""
 
     state: State
     history: pd.DataFrame
@@ -50,13 +52,20 @@ class Outcome:
 
 
 class Loop:
-    """One scenario with one seed; ``folder`` keeps what is the same whoever is asked, and however.
+    """One scenario with one seed.
 
-    Where another process has trained with the same ``checkpoint_dir``, this one goes on after its last epoch.
+    ``folder`` keeps results that do not depend on experts, for all cells that share them. With the ``checkpoint_dir``
+    of another process, training resumes after that process's last epoch.
     """
 
     def __init__(
-        self, config: Config, scenario: str, data: Prepared, folder: Path, checkpoint_dir: Path | None = None
+        self,
+        config: Config,
+        scenario: str,
+        *,
+        data: Prepared,
+        folder: Path,
+        checkpoint_dir: Path | None = None,
     ) -> None:
         self.config, self.name, self.data, self.folder = config, scenario, data, folder
         self.checkpoint_dir = checkpoint_dir
@@ -64,41 +73,28 @@ class Loop:
         self.images: dict[str, Images] = subset.by_split(data, subset.choose(data, self.settings.fraction, config.seed))
 
     def baseline(self) -> Outcome:
-        """Training without feedback, from where all other arms start."""
-        settings, classes, seed = self.settings, self.data.classes, self.config.seed
-        return self._once("start", lambda: baseline.train(self.images, settings, classes, seed, self.checkpoint_dir))
+        """Train without feedback; every other arm starts from here."""
+        return self._once("start", self._train_baseline)
 
     def arm(self, arm: str, hitl: Outcome | None = None) -> Outcome:
-        """`hitl`, `automated`, or a placebo, which follows the given outcome of `hitl`."""
+        """Train `hitl`, `automated`, or a placebo, which follows the given outcome of `hitl`."""
         if arm == "hitl":
             return self._hitl()
         if arm == "automated":
             epochs = "-".join(str(entry.epochs) for entry in self.config.hitl.rounds)
             return self._once(f"automated-{epochs}", lambda: self._replay([], self.settings.penalty))
         assert hitl is not None
-        penalty, cell = self.settings.penalty, self.settings.query.cell
-        entries, penalty = placebo(cast(Placebo, arm), hitl.entries, penalty, cell, self.config.seed)
+        entries, penalty = placebo(
+            cast(Placebo, arm),
+            hitl.entries,
+            penalty=self.settings.penalty,
+            cell=self.settings.query.cell,
+            seed=self.config.seed,
+        )
         return Outcome(*self._replay(entries, penalty), entries, [])
 
-    def _hitl(self) -> Outcome:
-        state, entries = self._start(), list[masks.Entry]()
-        history, rounds = [], []
-        for entry in self.config.hitl.rounds:
-            with tempfile.TemporaryDirectory() as folder:
-                pool, settings = self.images["train"], self.settings.query
-                asked = (state, pool, entries, self.name, entry.n, entry.queries, settings, self.config.seed)
-                manifest = query_export.export(*asked, Path(folder))
-            answers = self._answers(manifest)
-            new = hitl_train.to_entries(manifest, answers, self.config.consensus)
-            entries += new
-            in_force = masks.in_force(entries)
-            step = (state, self.images, self.settings, self.config.seed, entry.epochs, entry.n)
-            history.append(trainer.train(*step, masks=in_force, checkpoint_dir=self.checkpoint_dir))
-            rounds.append(Asked(entry.n, len(answers), sum(answer.lead_time or 0 for answer in answers)))
-        return Outcome(state, pd.concat(history, ignore_index=True), entries, rounds)
-
     def given(self, share: float) -> Outcome:
-        """In place of `hitl`: a random share of the training images comes with W, all that is not evidence."""
+        """Train with masks on a random share of the training images, in place of `hitl`: W is all but the evidence."""
         ids = self.images["train"].ids
         chosen = sorted(np.random.default_rng(self.config.seed).permutation(len(ids))[: round(share * len(ids))])
         areas = ((ids[n], ~self.data.evidence(ids[n])) for n in chosen)
@@ -106,27 +102,72 @@ class Loop:
         entries = [masks.Entry.of(first, image_id, area.astype(np.float32), area) for image_id, area in areas]
         return Outcome(*self._replay(entries, self.settings.penalty), entries, [])
 
+    def _train_baseline(self) -> tuple[State, pd.DataFrame]:
+        return train_baseline(
+            self.images,
+            self.settings,
+            self.data.classes,
+            seed=self.config.seed,
+            checkpoint_dir=self.checkpoint_dir,
+        )
+
+    def _hitl(self) -> Outcome:
+        state, entries = self._start(), list[masks.Entry]()
+        history, rounds = [], []
+        for entry in self.config.hitl.rounds:
+            with tempfile.TemporaryDirectory() as folder:
+                manifest = select(
+                    state,
+                    self.images["train"],
+                    entries=entries,
+                    scenario=self.name,
+                    round=entry.n,
+                    count=entry.queries,
+                    settings=self.settings.query,
+                    seed=self.config.seed,
+                    folder=Path(folder),
+                )
+            answers = crowd.answers(manifest, self.config.annotate, self.data.evidence)
+            entries, trained = train_round(
+                state,
+                self.images,
+                self.settings,
+                manifest=manifest,
+                answers=answers,
+                earlier=entries,
+                consensus=self.config.consensus,
+                seed=self.config.seed,
+                epochs=entry.epochs,
+                checkpoint_dir=self.checkpoint_dir,
+            )
+            history.append(trained)
+            rounds.append(Asked(entry.n, len(answers), sum(answer.lead_time or 0 for answer in answers)))
+        return Outcome(state, pd.concat(history, ignore_index=True), entries, rounds)
+
     def _replay(self, entries: list[masks.Entry], penalty: Penalty) -> tuple[State, pd.DataFrame]:
-        state, settings = self._start(), self.settings.model_copy(update={"penalty": penalty})
-        replayed = (self.config.seed, self.config.hitl.rounds, entries)
-        return state, replay.train(state, self.images, settings, *replayed, self.checkpoint_dir)
+        state = self._start()
+        history = train_rounds(
+            state,
+            self.images,
+            self.settings.model_copy(update={"penalty": penalty}),
+            seed=self.config.seed,
+            rounds=self.config.hitl.rounds,
+            entries=entries,
+            checkpoint_dir=self.checkpoint_dir,
+        )
+        return state, history
 
     def _once(self, name: str, train: Callable[[], tuple[State, pd.DataFrame]]) -> Outcome:
-        """What several cells share is trained by the first that needs it."""
+        """Return a result that several cells share; the first cell that needs it trains it."""
         path = self.folder / f"{name}.pt"
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():
                 state, history = train()
                 history.to_csv(path.with_suffix(".csv"), index=False)
-                trainer.save(state, path)
+                states.save(state, path)
         history = pd.read_csv(path.with_suffix(".csv"), dtype={"step": str})
-        return Outcome(trainer.restore(path, self.settings.train), history, [], [])
-
-    def _answers(self, manifest: Manifest) -> list[Answer]:
-        settings = self.config.annotate
-        crowd = annotate.crowd(manifest, settings, self.data.evidence, [None] * len(settings.crowd))
-        return [answer for expert, keys in crowd for answer in expert.answers(manifest, keys)]
+        return Outcome(states.restore(path, self.settings.train), history, [], [])
 
     def _start(self) -> State:
-        return trainer.restore(self.folder / "start.pt", self.settings.train)
+        return states.restore(self.folder / "start.pt", self.settings.train)

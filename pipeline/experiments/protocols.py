@@ -1,38 +1,40 @@
-"""`make paper`: the paper's protocol, whole or in part: its Table 2, with test splits and a placebo."""
+"""The files of settings beside params.yaml, and the part of the paper's protocol that one scenario needs."""
 
 from __future__ import annotations
 
-import argparse
+import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.commands import params_file
-from pipeline.commands.repro import repro, run
-from pipeline.config import Files, load
+import yaml
+
 from pipeline.errors import ConfigError
-from pipeline.sources import registry
 
-PROTOCOL = Path("params/paper.yaml")
-
-
-def main(only: str, backbone: str, expert: str) -> None:
-    """Choose what of the protocol is to be run, make sure that its data are there, and run it."""
-    document = chosen(params_file.read(PROTOCOL), only, backbone)
-    document["annotate"]["expert"] = expert
-    check_sources(list(document["datasets"]))
-    params_file.replace(document)
-    repro()
+PAPER = Path("params/paper.yaml")
+EXPERIMENTS = Path("params/experiments.yaml")
 
 
-def chosen(document: Any, only: str, backbone: str) -> Any:
-    """The part of the protocol that a data set or a scenario ("all": everything) needs, with one backbone."""
+def plain(path: Path) -> dict[str, Any]:
+    """Return the document with its anchors resolved, as a tree that may be changed."""
+    document: dict[str, Any] = json.loads(json.dumps(yaml.safe_load(path.read_text(encoding="utf-8"))))
+    return document
+
+
+def chosen(document: Any, *, only: str, backbone: str) -> Any:
+    """Return the part of the protocol that a data set or a scenario needs ("all": everything), with one backbone.
+
+    Raises ConfigError where a name is unknown or nothing is left to compare.
+    """
     scenarios, datasets = document["scenarios"], document["datasets"]
     if only not in ("all", *datasets, *scenarios):
-        raise ConfigError(f"ONLY is {only!r}; choose one of all, {', '.join([*datasets, *scenarios])}")
+        names = ", ".join([*datasets, *scenarios])
+        raise ConfigError(f"{PAPER} has no data set or scenario {only!r}. Fix: choose one of all, {names}")
     if backbone not in document["backbones"]:
-        raise ConfigError(f"BACKBONE is {backbone!r}; choose one of {', '.join(document['backbones'])}")
+        raise ConfigError(
+            f"{PAPER} has no backbone {backbone!r}. Fix: choose one of {', '.join(document['backbones'])}"
+        )
     kept = [name for name, scenario in scenarios.items() if only in ("all", name, scenario["dataset"])]
-    # A scenario that starts from another one's state needs that one, too.
+    # A scenario that starts from another scenario's state needs that scenario as well.
     kept += [Path(scenarios[name]["init"]).parts[1] for name in kept if scenarios[name]["init"].startswith("runs/")]
     _keep(scenarios, kept)
     _keep(datasets, [scenario["dataset"] for scenario in scenarios.values()])
@@ -40,37 +42,14 @@ def chosen(document: Any, only: str, backbone: str) -> Any:
     for scenario in scenarios.values():
         if not scenario["init"].startswith("runs/"):
             scenario["init"] = f"data/backbones/{backbone}.pt"
-    asked = document["hitl"]["scenarios"]
-    for name in [name for name in asked if name not in kept]:
-        asked.remove(name)
-    if not asked:
-        raise ConfigError(f"{only} asks no experts, so there is nothing to compare; choose its data set instead")
+    with_rounds = document["hitl"]["scenarios"]
+    for name in [name for name in with_rounds if name not in kept]:
+        with_rounds.remove(name)
+    if not with_rounds:
+        raise ConfigError(f"{only} has no rounds, so there is nothing to compare. Fix: choose its data set instead")
     return document
 
 
 def _keep(section: Any, names: list[str]) -> None:
     for name in [name for name in section if name not in names]:
         del section[name]
-
-
-def check_sources(names: list[str]) -> None:
-    """Raise ConfigError that says what is missing of these data sets and how to get it, before anything trains."""
-    settings = load(PROTOCOL).datasets
-    missing = []
-    for name in names:
-        source = settings[name]
-        if isinstance(source, Files):
-            try:
-                registry.read(source)
-            except ConfigError as error:
-                missing.append(f"{name}: {error}")
-    if missing:
-        raise ConfigError("\n".join(missing))
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="all", help="a data set or a scenario")
-    parser.add_argument("--backbone", default="efficientnet-b0")
-    parser.add_argument("--expert", choices=["simulated", "human"], default="simulated")
-    run(main, **vars(parser.parse_args()))

@@ -1,15 +1,13 @@
-"""``python -m pipeline.experiments.search [NAME …]``: settings, compared on images that no result is reported on.
+"""`lookaway search`: settings compared on images that no result is reported on.
 
-Read on val-shifted where there is one, on training images that the scenario leaves out elsewhere: never on test.
-What has run is in experiments/search/ and is not run again; the tables are put into docs/results.md.
+These images are val-shifted where there is one, and elsewhere training images that the scenario leaves out; never
+test. Finished trials are in experiments/search/ and do not run again.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pipeline.commands.repro import run
 from pipeline.config import Config
 from pipeline.data import subset
 from pipeline.data.loading import Images
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.statistics import mean_over_seeds, show
 from pipeline.experiments import catalogue, cells, tables
+from pipeline.experiments.runner import check_names
 from pipeline.report.tables import Table, markdown
 
 FOLDER = cells.RESULTS / "search"
@@ -112,12 +110,18 @@ SEARCHES = {
 }
 
 
-def main(names: list[str], jobs: int) -> None:
-    """Run what has not run, and write the tables."""
+def main(names: list[str], *, jobs: int | None) -> None:
+    """Run the trials that have no result yet, and write their tables.
+
+    Args:
+        names: Names of searches; none stands for all of them.
+        jobs: How many trials to run at a time, one core each; None stands for one per core.
+    """
+    check_names(names, SEARCHES)
     wanted = [(name, *trial) for name in names or SEARCHES for trial in SEARCHES[name].trials()]
     todo = [one for one in wanted if not path(*one).exists()]
     print(f"{len(todo)} of {len(wanted)} trials to run", flush=True)
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs or os.cpu_count()) as pool:
         for one, _ in zip(todo, pool.map(_one, todo), strict=True):
             print("===", *one, flush=True)
             tables.put("search", "".join(markdown(table(name)) for name in SEARCHES if _found(name)))
@@ -170,7 +174,7 @@ def _one(trial: tuple[str, Tried, int]) -> None:
     search = SEARCHES[name]
     config = _settings(search, tried, seed)
     scenario = catalogue.EXPERIMENTS[search.experiment].scenario
-    loop = cells.begin(config, scenario, cells.WORK / "search")
+    loop = cells.begin(config, scenario, folder=cells.WORK / "search")
     loop.images, split = held_out(loop.images, loop.data)
     score = "auc" if len(loop.data.classes) == 2 else "balanced_accuracy"  # few of ISIC's are called melanomas at first
     given = catalogue.EXPERIMENTS[search.experiment].variants[search.variant].get(catalogue.GIVEN)
@@ -209,13 +213,3 @@ def held_out(images: dict[str, Images], data: Prepared) -> tuple[dict[str, Image
         return kept, "val"
     some = left.iloc[np.sort(np.random.default_rng(0).permutation(len(left))[:SPARE])]
     return kept | {"spare": subset.images(data, some.assign(split="spare"), "spare")}, "spare"
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SEARCHES))
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="trials at a time, one core each")
-    given = parser.parse_args()
-    if unknown := set(given.names) - set(SEARCHES):
-        sys.exit(f"error: no search {', '.join(sorted(unknown))}; choose from {', '.join(SEARCHES)}")
-    run(main, names=given.names, jobs=given.jobs)

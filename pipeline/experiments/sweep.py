@@ -7,7 +7,6 @@ several run at a time, against one Label Studio. What has run is in experiments/
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -17,14 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from labelstudio.server import local
-from pipeline import tracking
 from pipeline.commands import params_file
-from pipeline.commands.repro import run
 from pipeline.config import Config, fingerprint, load
 from pipeline.errors import ConfigError
 from pipeline.evaluation.figures import save
@@ -33,6 +29,7 @@ from pipeline.experiments import catalogue, tables
 from pipeline.experiments.catalogue import HARM
 from pipeline.experiments.cells import Result
 from pipeline.report.tables import Table, markdown
+from pipeline.tracking import publishing
 
 RESULTS = Path("experiments/sweep.json")
 PICTURE = Path("docs/images/sweeps.png")
@@ -68,8 +65,14 @@ SWEEPS: dict[str, dict[str, dict[str, Any]]] = {  # what is varied → its value
 }
 
 
-def main(seeds: int, jobs: int) -> None:
-    """Queue what has not run, run it, and draw what came of it."""
+def main(*, seeds: int, jobs: int | None) -> None:
+    """Queue the experiments that have no result yet, run them, and write the table and the picture.
+
+    Args:
+        seeds: How many seeds of each value.
+        jobs: How many experiments to run at a time; None stands for one per core.
+    """
+    jobs = jobs or os.cpu_count() or 1
     params_file.restore_committed()
     config = load()
     if config.annotate.expert != "simulated":
@@ -143,7 +146,7 @@ def _run(config: Config, todo: dict[str, dict[str, Any]], jobs: int, keep_finish
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}")
     os.environ["MLFLOW_EXPERIMENT_NAME"] = "lookaway-sweep"  # a page of its own: each experiment ends in a comparison
     os.environ["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 1) // jobs, 1))
-    tracking.create_database()
+    publishing.create_database()
     (scenario,) = config.hitl.scenarios
     ours = local.status() is None
     try:
@@ -208,10 +211,10 @@ def table(scenario: str, seeds: int, known: dict[str, Any]) -> str:
             closed = _readings(sweep, value, seeds, known)
             against = tables.difference(paired_difference(closed, as_it_is), HARM) if settings else ""
             label = value if settings else f"{value} (as it is)"
-            rows.append([sweep, label, show(mean_over_seeds(closed), HARM.scale, HARM.digits), against])
+            rows.append([sweep, label, show(mean_over_seeds(closed), scale=HARM.scale, digits=HARM.digits), against])
     note = (
-        f"`python -m pipeline.experiments.sweep --seeds {seeds}`: of what `automated` loses where the shortcut "
-        "misleads, the share that `hitl` does not lose. *As it is* is what `params.yaml` has."
+        f"`lookaway sweep --seeds {seeds}`. Harm undone: how much of the accuracy that `automated` loses between test "
+        "and test-shifted `hitl` keeps. *As it is*: the value in `params.yaml`."
     )
     return markdown(
         Table(f"One setting at a time, {scenario}", ["Setting", "Value", HARM.title, "against as it is"], rows, note)
@@ -220,7 +223,8 @@ def table(scenario: str, seeds: int, known: dict[str, Any]) -> str:
 
 def picture(seeds: int, known: dict[str, Any]) -> Figure:
     """A panel a setting: each seed as a dot, the mean as a line."""
-    figure, axes = plt.subplots(2, 3, figsize=(9.6, 5.2), sharey=True)
+    figure = Figure(figsize=(9.6, 5.2))
+    axes = figure.subplots(2, 3, sharey=True)
     for axis, (sweep, values) in zip(axes.flat, SWEEPS.items(), strict=True):
         readings = np.array([_readings(sweep, value, seeds, known) for value in values])
         axis.plot(list(values), 100 * readings.mean(axis=1), color="#1f4e79", lw=1.4)
@@ -232,11 +236,3 @@ def picture(seeds: int, known: dict[str, Any]) -> Figure:
         axis.set_ylabel("harm undone, %", fontsize=8)
     figure.tight_layout()
     return figure
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="experiments at a time")
-    given = parser.parse_args()
-    run(main, seeds=given.seeds, jobs=given.jobs)

@@ -1,20 +1,20 @@
-"""Networks that are cheap to differentiate twice, for gradients of input gradients.
+"""Cheap second derivatives: the gradient of an input gradient, as the penalty (Eq. 2) needs it.
 
-PyTorch differentiates a gradient by generic formulas: a grouped convolution becomes one small convolution a
-group, BatchNorm and SiLU a dozen passes over memory each; most of the time of a double backward pass goes
-there. Inside ``cheap_second_derivatives`` a forward pass is recorded with these rules instead:
+PyTorch differentiates a gradient by generic formulas: a grouped convolution becomes one small convolution per group,
+and BatchNorm and SiLU become a dozen passes over memory. Double backward spends most of its time there. Inside
+``cheap_second_derivatives``, a forward pass is recorded with these rules instead:
 
-- a convolution is linear in its input and in its weight, so that both of its derivatives, and theirs, are
-  convolutions of the same kind, which have fast kernels; one over single pixels is a matrix product;
-- BatchNorm in eval mode is linear, and is folded into the weights of the convolution before it (Jacob et al.
-  2018, https://arxiv.org/abs/1712.05877, section 3.2): no derivative passes over its activations at all;
-- SiLU's second derivative is written out, and computed where the numbers are in a core's cache;
-- ReLU and ReLU6 have none: where all of a network's functions are such, and the output is linear in its logits, nothing
-  goes back through the forward pass, where PyTorch sends zeros.
+- A convolution is linear in its input and in its weight. Its first and second derivatives are therefore convolutions
+  of the same kind, with fast kernels. A convolution over single pixels is a matrix product.
+- BatchNorm in eval mode is linear. It is folded into the weights of the convolution before it (Jacob et al. 2018,
+  https://arxiv.org/abs/1712.05877, section 3.2), so that no derivative passes over its activations.
+- The second derivative of SiLU is written out, and computed in blocks that fit a core's cache.
+- ReLU and ReLU6 have no second derivative. In a network of such functions whose output is linear in the logits, no
+  gradient returns through the forward pass; PyTorch sends zeros there.
 
-Values and gradients are the same but for rounding. What has no rule here is left to PyTorch. What remains is
-close to the least there is: a plain step passes through each convolution three times (forward, gradient of
-its input, gradient of its weight), and this penalty's exact gradient six times, or four.
+Values and gradients equal PyTorch's up to rounding. PyTorch handles each operation without a rule. A plain training
+step passes through each convolution three times: forward, gradient of its input, gradient of its weight. The exact
+gradient of the penalty takes six passes here, or four without second derivatives.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 aten = torch.ops.aten
-CACHED = 2**16  # elements
+CACHED = 2**16  # elements of a tensor that fit a core's cache
 
 
-class cheap_second_derivatives(TorchFunctionMode):  # a context manager, and named as one
-    """Context in which a network's forward pass may be differentiated twice with respect to its input.
+class cheap_second_derivatives(TorchFunctionMode):  # a context manager, so in lower case
+    """Context in which a network's forward pass is recorded for two derivatives with respect to its input.
 
-    The first derivative must be taken with respect to the input alone and with ``create_graph=True``.
+    Take the first derivative with respect to the input alone, and with ``create_graph=True``.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class cheap_second_derivatives(TorchFunctionMode):  # a context manager, and nam
     def __torch_function__(
         self, function: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Replace what has a rule, let everything else through."""
+        """Replace a function that has a rule; call any other function as it is."""
         rule = self._rules.get(function)
         y = rule(*args, **(kwargs or {})) if rule else None
         return function(*args, **(kwargs or {})) if y is None else y
@@ -71,7 +71,7 @@ def _conv2d(
         return None
     how = (_pair(stride), _pair(padding), _pair(dilation), groups)
     y: Tensor = _Convolution.apply(x, weight, bias, how, None)
-    y.made_by = (x, weight, bias, how, y._version)  # type: ignore[attr-defined]  # for a BatchNorm that may follow
+    y.made_by = (x, weight, bias, how, y._version)  # type: ignore[attr-defined]  # for a BatchNorm after it
     return y
 
 
@@ -93,7 +93,7 @@ def _batch_norm(
     folded = kernel * scale.view(-1, 1, 1, 1)
     if bias is not None:
         shift = shift + bias
-    # The convolution is done; scaling what it gave is cheaper than doing it again with the folded weights.
+    # Scaling the convolution's result is cheaper than a second convolution with the folded weights.
     unscaled = x.detach() if offset is None else x.detach() - offset.view(1, -1, 1, 1)
     y: Tensor = _Convolution.apply(source, folded, shift, how, (unscaled, scale))
     return y
@@ -120,12 +120,12 @@ def _hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: b
 def _mean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor | None:
     if dim is None or dtype is not None:
         return None
-    total = x.sum(dim, keepdim=keepdim)  # its derivative, unlike the mean's, takes no memory of its own
+    total = x.sum(dim, keepdim=keepdim)  # unlike the mean's, its derivative needs no memory
     return total * (total.numel() / x.numel())
 
 
 class _Convolution(torch.autograd.Function):
-    """y = weight * x + bias; ``known`` is a tensor and a factor a channel, whose product is weight * x."""
+    """y = weight * x + bias; ``known`` is a tensor and a factor per channel with the product weight * x."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, how: Any, known: Any) -> Tensor:
@@ -139,7 +139,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        if torch.is_grad_enabled():  # the first derivative, which is with respect to the input alone
+        if torch.is_grad_enabled():  # the first derivative, with respect to the input alone
             return _InputGradient.apply(gradients[0], weight, x.detach(), ctx.how), None, None, None, None
         needed = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], ctx.bias and ctx.needs_input_grad[2]]
         return *_gradients(gradients[0], x, weight, ctx.how, needed), None, None
@@ -201,7 +201,7 @@ class _SiLUGradient(torch.autograd.Function):
 
 
 class _Clamp(torch.autograd.Function):
-    """y = z between two bounds, and each bound beyond it."""
+    """y = z between two bounds, and the nearer bound elsewhere."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, low: float, high: float) -> Tensor:
@@ -216,7 +216,7 @@ class _Clamp(torch.autograd.Function):
 
 
 class _ClampGradient(torch.autograd.Function):
-    """g where z is between the bounds, which of it is linear in g and has no slope in z."""
+    """g where z is between the bounds: linear in g, with slope 0 in z."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, z: Tensor, bounds: tuple[float, float]) -> Tensor:
@@ -231,7 +231,7 @@ class _ClampGradient(torch.autograd.Function):
 
 
 def _in_cache(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The same few elements of all tensors at a time, so that what is done to them happens in a core's cache."""
+    """Yield the same block of elements of all tensors, small enough for a core's cache."""
     like = tensors[-1]
     if like.ndim == 4 and like.is_contiguous(memory_format=torch.channels_last):
         flat = [tensor.permute(0, 2, 3, 1).reshape(-1) for tensor in tensors]
@@ -254,8 +254,8 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, how: Any) -> Tensor
 def _gradients(
     g: Tensor, x: Tensor, weight: Tensor, how: Any, needed: list[bool]
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """The gradients, as far as they are needed, with respect to x, weight and bias."""
-    # PyTorch's convolution takes ten times as long when only one of both is in the channels-last layout.
+    """Return the needed gradients with respect to x, weight and bias."""
+    # PyTorch's convolution takes ten times as long if only one of g and x is in the channels-last layout.
     if x.is_contiguous(memory_format=torch.channels_last):
         g = g.contiguous(memory_format=torch.channels_last)
     if not _pointwise(x, weight, how):
@@ -272,7 +272,7 @@ def _gradients(
 
 
 def _pointwise(x: Tensor, weight: Tensor, how: Any) -> bool:
-    """Whether it is a matrix product over the channels of each pixel, with these side by side in memory."""
+    """Return True for a matrix product over the channels of each pixel, adjacent in memory."""
     plain = weight.shape[2:] == (1, 1) and how == ([1, 1], [0, 0], [1, 1], 1)
     return plain and x.is_contiguous(memory_format=torch.channels_last)
 

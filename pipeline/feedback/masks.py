@@ -1,7 +1,7 @@
-"""All masks that are in force in a run: what the experts said so far, as training reads it.
+"""The masks in force in a run: the experts' marks of all rounds so far, as training reads them.
 
-An entry is one image in one round. Later rounds may add to an image; nothing is taken away. Areas are held packed,
-some hundred bytes each, and unpacked where they are asked for: a step of training needs those of its batch only.
+An entry is one image in one round. Later rounds may add marks to an image and remove none. An entry holds its areas
+packed, in some hundred bytes each; a step of training unpacks the areas of its batch only.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import ConfigError
+from pipeline.errors import DamagedFileError
 
-BITS, FLOATS = 0, 1  # what is packed: one bit a pixel where there is nothing but 0 and 1
+BITS, FLOATS = 0, 1  # how an area is packed: one bit per pixel if it holds 0 and 1 only
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image's answers of one round; ``Entry.of`` makes it."""
+    """One image's mask of one round, and the regions that experts judged; build it with ``Entry.of``."""
 
     round: str
     image_id: str
@@ -32,7 +32,14 @@ class Entry:
 
     @classmethod
     def of(cls, round: str, image_id: str, mask: NDArray[Any], asked: NDArray[np.bool_]) -> Entry:
-        """The entry with these areas (S, S)."""
+        """Return the entry of one image in one round.
+
+        Args:
+            round: The round's number, two digits.
+            image_id: The image.
+            mask: W (S, S), 0..1.
+            asked: The pixels (S, S) that experts judged.
+        """
         return cls(round, image_id, _packed(mask), _packed(asked))
 
     @property
@@ -42,26 +49,26 @@ class Entry:
 
     @property
     def asked(self) -> NDArray[np.bool_]:
-        """All that experts were shown, (S, S)."""
+        """The pixels (S, S) that experts judged."""
         return _unpacked(self.packed_asked).astype(bool)
 
     def with_mask(self, mask: NDArray[Any]) -> Entry:
-        """The same with another W (S, S)."""
+        """Return the same entry with another W (S, S)."""
         return replace(self, packed_mask=_packed(mask))
 
 
 def in_force(entries: list[Entry]) -> Mapping[str, NDArray[np.float32]]:
-    """W of each image, the highest of all rounds; images with nothing to disregard are left out."""
+    """Return W (S, S) by image id: the maximum over all rounds, for images with a mark only."""
     return _Union([entry for entry in entries if entry.mask.any()], lambda entry: entry.mask)
 
 
 def asked(entries: list[Entry]) -> Mapping[str, NDArray[np.bool_]]:
-    """What experts were already shown of each image, all rounds together."""
+    """Return the pixels (S, S) that experts have judged, by image id, all rounds together."""
     return _Union(entries, lambda entry: entry.asked)
 
 
 def write(path: Path, entries: list[Entry]) -> None:
-    """Store the entries; the same entries are the same bytes."""
+    """Write the entries; equal entries give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     areas = [area for entry in entries for area in (entry.packed_mask, entry.packed_asked)]
     np.savez(
@@ -74,7 +81,7 @@ def write(path: Path, entries: list[Entry]) -> None:
 
 
 def read(path: Path) -> list[Entry]:
-    """Load what ``write`` stored; raises ConfigError if it is not there or damaged."""
+    """Read the entries of a file; raise DamagedFileError if the file is missing or damaged."""
     try:
         with np.load(path) as stored:
             packed, ends = stored["packed"].tobytes(), stored["end"].tolist()
@@ -82,11 +89,11 @@ def read(path: Path) -> list[Entry]:
             rows = zip(stored["round"], stored["image_id"], areas[::2], areas[1::2], strict=True)
             return [Entry(sys.intern(str(n)), str(image_id), mask, asked) for n, image_id, mask, asked in rows]
     except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"{path} is not a file of masks ({error}); run `dvc repro` to write it again") from error
+        raise DamagedFileError(f"{path} holds no masks: it is missing or damaged. Fix: run `dvc repro`") from error
 
 
 class _Union(Mapping[str, NDArray[Any]]):
-    """The areas of each image's entries laid over each other, by image id; unpacked anew each time."""
+    """The union of the areas of each image's entries, by image id; unpacked at each access."""
 
     def __init__(self, entries: list[Entry], area: Callable[[Entry], NDArray[Any]]) -> None:
         self._area = area

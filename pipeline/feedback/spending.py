@@ -1,4 +1,4 @@
-"""What the masks in force do to a step of training: which images are penalised, how, and how strongly."""
+"""The masks in force in a step of training: which images are penalised, how, and how strongly."""
 
 from __future__ import annotations
 
@@ -13,14 +13,20 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pipeline.config import Penalty
-from pipeline.feedback.penalty import Check, check, in_eval, penalty
+from pipeline.feedback.check import Check, check
+from pipeline.feedback.penalty import penalty
+from pipeline.models.modes import in_eval
 
-WEIGHED = 32  # masked images by which `weight: auto` sets lambda
+BALANCED_OVER = 32  # masked images from which `weight: auto` sets lambda
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Which images a step penalises, what each weighs in the sum over its batch, and directions (n, C) if any."""
+class PenalisedStep:
+    """The images that one step penalises.
+
+    ``images`` are positions in the training images (n); ``weight`` is the factor of the sum of their penalties over
+    the batch; ``directions`` (n, C) are those of the output `projection`, else None.
+    """
 
     images: list[int]
     weight: float
@@ -29,12 +35,21 @@ class Plan:
 
 @dataclass
 class Feedback:
-    """The masks of one run of epochs, and how the penalty is spent on them.
+    """The masks in force during one run of epochs, and how the penalty is spent on them.
 
-    ``masks`` has W (S, S), bool or 0..1, by image id; ``originals`` gives the normalised, un-augmented images
-    (B, 3, S, S) at some positions of ``ids``; ``labels`` (N,) are the class numbers. ``weight`` is lambda:
-    None while `weight: auto` has yet to set it, 0 where masked images only come more often. ``every`` and
-    ``sample`` spend less time: what is left out is made up for by weight, so that the expected gradient stays the same.
+    With `every` and `sample`, fewer images are penalised. The weight makes up for the others, so that the expected
+    gradient stays the same.
+
+    Attributes:
+        masks: W (S, S), bool or 0..1, by image id.
+        settings: The section `penalty` of the scenario.
+        weight: Lambda. None until `weight: auto` sets it at the first masked step; 0 for `oversample` alone.
+        ids: The ids of the training images (N).
+        labels: Their class numbers (N,).
+        classes: The number of classes C.
+        originals: Returns the normalised images without augmentation (n, 3, S, S) at some positions of ``ids``.
+        steps: The number of steps so far.
+        first_check: The check at the first masked step; None before.
     """
 
     masks: Mapping[str, NDArray[Any]]
@@ -45,17 +60,21 @@ class Feedback:
     classes: int
     originals: Callable[[list[int]], Tensor]
     steps: int = 0
-    checked: Check | None = None
+    first_check: Check | None = None
 
-    def times(self) -> Tensor:
-        """How often each image comes in an epoch, (N,)."""
+    def occurrences(self) -> Tensor:
+        """Return how often each image occurs in an epoch, (N,)."""
         return torch.tensor([self.settings.oversample if i in self.masks else 1 for i in self.ids])
 
-    def plan(self, model: nn.Module, batch: list[int]) -> Plan | None:
-        """What this step penalises; None where there is nothing.
+    def next_step(self, model: nn.Module, batch: list[int]) -> PenalisedStep | None:
+        """Return the images of a batch that the next step penalises; None where there is none.
 
-        At the first masked step, makes sure that the penalty is alive, chooses the route to it, and sets lambda if
-        that is `auto`. Every process that trains plans the whole batch, and comes to the same plan.
+        The first masked step also checks that the penalty is alive, chooses the route, and sets lambda for
+        `weight: auto`. Each process gets the whole batch and returns the same step.
+
+        Raises:
+            DeadPenaltyError: The penalty reaches no weight.
+            NumericalError: A tensor of the penalty is infinite or NaN.
         """
         self.steps += 1
         masked = [i for i in batch if self.ids[i] in self.masks]
@@ -65,43 +84,58 @@ class Feedback:
         if self.settings.sample and self.settings.sample < len(masked):
             order = torch.randperm(len(masked))[: self.settings.sample]
             chosen = [masked[i] for i in order.sort().values.tolist()]
-        # The form as-published has nothing alive in it to be checked or balanced.
-        if self.checked is None and self.settings.form != "as-published":
+        # The form as-published is dead on purpose: there is nothing to check or balance.
+        if self.first_check is None and self.settings.form != "as-published":
             self._begin(model, masked)
-        drawn = torch.randn(len(chosen), self.classes) if self.settings.output == "projection" else None
-        return Plan(chosen, (self.weight or 0.0) * self.settings.every * len(masked) / len(chosen), drawn)
+        directions = torch.randn(len(chosen), self.classes) if self.settings.output == "projection" else None
+        weight = (self.weight or 0.0) * self.settings.every * len(masked) / len(chosen)
+        return PenalisedStep(chosen, weight, directions)
 
-    def terms(self, model: nn.Module, plan: Plan, places: list[int]) -> Tensor:
-        """The penalties (n,) of those of a plan's images."""
-        fast = self.checked is not None and self.checked.fast
-        directions = None if plan.directions is None else plan.directions[places]
-        return self._penalty(model, [plan.images[place] for place in places], fast, directions)
+    def penalties(self, model: nn.Module, step: PenalisedStep, places: list[int]) -> Tensor:
+        """Return the penalties (n,) of a step's images at some places of ``step.images``."""
+        fast = self.first_check is not None and self.first_check.fast
+        directions = None if step.directions is None else step.directions[places]
+        return self._penalties(model, [step.images[place] for place in places], fast=fast, directions=directions)
 
     def _begin(self, model: nn.Module, masked: list[int]) -> None:
+        """Check the penalty on a batch's masked images, and set lambda for `weight: auto`."""
         x = self.originals(masked)
-        w = self._w(masked).to(x)
-        labels = self.labels[masked].to(x.device)
-        self.checked = check(model, x, w, self.settings.form, self.settings.output, labels)
-        route = "fast" if self.checked.fast else "exact: the fast one does not agree with it on this network"
+        self.first_check = check(
+            model,
+            x,
+            self._w(masked).to(x),
+            form=self.settings.form,
+            output=self.settings.output,
+            labels=self.labels[masked].to(x.device),
+        )
         if self.weight is None:
-            self.weight = self._balancing(model)
+            self.weight = self._balanced_weight(model)
+        route = "fast" if self.first_check.fast else "exact, because the fast route disagrees on this network"
         print(
-            f"penalty: {len(self.masks)} images masked, gradient norm {self.checked.norm:.3g}, "
-            f"lambda {self.weight:.3g}, route {route} (cosine {self.checked.cosine:.6f})",
+            f"penalty: {len(self.masks)} images with a mask, gradient norm {self.first_check.norm:.3g}, "
+            f"lambda {self.weight:.3g}, route {route} (cosine {self.first_check.cosine:.6f})",
             flush=True,
         )
 
-    def _balancing(self, model: nn.Module) -> float:
-        """The lambda for which, now, the masked images' penalty is ``ratio`` times their cross-entropy."""
-        some = [i for i, image_id in enumerate(self.ids) if image_id in self.masks][:WEIGHED]
+    def _balanced_weight(self, model: nn.Module) -> float:
+        """Return the lambda at which the penalty of masked images is now ``ratio`` times their cross-entropy."""
+        some = [i for i, image_id in enumerate(self.ids) if image_id in self.masks][:BALANCED_OVER]
         with in_eval(model), torch.no_grad():
             ce = cross_entropy(model(self.originals(some)).float().cpu(), self.labels[some])
-        return self.settings.ratio * float(ce) / float(self._penalty(model, some, fast=True).detach().mean())
+        return self.settings.ratio * float(ce) / float(self._penalties(model, some, fast=True).detach().mean())
 
-    def _penalty(self, model: nn.Module, some: list[int], fast: bool, directions: Tensor | None = None) -> Tensor:
-        x, settings = self.originals(some), self.settings
-        labels = self.labels[some].to(x.device)
-        return penalty(model, x, self._w(some).to(x), settings.form, settings.output, labels, fast, directions)
+    def _penalties(self, model: nn.Module, some: list[int], *, fast: bool, directions: Tensor | None = None) -> Tensor:
+        x = self.originals(some)
+        return penalty(
+            model,
+            x,
+            self._w(some).to(x),
+            form=self.settings.form,
+            output=self.settings.output,
+            labels=self.labels[some].to(x.device),
+            fast=fast,
+            direction=directions,
+        )
 
     def _w(self, some: list[int]) -> Tensor:
         return torch.from_numpy(np.stack([self.masks[self.ids[i]] for i in some]))

@@ -1,1 +1,1 @@
-"""Networks: backbones, the classifier around them, and their state files (paper, section 4.2)."""
+"""Networks: backbones, the classifier around a backbone, and state files (paper, section 4.2)."""

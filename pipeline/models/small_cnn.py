@@ -1,4 +1,4 @@
-"""A small convolutional network for 28 x 28 pixels, known to timm as ``lookaway_cnn``."""
+"""A small convolutional network for 28 x 28 pixels; its name in timm is ``lookaway_cnn``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
-# timm finds what a network is normalised with under this name.
+# timm looks up a network's normalisation under this name.
 default_cfgs = generate_default_cfgs(
     {"lookaway_cnn": {"mean": (0.5,) * 3, "std": (0.5,) * 3, "classifier": "classifier", "input_size": (3, 28, 28)}}
 )
@@ -26,15 +26,15 @@ class SmallCNN(nn.Module):
         self.classifier = nn.Linear(128, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits."""
+        """Return logits (B, classes)."""
         return self.classifier(self.features(x))
 
     def get_classifier(self) -> nn.Module:
-        """The layer that `model.build` replaces."""
+        """Return the head, which ``classifier.build`` draws anew for other classes."""
         return self.classifier
 
 
 @register_model
 def lookaway_cnn(pretrained: bool = False, **settings: Any) -> Any:
-    """What timm.create_model("lookaway_cnn") returns; there are no pretrained weights."""
+    """Return the network for ``timm.create_model("lookaway_cnn")``; there are no pretrained weights."""
     return build_model_with_cfg(SmallCNN, "lookaway_cnn", pretrained, **settings)

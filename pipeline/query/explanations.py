@@ -1,4 +1,4 @@
-"""What a network in training looks at: its un-augmented images explained as the settings say."""
+"""Saliency of a network in training, on images without augmentation, as the settings say."""
 
 from __future__ import annotations
 
@@ -9,30 +9,52 @@ from torch import Tensor
 from pipeline.config import Explain
 from pipeline.data.loading import as_tensor
 from pipeline.errors import ConfigError
-from pipeline.query.attribution import attribute, blurred, plain
-from pipeline.training import trainer
+from pipeline.query.attribution import attribute
+from pipeline.query.references import blurred, plain
+from pipeline.training import inference
 from pipeline.training.distributed import gathered, positions
+from pipeline.training.states import State
 
 
-def explain(state: trainer.State, pixels: NDArray[np.uint8], target: Tensor, settings: Explain) -> NDArray[np.float32]:
-    """Signed saliency (B, S, S) of (B, S, S, 3) images for the classes ``target`` (B,); processes share the images."""
+def explain(state: State, pixels: NDArray[np.uint8], *, target: Tensor, settings: Explain) -> NDArray[np.float32]:
+    """Return the signed saliency of images for some classes; several processes share the images.
+
+    Args:
+        state: The network in training.
+        pixels: Images (B, S, S, 3).
+        target: Class numbers (B,).
+        settings: The section `query.explain` of the scenario.
+
+    Returns:
+        Saliency (B, S, S).
+    """
     own = positions(len(pixels), state.accelerator)
     images = as_tensor(pixels[own])
     if settings.reference == "blur":
-        reference = blurred(images, settings.blur_sigma, settings.blur_reach)
+        reference = blurred(images, sigma=settings.blur_sigma, reach=settings.blur_reach)
     else:
         colours: dict[str, float | Tensor] = {"white": 1.0, "black": 0.0, "mean": state.model.mean.to(images)}
         reference = plain(images, colours[settings.reference])
-    x, x0 = trainer.as_input(state, images), trainer.as_input(state, reference)
-    saliency = attribute(state.model, x, x0, target[own].to(x.device), settings.method)
-    result: NDArray[np.float32] = gathered(saliency, len(pixels), state.accelerator).numpy()
-    return result
+    x, x0 = inference.as_input(state, images), inference.as_input(state, reference)
+    saliency = attribute(state.model, x, x0, target=target[own].to(x.device), method=settings.method)
+    together: NDArray[np.float32] = gathered(saliency, len(pixels), state.accelerator).numpy()
+    return together
 
 
-def targets(settings: Explain, classes: list[str], logits: Tensor, labels: Tensor) -> Tensor:
-    """The class numbers (N,) to explain images for, given their (N, C) logits and (N,) labels.
+def targets(logits: Tensor, labels: Tensor, *, classes: list[str], settings: Explain) -> Tensor:
+    """Return the class to explain each image for.
 
-    Raises ConfigError on a class that is not among ``classes``.
+    Args:
+        logits: The images' logits (N, C).
+        labels: Their class numbers (N,).
+        classes: The classes' names.
+        settings: The section `query.explain` of the scenario.
+
+    Returns:
+        Class numbers (N,).
+
+    Raises:
+        ConfigError: ``settings.target`` is not a class of the data set.
     """
     if settings.target == "predicted":
         return logits.argmax(dim=1)
@@ -40,7 +62,7 @@ def targets(settings: Explain, classes: list[str], logits: Tensor, labels: Tenso
         return labels
     if settings.target not in classes:
         raise ConfigError(
-            f"query.explain.target: no class {settings.target!r}; choose predicted, true, "
-            f"or one of {', '.join(classes)}"
+            f"params.yaml: `query.explain.target` is {settings.target!r}, but the data set has no such class. "
+            f"Fix: choose `predicted`, `true`, or one of {', '.join(classes)}"
         )
     return labels.new_full(labels.shape, classes.index(settings.target))

@@ -1,45 +1,52 @@
-"""Saliency → the regions that experts are shown.
+"""Proposals: the most salient regions of an image, which experts judge (paper, section 3.2).
 
-Regions of one query never overlap, so that every pixel of an answer belongs to one proposal.
+The regions of one query never overlap: each pixel of an answer belongs to one proposal at most.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from math import ceil, floor
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from labelstudio.exchange.geometry import Mask
 from labelstudio.exchange.records import Proposal
-from labelstudio.exchange.regions import Mask, pixels
+from labelstudio.exchange.regions import pixels
+from pipeline.choices import Rank, Regions
 
-Labels = NDArray[np.integer]  # (S, S): which region a pixel is of, from 1; 0 is of none
+Labels = NDArray[np.integer]  # (S, S): the number of a pixel's region, from 1; 0 belongs to none
 
 
 def propose(
     saliency: NDArray[np.floating],
     picture: NDArray[np.uint8],
-    kind: Literal["grid", "blobs", "superpixels"],
-    rank: Literal["absolute", "signed"],
+    *,
+    kind: Regions,
+    rank: Rank,
     cell: int,
     count: int,
     asked: Mask | None = None,
 ) -> tuple[Proposal, ...]:
-    """The ``count`` most salient regions of a picture, most salient first.
+    """Return the most salient regions of a picture, most salient first; equal regions by position.
 
-    ``saliency`` (S, S), any sign; ``picture`` (S, S, 3), for superpixels; ``cell``: the side of a
-    region in pixels, roughly, except in a grid (the paper's section 3.2), where it divides S. A
-    region's score is its share of the image's saliency: absolute, or only that which speaks for
-    the explained class (``rank="signed"``). Regions of the same saliency go by position.
+    A region without saliency is left out. A polygon covers the part of its region that no more salient region covers;
+    it is left out if no simple polygon fits there. Departure: the published code takes ``argsort``'s output for ranks,
+    so that its cells are not the most salient ones.
 
-    Of these regions, those without saliency are left out, and those of which at least half is in
-    ``asked`` (S, S), which experts have already judged. What remains of a region beside more
-    salient ones is drawn as a simple polygon, or left out if it cannot be drawn beside them. (The
-    published code ranks with ``argsort``'s output as if it held ranks, so that its cells are not the
-    most salient ones.)
+    Args:
+        saliency: Signed saliency (S, S).
+        picture: The image (S, S, 3), for superpixels.
+        kind: Squares of a grid, as in the paper; connected blobs of salient pixels; or superpixels.
+        rank: Rank by absolute saliency, or by evidence for the explained class alone (``signed``).
+        cell: The side of a square in pixels, a divisor of S; for the other kinds, a region's typical side.
+        count: The number of regions to rank.
+        asked: Pixels (S, S) that experts have judged; regions with at least half of them there are left out.
+
+    Returns:
+        Up to ``count`` proposals. A score is the region's share of the image's saliency.
     """
     weight = np.abs(saliency) if rank == "absolute" else np.maximum(saliency, 0)
     shares = weight.astype(np.float64) / max(float(weight.sum(dtype=np.float64)), np.finfo(np.float64).tiny)
@@ -66,12 +73,12 @@ def propose(
             free &= ~taken
             found.append((float(shares[taken].sum()), proposal))
     found.sort(key=lambda pair: -pair[0])
-    # Rounded so that the last bits of a float, which differ between machines, do not reach experts.
+    # The last bits of a float differ between machines: rounding keeps them out of the queries.
     return tuple(replace(proposal, score=round(score, 4)) for score, proposal in found)
 
 
 def outlined(area: Mask) -> tuple[Proposal, ...]:
-    """Each part of an area (S, S) that hangs together as a polygon, without its holes: to be shown."""
+    """Return each connected part of an area (S, S) as a polygon without its holes, to be shown."""
     parts, count = ndimage.label(area)
     found = [_drawn(parts == part, np.ones_like(parts, bool), 1, "before") for part in range(1, count + 1)]
     return tuple(part for part in found if part is not None)
@@ -83,7 +90,7 @@ def _grid(size: int, cell: int) -> Labels:
 
 
 def _blobs(shares: NDArray[np.float64], cell: int, count: int) -> Labels:
-    """What hangs together of the most salient pixels, as many as ``count`` cells have; specks are dropped."""
+    """Return the connected parts of the most salient pixels, as many pixels as ``count`` cells; drop specks."""
     smooth = ndimage.gaussian_filter(shares, cell / 4)
     salient = np.zeros(shares.size, bool)
     salient[np.argsort(-smooth, axis=None, kind="stable")[: count * cell**2]] = True
@@ -94,8 +101,8 @@ def _blobs(shares: NDArray[np.float64], cell: int, count: int) -> Labels:
 
 
 def _superpixels(picture: NDArray[np.uint8], cell: int) -> Labels:
-    """SLIC's segments (Achanta et al. 2012), about as many as there are cells."""
-    from skimage.segmentation import slic  # takes a second: only where it is wanted
+    """Return SLIC's segments (Achanta et al. 2012), about as many as cells of a grid."""
+    from skimage.segmentation import slic  # takes a second to import
 
     return slic(picture, n_segments=round((len(picture) / cell) ** 2), start_label=1, channel_axis=-1)
 
@@ -106,10 +113,10 @@ def _cell(label: int, size: int, cell: int) -> Proposal:
 
 
 def _drawn(region: Mask, free: Mask, cell: int, name: str) -> Proposal | None:
-    """What is free of the region as a polygon, as coarse as it may be without covering what is not free."""
+    """Return the free part of a region as a polygon, as coarse as possible without covering taken pixels."""
     to_taken = np.full(free.shape, np.inf) if free.all() else ndimage.distance_transform_edt(free)
     for tolerance in (cell / 8, cell / 16, 0.0):
-        # Sides move by up to the tolerance: so much room is left beside what is taken.
+        # Sides move by up to the tolerance, so the polygon keeps this distance from taken pixels.
         points = _outline(region & (to_taken > tolerance), tolerance)
         if len(points) < 3:
             continue
@@ -118,22 +125,22 @@ def _drawn(region: Mask, free: Mask, cell: int, name: str) -> Proposal | None:
         proposal = Proposal(name, x, y, width, height, 0.0, points)
         covered = pixels(proposal, *region.shape[::-1])
         if covered.any() and not (covered & ~free).any():
-            # Regions do not overlap, so no two of them begin with the same pixel.
+            # Regions do not overlap, so no two of them start with the same pixel.
             row, column = np.argwhere(covered)[0]
             return replace(proposal, id=f"{name}-{row}-{column}")
     return None
 
 
 def _outline(region: Mask, tolerance: float) -> tuple[tuple[float, float], ...]:
-    """Corners (x, y) of the region's largest part, without its holes; at tolerance 0 they give back its pixels."""
+    """Return the corners (x, y) of a region's largest part without its holes; tolerance 0 keeps every pixel."""
     from skimage.measure import approximate_polygon, find_contours
 
     parts, _ = ndimage.label(region)
     sizes = np.bincount(parts.ravel())[1:]
     if not len(sizes):
         return ()
-    # With 8 neighbours to the background and 4 to the region, as find_contours has it, there is one contour.
+    # find_contours connects 8 neighbours of the background and 4 of the region: then there is one contour.
     whole = ndimage.binary_fill_holes(parts == 1 + sizes.argmax(), np.ones((3, 3)))
     (contour,) = find_contours(np.pad(whole, 1).astype(float), 0.5)
-    corners = approximate_polygon(contour, tolerance)[:-1] - 0.5  # the padding, and centres at halves
+    corners = approximate_polygon(contour, tolerance)[:-1] - 0.5  # minus the padding, plus a pixel's centre at 0.5
     return tuple((float(x), float(y)) for y, x in corners)

@@ -1,22 +1,22 @@
-"""DeepLIFT-Rescale as rules for functions: inside ``rescale_rules``, backward passes carry multipliers.
+"""DeepLIFT-Rescale as rules for functions: inside ``rescale_rules``, a backward pass carries multipliers.
 
-Shrikumar, Greenside and Kundaje 2017, *Learning Important Features Through Propagating
-Activation Differences*, https://arxiv.org/abs/1704.02685: linear rule (their eq. 6) and rescale
-rule (eq. 12). A network runs over x, and with each function that it calls, the same function runs over what
-the reference x0 gave there; where it is not linear, the gradient is replaced by a multiplier m with
-sum m (z - z0) = y - y0. Since functions are
-matched, and not modules, nothing in the network is swapped, and ``F.silu(z)``, ``z.sigmoid()`` and
-``z * gate`` in somebody's own ``forward`` follow the same rules. What the paper leaves open:
+Shrikumar, Greenside and Kundaje 2017, *Learning Important Features Through Propagating Activation Differences*,
+https://arxiv.org/abs/1704.02685: linear rule (eq. 6) and rescale rule (eq. 12). The network runs over the image x.
+Each function that it calls also runs over the values of the reference x0. For a function that is not linear, a
+multiplier m with sum m (z - z0) = y - y0 replaces the gradient. The rules match functions, not modules. No module of
+the network is exchanged, and ``F.silu(z)``, ``z.sigmoid()`` and ``z * gate`` in any ``forward`` follow the same rules.
 
-- a function of single elements, whichever it is, follows the rescale rule;
-- a product of two activations (squeeze-excite) gives each factor the mean of the other's two
-  values: a b - a0 b0 = (a - a0)(b + b0)/2 + (b - b0)(a + a0)/2; a quotient is a product with 1/b;
-- a window of a max pool gives its difference to the one position that decided it, as SHAP and
-  captum do: x's largest if it beats the reference's, else the reference's. No multiplier exceeds 1;
-- a layer norm is what it is made of: a mean, a square, an inverse root and a product. Its product takes the
-  smaller of the two inverse roots, and the other's centred values, instead of means: a reference of one colour
-  may have an inverse root of 1000, whose large multipliers would have to cancel, layer after layer;
-- whatever else is not linear keeps its gradient, and the attributions then do not add up.
+The DeepLIFT paper leaves these rules open:
+
+- A function of single elements follows the rescale rule.
+- A product of two activations (squeeze-excite) gives each factor the mean of the other factor's two values:
+  a b - a0 b0 = (a - a0)(b + b0)/2 + (b - b0)(a + a0)/2. A quotient is a product with 1/b.
+- A window of a max pool gives its difference to one position, as in SHAP and captum: the image's maximum if it is
+  larger than the reference's, else the reference's. No multiplier exceeds 1.
+- A layer norm is split into a mean, a square, an inverse root and a product. The product takes the smaller of the two
+  inverse roots and the other's centred values instead of means. A reference of one colour may have an inverse root of
+  1000; its large multipliers would have to cancel layer by layer.
+- Any other function that is not linear keeps its gradient. The attributions then do not sum to the difference.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-NEAR = 1e-6  # where input and reference are this close, the rule's limit, the derivative, is used
+NEAR = 1e-6  # closer inputs use the derivative, which is the rule's limit
 ELEMENTWISE = (
     "relu relu6 hardtanh leaky_relu prelu elu celu selu silu mish gelu hardswish hardsigmoid sigmoid special_expit "
     "logsigmoid log_sigmoid softplus softsign tanh tanhshrink hardshrink softshrink threshold clamp clamp_min "
@@ -38,16 +38,17 @@ ELEMENTWISE = (
 )
 
 
-class rescale_rules(TorchFunctionMode):  # a context manager, and named as one
-    """Context in which a network, run on an input that ``with_reference`` made, passes back multipliers.
+class rescale_rules(TorchFunctionMode):  # a context manager, so in lower case
+    """Context in which a network's backward pass carries multipliers.
 
-    Every tensor that depends on that input carries what it is for the reference, as ``tensor.reference``.
+    Run the network on an input of ``with_reference``. Each tensor that depends on this input carries its value for
+    the reference as ``tensor.reference``.
     """
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Run the function on the reference's values, too, and apply its rule, if it has one."""
+        """Run the function on the reference's values too, and apply its rule if it has one."""
         kwargs = dict(kwargs or {})
         operands = [operand for operand in tree_leaves((args, kwargs)) if depends(operand)]
         if not operands or function in (torch.autograd.grad, Tensor.requires_grad_):
@@ -63,7 +64,7 @@ class rescale_rules(TorchFunctionMode):  # a context manager, and named as one
         y = rule(self, function, *args, **kwargs)
         if y is NotImplemented:
             y = self._linear(function, args, kwargs)
-        if in_place:  # who reads the tensor later must see the new values
+        if in_place:  # later readers of the tensor must see the new values
             y = with_reference(z.copy_(y), z0.copy_(y.reference))
         return y
 
@@ -75,13 +76,13 @@ class rescale_rules(TorchFunctionMode):  # a context manager, and named as one
 
 
 def with_reference(tensor: Tensor, reference: Tensor) -> Tensor:
-    """The tensor, which now carries its counterpart for the reference."""
+    """Attach its counterpart for the reference to a tensor, and return the tensor."""
     tensor.reference = reference  # type: ignore[attr-defined]
     return tensor
 
 
 def depends(operand: Any) -> bool:
-    """Whether an operand depends on the input that is explained."""
+    """Return True if an operand depends on the explained input."""
     return isinstance(operand, Tensor) and hasattr(operand, "reference")
 
 
@@ -126,7 +127,7 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Any:
-    """Linear, and so without need of a rule; but PyTorch's gradient of it is slow in eval mode on a CPU."""
+    """Replace BatchNorm, which is linear: PyTorch's gradient of it is slow in eval mode on a CPU."""
     if training or mean is None or variance is None:
         return NotImplemented
     scale = torch.rsqrt(variance + eps) * (1 if weight is None else weight)
@@ -187,8 +188,8 @@ class _Rescale(torch.autograd.Function):
         if near.any():
             with torch.enable_grad():
                 leaf = z.detach().requires_grad_()
-                (slope,) = torch.autograd.grad(f(leaf.clone()).sum(), leaf)  # a copy, which f may overwrite
-            # The square root's slope at 0 is infinite, and where nothing differs, it must not meet 0.
+                (slope,) = torch.autograd.grad(f(leaf.clone()).sum(), leaf)  # a copy: f may overwrite it
+            # The square root's slope at 0 is infinite; infinity times a difference of 0 would be NaN.
             multiplier = torch.where(near, slope.nan_to_num_(0.0, 0.0, 0.0), multiplier)
         ctx.save_for_backward(multiplier)
         return y
@@ -200,7 +201,7 @@ class _Rescale(torch.autograd.Function):
 
 
 class _Product(torch.autograd.Function):
-    """a b; backwards, each factor's multiplier is a mean of the other's value and its reference's.
+    """a b; backwards, a factor's multiplier is a mean of the other factor's value and reference.
 
     a b - a0 b0 = (a - a0)(w b + (1 - w) b0) + (b - b0)(w a0 + (1 - w) a), for any ``w``.
     """
@@ -219,7 +220,7 @@ class _Product(torch.autograd.Function):
 
 
 class _MaxPool(torch.autograd.Function):
-    """Largest values of windows; backwards, what a window gets goes to the position that decided it."""
+    """Maxima of windows; backwards, a window's multiplier goes to the position of the maximum."""
 
     @staticmethod
     def forward(

@@ -1,44 +1,64 @@
-"""Query strategies: which training images the experts are asked about.
+"""Query strategies: they rank the training images for the experts (paper, section 3.1).
 
-A strategy is a function of (N, C) logits, (N,) labels and a random generator to (N,) scores; what
-scores highest is asked first. Settles 2009, *Active Learning Literature Survey*, section 3.1, has
-entropy, margin and least confident.
+The paper uses entropy. Entropy, margin and least confident are in Settles 2009, *Active Learning Literature Survey*,
+section 3.1.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Generator, Tensor
 from torch.distributions import Categorical
 
+from pipeline.choices import Strategy
 
-def scores(strategy: str, logits: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
-    """Scores (N,) of images with (N, C) logits and (N,) class numbers; higher is asked first.
 
-    ``strategy`` is a key of ``STRATEGIES``. ``seed`` matters to `random` alone: another seed, another
-    order. Raises ValueError on NaN or infinite logits, which would otherwise sort as the most certain.
+class Scorer(Protocol):
+    """A function from logits, labels and a random generator to scores."""
+
+    def __call__(self, logits: Tensor, labels: Tensor, generator: Generator) -> Tensor:
+        """Return scores (N,) of images with logits (N, C) and class numbers (N,); experts see high scores first."""
+        ...
+
+
+def scores(logits: Tensor, labels: Tensor, *, strategy: Strategy, seed: int = 0) -> Tensor:
+    """Return the score of each image; experts see high scores first.
+
+    Args:
+        logits: The images' logits (N, C).
+        labels: Their class numbers (N,).
+        strategy: A key of ``STRATEGIES``.
+        seed: The seed of the strategy `random`; the others draw nothing.
+
+    Returns:
+        Scores (N,).
+
+    Raises:
+        ValueError: Logits are infinite or NaN. They would otherwise rank as the most certain.
     """
     return STRATEGIES[strategy](_finite(logits), labels, torch.Generator().manual_seed(seed))
 
 
 def top(scores: Tensor, count: int) -> list[int]:
-    """Positions of the ``count`` highest scores, highest first; equal scores in their given order.
+    """Return the positions of the ``count`` highest scores, highest first; equal scores keep their order.
 
-    Raises ValueError when there are fewer than ``count``.
+    Raises ValueError for fewer than ``count`` scores.
     """
     if count > len(scores):
-        raise ValueError(f"{count} queries asked for, but only {len(scores)} images can be asked about")
+        raise ValueError(
+            f"{count} queries requested, but there are only {len(scores)} images. Fix: lower the number of queries"
+        )
     order = torch.sort(scores, descending=True, stable=True).indices
     return [int(position) for position in order[:count]]
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Predictive entropy of (N, C) logits, divided by log(C): (N,) in 0 (certain) .. 1 (undecided).
+    """Return the predictive entropy of logits (N, C) over log(C): (N,), from 0 (certain) to 1 (undecided).
 
-    Shannon 1948. Raises ValueError on NaN or infinite logits.
+    Shannon 1948, *A Mathematical Theory of Communication*. Raises ValueError on infinite or NaN logits.
     """
     return (_distribution(_finite(logits)).entropy() / math.log(logits.shape[1])).clamp(0, 1)
 
@@ -48,31 +68,31 @@ def _entropy(logits: Tensor, labels: Tensor, generator: Generator) -> Tensor:
 
 
 def _margin(logits: Tensor, labels: Tensor, generator: Generator) -> Tensor:
-    """The smaller the lead of the likeliest class over the second, the higher."""
+    """Score a small lead of the likeliest class over the second high."""
     first, second = _distribution(logits).probs.topk(2, dim=1).values.unbind(dim=1)
     return 1 - (first - second)
 
 
 def _least_confident(logits: Tensor, labels: Tensor, generator: Generator) -> Tensor:
-    """The less likely the likeliest class, the higher."""
+    """Score a low probability of the likeliest class high."""
     return 1 - _distribution(logits).probs.amax(dim=1)
 
 
 def _confident_mistakes(logits: Tensor, labels: Tensor, generator: Generator) -> Tensor:
-    """Mistakes first, from the most certain on; then the others, from the least certain on.
+    """Score mistakes highest, certain mistakes first; then correct predictions, uncertain ones first.
 
-    The other mode of the published reference code: low entropy, and wrong.
+    The paper's published code offers this strategy beside entropy.
     """
     uncertainty = entropy(logits)
     return torch.where(logits.argmax(dim=1) == labels, uncertainty, 3 - uncertainty)  # 0..1 and 2..3
 
 
 def _random(logits: Tensor, labels: Tensor, generator: Generator) -> Tensor:
-    """Any order: what a strategy must beat to be worth its name."""
+    """Score at random: the baseline of all strategies."""
     return torch.rand(len(logits), generator=generator, dtype=torch.float64)
 
 
-STRATEGIES: dict[str, Callable[[Tensor, Tensor, Generator], Tensor]] = {
+STRATEGIES: dict[Strategy, Scorer] = {
     "entropy": _entropy,
     "margin": _margin,
     "least-confident": _least_confident,
@@ -83,7 +103,7 @@ STRATEGIES: dict[str, Callable[[Tensor, Tensor, Generator], Tensor]] = {
 
 def _finite(logits: Tensor) -> Tensor:
     if not torch.isfinite(logits).all():
-        raise ValueError("the model's logits are not finite, so its uncertainty means nothing: training diverged")
+        raise ValueError("logits are infinite or NaN: training diverged. Fix: lower `train.learning_rate`")
     return logits
 
 

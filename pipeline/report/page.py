@@ -7,14 +7,16 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from labelstudio.exchange import before_after
+from labelstudio.exchange import effects
 from labelstudio.exchange.records import read_answers
 from pipeline.arms import results
 from pipeline.config import Config
+from pipeline.errors import DamagedFileError
 from pipeline.paths import asked_file, curves_file, explanations_file, step_dir
 from pipeline.report import provenance
 from pipeline.report.tables import CAVEAT, Table
@@ -24,7 +26,7 @@ TEMPLATE = Path(__file__).with_name("page.html.j2")
 
 @dataclass(frozen=True)
 class Round:
-    """What was asked in a round, and what was marked: a picture as a data URI."""
+    """The queries and marks of a round; the picture is a data URI."""
 
     n: str
     picture: str
@@ -32,21 +34,39 @@ class Round:
 
 @dataclass(frozen=True)
 class Section:
-    """A scenario: what it means in words; pictures are data URIs; without rounds, nobody was asked."""
+    """A scenario on the page.
+
+    Attributes:
+        name: The scenario's name.
+        sentences: The meaning of its result; empty without rounds.
+        curves: The curves of all arms, a data URI.
+        explanations: The explanations of all arms, a data URI.
+        rounds: The rounds; empty for a scenario without experts.
+        agreement: How much the experts of each round agreed.
+        effect: The attention inside the marks before and after each round.
+        cost: The cost of each arm.
+        data: The digest of the prepared data set.
+    """
 
     name: str
-    words: list[str]
+    sentences: list[str]
     curves: str
     explanations: str
     rounds: list[Round]
-    crowd: Table
+    agreement: Table
     effect: Table
     cost: Table
     data: str
 
 
-def html(config: Config, words: dict[str, list[str]], tables: list[Table]) -> str:
-    """The page: ``words`` has what each scenario that asked experts means; the same files give the same page."""
+def html(config: Config, *, words: dict[str, list[str]], tables: list[Table]) -> str:
+    """Return the page; the same files give the same page.
+
+    Args:
+        config: The settings, which the page shows.
+        words: The meaning of the result of each scenario with rounds.
+        tables: The tables of all scenarios.
+    """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         sections=[_section(config, name, words.get(name, [])) for name in config.scenarios],
@@ -57,27 +77,27 @@ def html(config: Config, words: dict[str, list[str]], tables: list[Table]) -> st
     )
 
 
-def _section(config: Config, name: str, words: list[str]) -> Section:
+def _section(config: Config, name: str, sentences: list[str]) -> Section:
     rounds = [entry.n for entry in config.hitl.rounds] if name in config.hitl.scenarios else []
     return Section(
-        name,
-        words,
-        _png(curves_file(name).read_bytes()),
-        _png(explanations_file(name).read_bytes()),
-        [Round(n, _png(asked_file(name, n).read_bytes())) for n in rounds],
-        _crowd(name, rounds),
-        _effect(name, rounds),
-        _cost(config, name, rounds),
-        provenance.data(config.scenario(name).dataset),
+        name=name,
+        sentences=sentences,
+        curves=_png(curves_file(name)),
+        explanations=_png(explanations_file(name)),
+        rounds=[Round(n, _png(asked_file(name, n))) for n in rounds],
+        agreement=_agreement(name, rounds),
+        effect=_effect(name, rounds),
+        cost=_cost(config, name, rounds),
+        data=provenance.data(config.scenario(name).dataset),
     )
 
 
-def _crowd(name: str, rounds: list[str]) -> Table:
-    """How the experts of each round agreed; they are numbered, for their accounts are nobody else's business."""
-    heads = ["Round", "Expert", "Answers", "Alpha", "IoU", "Right on known queries"]
+def _agreement(name: str, rounds: list[str]) -> Table:
+    """Return how much the experts of each round agreed; experts have numbers, so that the page names nobody."""
+    heads = ["Round", "Expert", "Answers", "Alpha", "IoU", "Correct on known queries"]
     rows = []
     for n in rounds:
-        found = json.loads((step_dir(name, n) / "crowd.json").read_text(encoding="utf-8"))
+        found = _crowd(step_dir(name, n) / "crowd.json")
         if len(found["experts"]) > 1:
             readings = [found["answered"], found["alpha"], found["iou"], None]
             rows.append([n, f"all, on {found['queries']} queries", *map(_cell, readings)])
@@ -85,44 +105,55 @@ def _crowd(name: str, rounds: list[str]) -> Table:
             readings = [own["answers"], own["alpha"], own["iou"], own["accuracy"]]
             rows.append([n, str(number), *map(_cell, readings)])
     return Table(
-        "How the experts agreed",
+        "Agreement of the experts",
         heads,
         rows,
-        "Krippendorff's alpha: 1 where they always agree, 0 where as often as by chance. IoU: what two experts marked, "
-        "intersection over union. Empty where there is nothing to compare.",
+        "Alpha: Krippendorff's alpha, 1 for full agreement, 0 for agreement by chance. IoU: intersection over union of "
+        "the marks of two experts. Cells without a comparison are empty.",
     )
 
 
+def _crowd(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError) as error:
+        raise DamagedFileError(f"cannot read {path} ({error}). Fix: run `dvc repro` to write it again") from error
+
+
 def _effect(name: str, rounds: list[str]) -> Table:
-    """Where the network looked on the marked images before it had learned from a round's marks, and after."""
+    """Return the mean share of the attention inside the marks, before and after each round's training."""
     rows = []
     for n in rounds:
-        seen = before_after.read(step_dir(name, n) / "effect.json")
+        seen = effects.read(step_dir(name, n) / "effect.json")
         shares = [f"{sum(found) / len(seen):.0%}" for found in zip(*((e.before, e.after) for e in seen), strict=True)]
         rows.append([n, str(len(seen)), *(shares or ["", ""])])
     return Table(
-        "What the marks did",
-        ["Round", "Images marked", "Attention inside the marks, before", "… and after the round"],
+        "Effect of the marks",
+        ["Round", "Marked images", "Attention inside the marks before the round", "after the round"],
         rows,
-        "Attention: the absolute saliency of the class predicted when the image was asked about; the mean over images.",
+        "Attention: the absolute saliency of the class that was predicted in the query. Mean over the marked images.",
+        names=1,
     )
 
 
 def _cost(config: Config, name: str, rounds: list[str]) -> Table:
+    """Return the epochs of each arm, and the answers and the time of the experts."""
     answers = [a for n in rounds for a in read_answers(step_dir(name, n) / "answers.json") if not a.skipped]
     seconds = [answer.lead_time for answer in answers if answer.lead_time is not None]
-    time = f"{median(seconds):.0f} s each, {sum(seconds) / 60:.1f} min in all" if seconds else ""
+    time = f"median {median(seconds):.0f} s an answer, total {sum(seconds) / 60:.1f} min" if seconds else ""
     rows = []
     for arm in results.arms(config, name):
         own = results.own_epochs(results.history(results.final_dir(config, name, arm)), arm)
-        asked = [str(len(answers)), time] if arm == "hitl" else ["", ""]
-        rows.append([arm, str(len(own)), f"{own['penalised_fraction'].mean():.0%}", *asked])
+        given = [str(len(answers)), time] if arm == "hitl" else ["", ""]
+        rows.append([arm, str(len(own)), f"{own['penalised_fraction'].mean():.0%}", *given])
     return Table(
-        "What it cost",
-        ["Arm", "Epochs", "Images penalised", "Answers", "Expert time"],
+        "Cost of each arm",
+        ["Arm", "Epochs", "Penalised images", "Answers", "Expert time"],
         rows,
-        "Epochs of the arm itself: all but the baseline start from the baseline. Images penalised: the share of "
-        "training images that carried a mask, over these epochs. Expert time: median and total, by Label Studio.",
+        "Epochs: the arm's own; all other arms start from the baseline's last epoch. Penalised images: the mean share "
+        "of training images with a mask in these epochs. Expert time: as measured by Label Studio.",
+        names=1,
     )
 
 
@@ -130,5 +161,10 @@ def _cell(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def _png(content: bytes) -> str:
+def _png(path: Path) -> str:
+    """Return a picture as a data URI."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DamagedFileError(f"cannot read {path} ({error}). Fix: run `dvc repro` to write it again") from error
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"

@@ -1,20 +1,24 @@
-"""Where a result comes from: the code's commit and the data's digest."""
+"""The origin of a result: the commit of the code and the digest of the data."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 
+from pipeline.errors import DamagedFileError
 from pipeline.paths import prepared_dir
 
 
 def commit() -> str:
-    """The Git commit that is checked out."""
+    """Return the Git commit that is checked out, or `not in Git`."""
     done = subprocess.run(["git", "rev-parse", "--verify", "HEAD"], capture_output=True, text=True, check=False)
     return done.stdout.strip() or "not in Git"
 
 
 def data(dataset: str) -> str:
-    """The SHA-256 of a prepared data set's images."""
-    manifest = json.loads((prepared_dir(dataset) / "manifest.json").read_text(encoding="utf-8"))
-    return str(manifest["sha256"]["images.npy"])
+    """Return the SHA-256 of the images of a prepared data set; raises DamagedFileError if it is not there."""
+    path = prepared_dir(dataset) / "manifest.json"
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["sha256"]["images.npy"])
+    except (OSError, ValueError, KeyError) as error:
+        raise DamagedFileError(f"cannot read {path} ({error}). Fix: run `dvc repro` to write it again") from error

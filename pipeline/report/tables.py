@@ -1,34 +1,34 @@
-"""The comparison of arms: the paper's Table 2 with test splits and intervals, and what it means in words."""
+"""The tables of the comparison: the paper's Table 2 with test splits and intervals, and differences between arms."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.evaluation.predictions import ByArm, Outcomes
+from pipeline.evaluation.predictions import Outcomes
+from pipeline.evaluation.scores import Scores
 from pipeline.evaluation.statistics import Interval, mcnemar, mean_over_images, share_of_images, show, verdict
+from pipeline.report.comparison import Result
 
-Numbers = dict[str, float]  # metric → value
-
-WORTH_CORRECTING = 0.05  # a share of a smaller loss would be a share of noise
 CAVEAT = (
-    "Intervals are 95%. They cover the luck of the test images, not that of training: this is one seed, and another "
-    "may come out otherwise."
+    "Intervals are 95% intervals over the test images. They do not cover training: this is one seed, and another "
+    "seed may give another result."
 )
 
-
-@dataclass(frozen=True)
-class Result:
-    """What a scenario came to: ``size`` is "N, classes"; ``answers`` those that experts gave."""
-
-    size: str
-    answers: int
-    numbers: dict[str, Numbers]  # by arm
-    outcomes: ByArm
+Row = dict[str, str]  # head → text of the cell
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table to be read: what it says above its rows and below; cells are text, after ``names`` columns numbers."""
+    """A table for people; all cells are text.
+
+    Attributes:
+        title: The line above the table.
+        heads: The heads of the columns.
+        rows: The cells of each row.
+        note: The lines below the table.
+        names: The number of columns at the left that hold names; the columns after them hold numbers.
+    """
 
     title: str
     heads: list[str]
@@ -38,139 +38,123 @@ class Table:
 
 
 def tables(results: dict[str, Result]) -> list[Table]:
-    """The paper's Table 2 with what it leaves out, the differences to `automated`, and what else there is.
+    """Return the tables of the comparison, the most important first.
 
-    One row a scenario and arm; only the columns in which any row has something to say.
+    Each has a row for each scenario and arm, and only the columns with a value in some row.
     """
-    arms = [(name, arm) for name, result in results.items() for arm in result.numbers]
     return [
         _table(
             "Every arm",
             results,
-            {(name, arm): _own(results[name].numbers[arm], results[name].outcomes[arm]) for name, arm in arms},
-            "Accuracies (%) and losses are those of the final network of an arm, those under *selected* of the epoch "
-            "with the lowest loss on val. The minimum loss is the lowest of the arm's epochs on val, as in the paper.",
+            _final,
+            "Accuracies and losses (cross-entropy, nats) are of an arm's final network. The minimum loss is the lowest "
+            "loss on val of all epochs of the arm, as in the paper. Intervals are 95% intervals over the images.",
         ),
         _table(
-            "Against automated, on the same images",
+            "Each arm minus automated, on the same images",
             results,
-            {
-                (name, arm): _against(results[name].outcomes[arm], results[name].outcomes["automated"])
-                for name, arm in arms
-                if arm != "automated"
-            },
-            f"Points of accuracy, and loss, of the final networks. {CAVEAT}",
+            _minus_automated,
+            f"Differences between the final networks, in points of accuracy and in loss. {CAVEAT}",
         ),
+        _table("Other scores on test", results, _other_scores),
         _table(
-            "What else the final networks are judged by, on test",
+            "Scores on test after the epoch with the lowest loss on val",
             results,
-            {(name, arm): _more(results[name].numbers[arm]) for name, arm in arms},
-            "",
+            _selected,
+            "For comparison with work that selects an epoch. All other tables are about the final networks.",
         ),
     ]
 
 
 def markdown(table: Table) -> str:
-    """The table as Markdown, an empty line after it."""
+    """Return the table as Markdown, with an empty line after it."""
     rule = ["---"] * table.names + ["---:"] * (len(table.heads) - table.names)
     rows = [f"| {' | '.join(row)} |" for row in (table.heads, rule, *table.rows)]
     parts = [f"**{table.title}**", "\n".join(rows), *([table.note] if table.note else [])]
     return "\n\n".join(parts) + "\n\n"
 
 
-def meaning(name: str, result: Result) -> list[str]:
-    """What a scenario's rows say: a sentence, then how `hitl` stands against each arm that trained as long."""
-    numbers, outcomes = result.numbers, result.outcomes
-    others = [arm for arm in numbers if arm not in ("baseline", "hitl")]
-    split = "test-shifted" if "test-shifted" in outcomes["automated"] else "test"
-    against = [f"hitl against {arm}: {_difference(outcomes['hitl'][split], outcomes[arm][split])}." for arm in others]
-    answers = f"with {result.answers} answers from experts"
-    if split == "test":
-        return [f"{name}: {answers}, on the test images:", *against]
-    lost = {arm: numbers[arm]["test_accuracy"] - numbers[arm]["test-shifted_accuracy"] for arm in numbers}
-    first = (
-        f"{name}: without feedback the network loses {100 * lost['automated']:.1f} points of accuracy where its "
-        f"shortcut misleads; {answers} it loses {100 * lost['hitl']:.1f}"
-    )
-    if lost["automated"] < WORTH_CORRECTING:
-        return [f"{first}. That is too small a shortcut to be corrected, so this says nothing about feedback."]
-    closed = {arm: f"{1 - lost[arm] / lost['automated']:.0%}" for arm in numbers}
-    placebos = "".join(f"; {arm} closes {closed[arm]}" for arm in others if arm != "automated")
-    return [f"{first}, which closes {closed['hitl']} of that gap{placebos}. On test-shifted:", *against]
-
-
-def _table(title: str, results: dict[str, Result], rows: dict[tuple[str, str], dict[str, str]], note: str) -> Table:
-    possible = dict.fromkeys(head for row in rows.values() for head in row)
-    heads = [head for head in possible if any(row.get(head) for row in rows.values())]
-    body = [
-        [f"{name} ({results[name].size})", arm, *(row.get(head, "") for head in heads)]
-        for (name, arm), row in rows.items()
-    ]
-    return Table(title, ["Scenario (N, classes)", "Arm", *heads], body, note)
-
-
-def _own(numbers: Numbers, outcomes: dict[str, Outcomes]) -> dict[str, str]:
-    """Columns of an arm by itself, with the intervals of what is known image by image."""
-    accuracy = {split: show(share_of_images(found.right), 100, 1) for split, found in outcomes.items()}
-    loss = {split: show(mean_over_images(found.loss)) for split, found in outcomes.items()}
-    return {
-        "Accuracy, val": accuracy["val"],
-        "Min loss, val": _number(numbers["min_loss"]),
-        "Accuracy, test": accuracy["test"],
-        "Loss, test": loss["test"],
-        "Selected: accuracy, test": _percent(numbers["selected_test_accuracy"]),
-        "Selected: loss, test": _number(numbers["selected_test_loss"]),
-        "Accuracy, test-shifted": accuracy.get("test-shifted", ""),
-        "Loss, test-shifted": loss.get("test-shifted", ""),
-    }
-
-
-def _against(ours: dict[str, Outcomes], theirs: dict[str, Outcomes]) -> dict[str, str]:
-    """Columns of an arm beside another, on the same images."""
-    columns = {}
-    for split in ("test", "test-shifted"):
-        if split in ours:
-            accuracy, loss = _paired(ours[split], theirs[split])
-            columns[f"Accuracy, {split}"] = _told(accuracy, 100, 1)
-            columns[f"McNemar p, {split}"] = _p(ours[split], theirs[split])
-            columns[f"Loss, {split}"] = _told(loss, 1, 2)
-    return columns
-
-
-def _more(numbers: Numbers) -> dict[str, str]:
-    worst = min((value for name, value in numbers.items() if name.startswith("test_recall_")), default=None)
-    return {
-        "Balanced accuracy": _percent(numbers.get("test_balanced_accuracy")),
-        "AUC": _number(numbers.get("test_auc")),
-        "Kappa": _number(numbers.get("test_kappa")),
-        "Calibration error": _number(numbers.get("test_ece")),
-        "Worst class's recall": _percent(worst),
-        "Worst group's accuracy": _percent(numbers.get("test_worst_group_accuracy")),
-    }
-
-
-def _difference(ours: Outcomes, theirs: Outcomes) -> str:
-    accuracy, loss = _paired(ours, theirs)
-    return (
-        f"accuracy {show(accuracy, 100, 1, sign=True)} points ({verdict(accuracy)}, McNemar p {_p(ours, theirs)}), "
-        f"loss {show(loss, sign=True)}, {verdict(loss)}"  # a bracket after an interval makes it a link in Markdown
-    )
-
-
-def _paired(ours: Outcomes, theirs: Outcomes) -> tuple[Interval, Interval]:
-    """The differences of accuracy and of loss."""
+def paired(ours: Outcomes, theirs: Outcomes) -> tuple[Interval, Interval]:
+    """Return the differences of accuracy and of loss on the same images, ours minus theirs."""
     accuracy = mean_over_images(ours.right.astype(float) - theirs.right)
     return accuracy, mean_over_images(ours.loss - theirs.loss)
 
 
-def _told(difference: Interval, scale: float, digits: int) -> str:
-    none = f", {verdict(difference)}" if difference.includes_zero() else ""
-    return show(difference, scale, digits, sign=True) + none
-
-
-def _p(ours: Outcomes, theirs: Outcomes) -> str:
+def rounded_p(ours: Outcomes, theirs: Outcomes) -> str:
+    """Return McNemar's p for two networks on the same images, to three digits."""
     p = mcnemar(ours.right, theirs.right)
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _table(title: str, results: dict[str, Result], row: Callable[[Result, str], Row], note: str = "") -> Table:
+    """Return a table with a row for each scenario and arm, except those that have no cell."""
+    rows = {(name, arm): row(result, arm) for name, result in results.items() for arm in result.scores}
+    rows = {key: cells for key, cells in rows.items() if cells}
+    possible = dict.fromkeys(head for cells in rows.values() for head in cells)
+    heads = [head for head in possible if any(cells.get(head) for cells in rows.values())]
+    body = []
+    for (name, arm), cells in rows.items():
+        size = f"{results[name].images}, {results[name].classes}"
+        body.append([f"{name} ({size})", arm, *(cells.get(head, "") for head in heads)])
+    return Table(title, ["Scenario (N, classes)", "Arm", *heads], body, note)
+
+
+def _final(result: Result, arm: str) -> Row:
+    """Return the cells of an arm's final network, with the intervals over images."""
+    outcomes = result.outcomes[arm]
+    row = {
+        "Accuracy, val (%)": _accuracy(outcomes["val"]),
+        "Minimum loss, val": _number(result.scores[arm]["min_loss"]),
+    }
+    for split in ("test", "test-shifted"):
+        if split in outcomes:
+            row[f"Accuracy, {split} (%)"] = _accuracy(outcomes[split])
+            row[f"Loss, {split}"] = show(mean_over_images(outcomes[split].loss))
+    return row
+
+
+def _minus_automated(result: Result, arm: str) -> Row:
+    """Return the cells of an arm beside `automated`, on the same images; none for `automated` itself."""
+    if arm == "automated":
+        return {}
+    ours, theirs, row = result.outcomes[arm], result.outcomes["automated"], {}
+    for split in ("test", "test-shifted"):
+        if split in ours:
+            accuracy, loss = paired(ours[split], theirs[split])
+            row[f"Accuracy, {split} (points)"] = _with_verdict(accuracy, scale=100, digits=1)
+            row[f"McNemar p, {split}"] = rounded_p(ours[split], theirs[split])
+            row[f"Loss, {split}"] = _with_verdict(loss, scale=1, digits=2)
+    return row
+
+
+def _other_scores(result: Result, arm: str) -> Row:
+    scores = result.scores[arm]
+    worst = min((value for name, value in scores.items() if name.startswith("test_recall_")), default=None)
+    return {
+        "Balanced accuracy (%)": _percent(scores.get("test_balanced_accuracy")),
+        "AUC": _number(scores.get("test_auc")),
+        "Kappa": _number(scores.get("test_kappa")),
+        "Calibration error": _number(scores.get("test_ece")),
+        "Worst class's recall (%)": _percent(worst),
+        "Worst group's accuracy (%)": _percent(scores.get("test_worst_group_accuracy")),
+    }
+
+
+def _selected(result: Result, arm: str) -> Row:
+    scores: Scores = result.scores[arm]
+    return {
+        "Accuracy, test (%)": _percent(scores["selected_test_accuracy"]),
+        "Loss, test": _number(scores["selected_test_loss"]),
+    }
+
+
+def _accuracy(outcomes: Outcomes) -> str:
+    return show(share_of_images(outcomes.right), scale=100, digits=1)
+
+
+def _with_verdict(difference: Interval, *, scale: float, digits: int) -> str:
+    none = f", {verdict(difference)}" if difference.includes_zero() else ""
+    return show(difference, scale=scale, digits=digits, sign=True) + none
 
 
 def _number(value: float | None) -> str:

@@ -1,1 +1,1 @@
-"""One module per data set: raw files become pictures, labels and evidence (paper, section 4.1)."""
+"""One module a data set: raw files become images, labels and evidence (paper, section 4.1)."""

@@ -1,14 +1,14 @@
 """aptos2019: fundus photographs, five grades of diabetic retinopathy (APTOS 2019 Blindness Detection).
 
-Official page: https://www.kaggle.com/competitions/aptos2019-blindness-detection; the licence is that of
-the competition's rules, to be accepted there. ``root`` holds what it offers, unpacked:
+Official page: https://www.kaggle.com/competitions/aptos2019-blindness-detection; the licence is part of the
+competition's rules, which each user accepts there. ``root`` holds the unpacked download:
 
     train.csv            id_code, diagnosis (0 to 4)
     train_images/*.png
 
-The labels of its test images were never published, so 20% of the training images are held out and
-halved into val and test. The evidence is ``masks`` (a folder beside ``train_images``, with
-``<id_code>.png``) where an image has one, and otherwise the fundus: the bright disc in the picture.
+The labels of the official test images are not public. So 20% of the training images are held out and halved into val
+and test. The evidence is a mask, for images that have one: ``masks`` is a folder beside ``train_images``, with
+``<id_code>.png``. For all others the evidence is the fundus: the bright disc in the image.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
 
 from pipeline.config import Aptos2019
 from pipeline.sources import tables
-from pipeline.sources.originals import Original, Originals
+from pipeline.sources.source import Area, Original, Originals, Pixels
 
 CLASSES = [str(grade) for grade in range(5)]
-DARK = 16  # of 255: the surround of a fundus photograph is black but for compression noise
+DARK = 16  # of 255: around the fundus, a photograph is black except for compression noise
 REMEDY = (
     "download the data of https://www.kaggle.com/competitions/aptos2019-blindness-detection (account needed), "
     "unpack it, and set `datasets.<name>.root` to its folder"
@@ -32,13 +30,14 @@ REMEDY = (
 
 
 def read(settings: Aptos2019) -> Originals:
-    """All images that have a grade; raises ConfigError on what is missing or contradicts itself."""
+    """Return all images with a grade; raise DataError on missing files and contradictions."""
     root = Path(settings.root)
     csv = root / "train.csv"
     table = tables.read(csv, ["id_code", "diagnosis"], REMEDY)
-    table["diagnosis"] = tables.whole_numbers(csv, table["id_code"], table["diagnosis"], range(5))
-    table = tables.unique(csv, table, "id_code", "diagnosis")
-    table = tables.with_files(csv, table, "id_code", tables.by_stem(root / "train_images", REMEDY, pattern="*.png"))
+    table["diagnosis"] = tables.whole_numbers(csv, table["id_code"], table["diagnosis"], allowed=range(5))
+    table = tables.unique(csv, table, key="id_code", label="diagnosis")
+    files = tables.by_stem(root / "train_images", REMEDY, pattern="*.png")
+    table = tables.with_files(csv, table, key="id_code", files=files)
     masks = {}
     if settings.masks is not None:
         folder = tables.inside(root, settings.masks)
@@ -50,11 +49,13 @@ def read(settings: Aptos2019) -> Originals:
     return Originals(CLASSES, rows, evidence=disc, held_out=0.2)
 
 
-def disc(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where the fundus is in a (S, S, 3) picture, (S, S): the largest bright area, holes filled.
+def disc(picture: Pixels) -> Area:
+    """Return the fundus (S, S) in an image (S, S, 3): the largest bright area, with its holes filled.
 
-    All of the picture, if there is no such area that fills at least a tenth of it.
+    Without a bright area of at least a tenth of the image, the whole image is returned.
     """
+    from scipy import ndimage  # here, because only this data set needs it and importing it takes a second
+
     bright = ndimage.binary_opening(picture.max(axis=2) > DARK, iterations=2)
     areas, count = ndimage.label(bright)
     if count:

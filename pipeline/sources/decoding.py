@@ -1,6 +1,6 @@
-"""How the content of an image file becomes what a network sees: the same when data are prepared and when it is served.
+"""Decoding: an image file's content becomes a network's pixels, in the same way for preparing and for serving.
 
-A registered model carries this module with it, so it imports nothing of the project.
+A registered model carries a copy of this module, so this module imports nothing of the project.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 Pixels = NDArray[np.uint8]
-Fit = Literal["stretch", "crop"]
+Fit = Literal["stretch", "crop"]  # as in pipeline/choices.py, which a registered model does not have
 
 
 class UnusableError(Exception):
-    """One file that is no usable picture; the message says why."""
+    """One file is no usable image. The message goes behind the file's name: "is empty"."""
 
 
 def picture(content: bytes, size: int, fit: Fit) -> Pixels:
-    """The (S, S, 3) picture in a file's content.
+    """Return the image (S, S, 3) in a file's content.
 
-    ``stretch``: both sides to S, as the paper does. ``crop``: the shorter side to S and the middle
-    of the longer one. Grey, palette, CMYK and 16-bit pictures are converted, transparent ones laid
-    on white. Raises UnusableError for what is no picture, is cut off, or holds several.
+    ``stretch`` brings both sides to S, as in the paper. ``crop`` brings the shorter side to S and keeps the middle of
+    the longer side. Grey, palette, CMYK and 16-bit images are converted; transparent images are laid on white. Raises
+    UnusableError if the content is no image, is cut off, or holds several images.
     """
     return np.asarray(resized(upright(content, size), size, fit))
 
 
 def upright(content: bytes, size: int) -> Image.Image:
-    """The RGB picture as it is to be looked at; large JPEGs come at a fraction of their size."""
+    """Return the RGB image, turned as EXIF says. A large JPEG is decoded at a fraction of its size."""
     image = opened(content, draft=2 * size)
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
-        # 16 bits to 8; 32-bit containers hold 16-bit pictures, or are nothing that we know.
+        # 16 bits become 8. Pillow holds 16-bit images in 32-bit modes; real 32-bit images have no known range.
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise UnusableError("has more than 16 bits a pixel")
         image = Image.fromarray((values // 257).astype(np.uint8))
     elif image.mode == "F":
-        raise UnusableError("holds floating-point numbers, not a picture")
+        raise UnusableError("holds floating-point numbers, not an image")
     if image.has_transparency_data:
         on_white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(on_white, image.convert("RGBA"))
@@ -49,17 +49,17 @@ def upright(content: bytes, size: int) -> Image.Image:
 
 
 def opened(content: bytes, draft: int = 0) -> Image.Image:
-    """The picture in a file's content, as it lies there.
+    """Return the image in a file's content, as it is stored.
 
-    ``draft``: a JPEG may come smaller, with no side below this many pixels, which is far quicker.
+    ``draft``: decode a JPEG at a smaller size, with no side below this many pixels, which is much faster.
     """
     try:
         if not content:
             raise UnusableError("is empty")
         image = Image.open(io.BytesIO(content))
         frames = getattr(image, "n_frames", 1)
-        if frames > 1 and image.format != "MPO":  # a camera's JPEG with a preview behind the picture
-            raise UnusableError(f"holds {frames} pictures, not one")
+        if frames > 1 and image.format != "MPO":  # MPO: a camera's JPEG with a preview behind the image
+            raise UnusableError(f"holds {frames} images, not one")
         if draft and image.mode == "RGB":
             image.draft("RGB", (draft, draft))
         image.load()
@@ -69,7 +69,7 @@ def opened(content: bytes, draft: int = 0) -> Image.Image:
 
 
 def resized(image: Image.Image, size: int, fit: Fit) -> Image.Image:
-    """The picture, or its mask, at ``size`` x ``size`` pixels."""
+    """Return the image, or a mask, at ``size`` x ``size`` pixels."""
     if fit == "crop":
         return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     return image.resize((size, size), Image.Resampling.BICUBIC)

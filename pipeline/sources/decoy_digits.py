@@ -1,10 +1,9 @@
-"""decoy-digits: scikit-learn's handwritten digits with a corner patch that gives the class away.
+"""decoy-digits: scikit-learn's handwritten digits with a coloured corner patch that gives the class away.
 
-1,797 real 8x8 images (Alpaydin and Kaynak 1998, CC BY 4.0), bundled with scikit-learn. Each is
-enlarged into the middle of the picture; a square patch in the top left corner carries a colour.
-After Ross et al. 2017 (Decoy MNIST), with hue in place of their grey level. In train, val and
-test the hue tells the class; in val-shifted and test-shifted, the same digits, it is drawn at
-random and tells nothing. The evidence is the digit's box: all that should matter.
+1,797 real 8 x 8 images (Alpaydin and Kaynak 1998, CC BY 4.0), which come with scikit-learn. Each digit is enlarged into
+the middle of the image; a square patch in the top left corner has a colour. After Ross et al. 2017 (Decoy MNIST), with
+hue in place of their grey level. In train, val and test, the hue tells the class. val-shifted and test-shifted show the
+same digits with random hues, which tell nothing. The evidence is the digit's box: nothing else should matter.
 """
 
 from __future__ import annotations
@@ -15,17 +14,25 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.datasets import load_digits
 
+from pipeline.config import DecoyDigits
 from pipeline.data.prepared import Item
+from pipeline.sources.source import Generated, shifted
 
 CLASSES = [str(digit) for digit in range(10)]
 VAL, TEST = 150, 300  # digits per split; the rest is train. Shifted splits show the same digits.
 COUNT = 1797 + VAL + TEST
 
 
+def read(settings: DecoyDigits) -> Generated:
+    """Return all digits at the size of the settings."""
+    return Generated(CLASSES, COUNT, items(settings.size))
+
+
 def items(size: int) -> Iterator[Item]:
-    """All digits at ``size`` x ``size`` pixels. The data set is one: no seed changes it."""
+    """Yield all digits at ``size`` x ``size`` pixels. The data set is fixed: no seed changes it."""
+    from sklearn.datasets import load_digits  # here, because importing scikit-learn takes seconds
+
     rng = np.random.default_rng(0)
     digits = load_digits()
     order = rng.permutation(len(digits.images))
@@ -34,16 +41,21 @@ def items(size: int) -> Iterator[Item]:
         for member in members:
             label = int(digits.target[member])
             picture, evidence = _digit(digits.images[member], size)
-            item_id = f"digit-{member:04d}"
-            yield Item(item_id, CLASSES[label], split, _with_patch(picture, label), evidence)
+            item = Item(
+                name=f"digit-{member:04d}",
+                label=CLASSES[label],
+                split=split,
+                image=_with_patch(picture, label),
+                evidence=evidence,
+            )
+            yield item
             if split != "train":
                 hue = int(rng.integers(len(CLASSES)))
-                shifted = _with_patch(picture, hue)
-                yield Item(f"{item_id}-shifted", CLASSES[label], f"{split}-shifted", shifted, evidence)
+                yield shifted(item, _with_patch(picture, hue))
 
 
 def _digit(pixels: NDArray[np.float64], size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """One digit, white on black, in the middle half of the picture, and its box."""
+    """Return one digit, white on black, in the middle half of the image, and the digit's box."""
     side, offset = size // 2, size // 4
     small = Image.fromarray((pixels * (255 / 16)).astype(np.uint8))
     picture = np.zeros((size, size, 3), np.uint8)
@@ -55,7 +67,7 @@ def _digit(pixels: NDArray[np.float64], size: int) -> tuple[NDArray[np.uint8], N
 
 
 def _with_patch(picture: NDArray[np.uint8], hue: int) -> NDArray[np.uint8]:
-    """A copy whose top left corner, an eighth of the side, has one of ten hues."""
+    """Return a copy with one of ten hues in the top left corner, an eighth of the side."""
     side = len(picture) // 8
     colour = np.array(colorsys.hsv_to_rgb(hue / len(CLASSES), 1.0, 1.0)) * 255
     patched = picture.copy()

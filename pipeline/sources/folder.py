@@ -1,13 +1,13 @@
-"""folder: any images of your own, with a table or sorted into folders named after their classes.
+"""folder: your own images, with a table, or sorted into folders named after their classes.
 
-With ``table``, a CSV file or spreadsheet in ``root``, one row an image. Its columns are called as
-``columns`` says; the last three are optional:
+``table`` names a CSV file or spreadsheet in ``root`` with one row an image. ``columns`` says what its columns are
+called; the last three are optional:
 
     image    a path below root ("scans/17.png"), or a file's name without extension, unique below root ("17")
     label    the class, any text
     split    train, val or test; without it, 20% (``held_out``) are held out, stratified, and halved into val and test
     group    a patient or lesion: all of its images go into one split
-    mask     a path below root: what may matter on the image, white on black; lets a simulated expert answer
+    mask     a path below root: the evidence, white on black; simulated experts need it
 
 Without ``table``: ``root/<class>/…`` or ``root/{train,val,test}/<class>/…``.
 """
@@ -20,23 +20,25 @@ import pandas as pd
 from PIL import Image
 
 from pipeline.config import Folder
-from pipeline.errors import ConfigError, listed
+from pipeline.errors import DataError, listed
 from pipeline.sources import tables
-from pipeline.sources.originals import Original, Originals
+from pipeline.sources.source import Original, Originals
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-REMEDY = "put it there, or correct `datasets.<name>` in params.yaml"
+REMEDY = "put the table there, or correct `datasets.<name>` in params.yaml"
 
 
 def read(settings: Folder) -> Originals:
-    """All images that have a label; raises ConfigError on what is missing or contradicts itself."""
+    """Return all images with a label; raise DataError on missing files and contradictions."""
     root = Path(settings.root)
     if not root.is_dir():
-        raise ConfigError(f"{root} is missing; put the images there, or correct `datasets.<name>.root` in params.yaml")
+        raise DataError(
+            f"{root} is missing. Fix: put the images there, or correct `datasets.<name>.root` in params.yaml."
+        )
     rows = _from_folders(root) if settings.table is None else _from_table(root, settings.table, settings)
     classes = sorted({row.label for row in rows})
     if len(classes) < 2:
-        raise ConfigError(f"{root} holds images of one class only, {classes[0]!r}; there is nothing to tell apart")
+        raise DataError(f"{root} has images of one class only, {classes[0]!r}. Fix: add images of another class.")
     return Originals(classes, rows, held_out=settings.held_out)
 
 
@@ -53,9 +55,9 @@ def _from_folders(root: Path) -> list[Original]:
         if _is_image(path)
     ]
     if not rows:
-        raise ConfigError(
-            f"{root} has no images in folders named after classes; sort them so, or name a `table` under "
-            "`datasets.<name>` in params.yaml"
+        raise DataError(
+            f"{root} has no images in folders named after classes. Fix: sort the images into such folders, or name a "
+            "`table` under `datasets.<name>` in params.yaml."
         )
     for row in rows:
         tables.inside(root, row.name)
@@ -66,14 +68,14 @@ def _from_table(root: Path, name: str, settings: Folder) -> list[Original]:
     path = tables.inside(root, name)
     columns = settings.columns
     table = tables.read(path, [columns.image, columns.label], REMEDY)
-    names = columns.model_dump()  # ours → theirs
+    names = columns.model_dump()  # our column names → the table's column names
     table = pd.DataFrame(
         {own: table.get(theirs, default=None) for own, theirs in names.items()}, table.index, dtype=object
     )
-    _complete(path, table)
-    table = tables.unique(path, table, "image", "label")
-    table = tables.with_files(path, table, "image", _files(root, table["image"]))
-    _masks_belong(path, table)
+    _check_complete(path, table)
+    table = tables.unique(path, table, key="image", label="label")
+    table = tables.with_files(path, table, key="image", files=_files(root, table["image"]))
+    _check_masks(path, table)
     missing = []
     rows = []
     for row in table.itertuples():
@@ -83,37 +85,42 @@ def _from_table(root: Path, name: str, settings: Folder) -> list[Original]:
         split = None if row.split is None else SPLITS[row.split.lower()]
         rows.append(Original(row.image, row.path, row.label, split, row.group, mask))
     if missing:
-        raise ConfigError(f"{path} names {len(missing)} masks that are not there:\n{listed(missing)}")
+        raise DataError(
+            f"{path} names {len(missing)} masks that do not exist. Fix: correct their paths:\n{listed(missing)}"
+        )
     return rows
 
 
-def _complete(path: Path, table: pd.DataFrame) -> None:
+def _check_complete(path: Path, table: pd.DataFrame) -> None:
     for column in ("image", "label"):
-        blank = [f"row {i + 2}" for i in table.index[table[column].isna()]]  # as a spreadsheet counts them
+        blank = [f"row {i + 2}" for i in table.index[table[column].isna()]]  # as a spreadsheet counts rows
         if blank:
-            raise ConfigError(f"{path}: {len(blank)} rows have no {column}:\n{listed(blank)}")
+            raise DataError(f"{path}: {len(blank)} rows have no {column}. Fix: fill in these rows:\n{listed(blank)}")
     known = table["split"].dropna().str.lower().isin(SPLITS)
     unknown = table.loc[known.index[~known]]
     if len(unknown):
         rows = [f"{i}: {s!r}" for i, s in zip(unknown["image"], unknown["split"], strict=True)]
-        raise ConfigError(f"{path}: {len(rows)} splits are not train, val or test:\n{listed(rows)}")
+        raise DataError(
+            f"{path}: {len(rows)} splits are not train, val or test. Fix: correct these rows:\n{listed(rows)}"
+        )
 
 
-def _masks_belong(path: Path, table: pd.DataFrame) -> None:
+def _check_masks(path: Path, table: pd.DataFrame) -> None:
     shared = table.dropna(subset="mask").groupby("mask")["image"].apply(list)
     shared = [f"{mask}: {', '.join(images)}" for mask, images in shared.items() if len(images) > 1]
     if shared:
-        raise ConfigError(
-            f"{path}: {len(shared)} masks are given to several images, and can belong to one only:\n{listed(shared)}"
+        raise DataError(
+            f"{path}: {len(shared)} masks are given to several images. Fix: give each mask to one image:\n"
+            f"{listed(shared)}"
         )
 
 
 def _files(root: Path, names: pd.Series) -> dict[str, Path]:
-    """The file of each image that has one: a path below root, or the name of one file without extension."""
+    """Return each existing image's file: a path below root, or the only file with this name without extension."""
     outside = [name for name in names if not tables.is_inside(root, root / name)]
     if outside:
-        raise ConfigError(
-            f"{len(outside)} images lie outside of the data folder {root}; move them there:\n{listed(outside)}"
+        raise DataError(
+            f"{len(outside)} images are outside of the data folder {root}. Fix: move them into it:\n{listed(outside)}"
         )
     found = {name: root / name for name in names if (root / name).is_file()}
     if len(found) == len(names):
@@ -125,7 +132,9 @@ def _files(root: Path, names: pd.Series) -> dict[str, Path]:
     wanted = {name: stems[name] for name in names if name not in found and name in stems}
     several = [f"{name}: {', '.join(str(p) for p in paths)}" for name, paths in wanted.items() if len(paths) > 1]
     if several:
-        raise ConfigError(f"{len(several)} names fit several files; give paths instead:\n{listed(several)}")
+        raise DataError(
+            f"{len(several)} names fit several files below {root}. Fix: give paths instead:\n{listed(several)}"
+        )
     return found | {name: paths[0] for name, paths in wanted.items()}
 
 

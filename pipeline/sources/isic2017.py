@@ -1,13 +1,12 @@
 """isic2017: dermoscopic images of skin lesions, three kinds (ISIC 2017 challenge, part 3).
 
-Official page: https://challenge.isic-archive.com/data/#2017; licence CC0. ``root`` holds what it
-offers, unpacked:
+Official page: https://challenge.isic-archive.com/data/#2017; licence CC0. ``root`` holds the unpacked downloads:
 
     ISIC-2017_{Training,Validation,Test_v2}_Data/ISIC_*.jpg
     ISIC-2017_{Training,Validation,Test_v2}_Part3_GroundTruth.csv        image_id, melanoma, seborrheic_keratosis
     ISIC-2017_{Training,Validation,Test_v2}_Part1_GroundTruth/*_segmentation.png    lesion masks: the evidence
 
-The paper reads melanoma or not. Splits are the challenge's own.
+The paper's classes are melanoma and not melanoma. The splits are the challenge's own.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.config import Isic2017
-from pipeline.errors import ConfigError
+from pipeline.errors import DataError, listed
 from pipeline.sources import tables
-from pipeline.sources.originals import Original, Originals
+from pipeline.sources.source import Original, Originals
 
 PARTS = {"train": "Training", "val": "Validation", "test": "Test_v2"}
 # (the positive class's column, class names: negative first)
@@ -35,7 +34,7 @@ REMEDY = (
 
 
 def read(settings: Isic2017) -> Originals:
-    """All images that have a label; raises ConfigError on what is missing or contradicts itself."""
+    """Return all images with a label; raise DataError on missing files and contradictions."""
     root = Path(settings.root)
     positive, classes = CLASSES[settings.classes]
     rows = []
@@ -52,14 +51,18 @@ def read(settings: Isic2017) -> Originals:
 
 
 def _table(csv: Path, images: Path) -> pd.DataFrame:
-    """image_id, melanoma, seborrheic_keratosis and path of one part."""
+    """Return the columns image_id, melanoma, seborrheic_keratosis, kind and path of one part."""
     columns = ["melanoma", "seborrheic_keratosis"]
     table = tables.read(csv, ["image_id", *columns], REMEDY)
     for column in columns:
-        table[column] = tables.whole_numbers(csv, table["image_id"], table[column], range(2))
+        table[column] = tables.whole_numbers(csv, table["image_id"], table[column], allowed=range(2))
     both = table.loc[(table["melanoma"] == 1) & (table["seborrheic_keratosis"] == 1), "image_id"]
     if len(both):
-        raise ConfigError(f"{csv}: {len(both)} images are both kinds of lesion at once: {', '.join(both[:10])}")
+        raise DataError(
+            f"{csv}: {len(both)} images are a melanoma and a seborrheic keratosis at once. Fix: correct their rows:\n"
+            f"{listed(both)}"
+        )
     table["kind"] = table["melanoma"] - table["seborrheic_keratosis"]
-    table = tables.unique(csv, table, "image_id", "kind")
-    return tables.with_files(csv, table, "image_id", tables.by_stem(images, REMEDY, pattern="*.jpg"))
+    table = tables.unique(csv, table, key="image_id", label="kind")
+    files = tables.by_stem(images, REMEDY, pattern="*.jpg")
+    return tables.with_files(csv, table, key="image_id", files=files)

@@ -1,8 +1,7 @@
-"""Original image files: what a source says of them, and how each is read, once.
+"""Original image files: each is read once, in parallel.
 
-A source (``isic2017``, ``aptos2019``, ``nci``, ``folder``) says which files there are and what is
-known of them, and opens none. Here they are read in parallel: turned upright by EXIF, converted to
-8-bit RGB, brought to one size, and stripped of everything else that their files hold.
+Images are turned upright by EXIF, converted to 8-bit RGB and brought to one size. Everything else in their files is
+dropped.
 """
 
 from __future__ import annotations
@@ -11,58 +10,32 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from PIL import Image
 
+from pipeline.choices import Fit
 from pipeline.data.prepared import Item
-from pipeline.errors import ConfigError, listed
+from pipeline.errors import DataError, listed
 from pipeline.sources import decoding
-from pipeline.sources.decoding import Fit, Pixels, UnusableError
+from pipeline.sources.decoding import UnusableError
+from pipeline.sources.source import Area, Original, Originals, Pixels
 
-Mask = NDArray[np.bool_]
 T = TypeVar("T")
 U = TypeVar("U")
 
 
-@dataclass(frozen=True)
-class Original:
-    """One image file. ``name`` is the source's own id of it, which stays on this machine."""
-
-    name: str
-    path: Path
-    label: str
-    split: str | None = None  # None: the source has no official one
-    group: str | None = None  # a patient or a lesion: never in two splits
-    mask: Path | None = None  # its evidence mask
-
-
-@dataclass(frozen=True)
-class Originals:
-    """All that a source knows of its files.
-
-    ``evidence`` maps a prepared (S, S, 3) picture without a mask file to its evidence, (S, S);
-    ``held_out`` is the share of val and test together where there is no official split.
-    """
-
-    classes: list[str]
-    rows: list[Original]
-    evidence: Callable[[Pixels], Mask] | None = None
-    held_out: float = 0.2
-
-
 def items(originals: Originals, size: int, fit: Fit) -> Iterator[Item]:
-    """Every original at ``size`` x ``size`` pixels, in the source's order.
+    """Yield every original at ``size`` x ``size`` pixels, in the source's order.
 
-    Raises ConfigError at the end that names the files which are no usable pictures.
+    Raises DataError after the last item, naming all files that are no usable images.
     """
 
     def read(original: Original) -> Item | str:
         try:
-            return _read(original, originals.evidence, size, fit)
+            return _item(original, originals, size=size, fit=fit)
         except UnusableError as error:
             return f"{original.path} {error}"
 
@@ -73,40 +46,52 @@ def items(originals: Originals, size: int, fit: Fit) -> Iterator[Item]:
         else:
             unusable.append(found)
     if unusable:
-        raise ConfigError(
-            f"{len(unusable)} files cannot be used; replace them, or take them out of the data set:\n{listed(unusable)}"
+        raise DataError(
+            f"{len(unusable)} files cannot be used as images. Fix: replace these files, or take them out of the data "
+            f"set:\n{listed(unusable)}"
         )
 
 
 def picture(path: Path, size: int, fit: Fit) -> Pixels:
-    """The (S, S, 3) picture in a file, as ``decoding.picture`` makes it."""
+    """Return the image (S, S, 3) in a file, as ``decoding.picture`` decodes it; raise UnusableError otherwise."""
     return decoding.picture(_content(path), size, fit)
 
 
-def _read(original: Original, evidence: Callable[[Pixels], Mask] | None, size: int, fit: Fit) -> Item:
+def _item(original: Original, source: Originals, *, size: int, fit: Fit) -> Item:
     upright = decoding.upright(_content(original.path), size)
     pixels = np.asarray(decoding.resized(upright, size, fit))
-    area = None
+    evidence = None
     if original.mask is not None:
-        # A mask may have another size than its image; it covers the same field of view.
-        mask = decoding.opened(_content(original.mask)).convert("L")
-        mask = mask if fit == "stretch" else mask.resize(upright.size)
-        values = np.asarray(decoding.resized(mask, size, fit))
-        area = values > values.max() / 2  # masks come with 255 or with 1 for "inside"
-    elif evidence is not None:
-        area = evidence(pixels)
-    return Item(original.name, original.label, original.split, pixels, area, original.group)
+        evidence = _mask(original.mask, upright.size, size=size, fit=fit)
+    elif source.evidence is not None:
+        evidence = source.evidence(pixels)
+    return Item(
+        name=original.name,
+        label=original.label,
+        split=original.split,
+        image=pixels,
+        evidence=evidence,
+        group=original.group,
+    )
+
+
+def _mask(path: Path, image_size: tuple[int, int], *, size: int, fit: Fit) -> Area:
+    """Return an evidence mask (S, S). The mask's file covers the image's field of view, at any size."""
+    mask: Image.Image = decoding.opened(_content(path)).convert("L")
+    mask = mask if fit == "stretch" else mask.resize(image_size)
+    values = np.asarray(decoding.resized(mask, size, fit))
+    return values > values.max() / 2  # some masks have 255 for "inside", others have 1
 
 
 def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UnusableError(f"cannot be read ({type(error).__name__}: {error})") from error
+        raise UnusableError(f"cannot be read ({error.strerror})") from error
 
 
 def _in_parallel(function: Callable[[T], U], arguments: Iterable[T]) -> Iterator[U]:
-    """Results in order, on all cores (decoding releases Python's lock), with few of them in memory."""
+    """Yield results in order, from all cores (decoding releases Python's lock), with few results in memory."""
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
         under_way: deque[Future[U]] = deque()

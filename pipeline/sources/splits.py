@@ -1,49 +1,54 @@
-"""Which split an image belongs to, and what must never be in two of them.
+"""Splits: every image gets one, and patients and copies of an image never straddle two splits.
 
-Official splits are kept. Where a source has none, a seeded and stratified share is held out and
-halved into val and test. A group (a patient, a lesion) and all copies of a picture stay together.
+Official splits are kept. Without official splits, a seeded and stratified share is held out and halved into val and
+test. A group (a patient, a lesion) and all copies of an image stay together.
 """
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import StratifiedGroupKFold
 
+from pipeline.choices import Duplicates
 from pipeline.data.prepared import copies
-from pipeline.errors import ConfigError, listed
+from pipeline.errors import DataError, listed
 
-# Of copies in several splits, the one that is tested on stays.
-KEPT_FIRST = ("test", "val", "train")
+KEPT_FIRST = ("test", "val", "train")  # of copies in several splits, the test image stays
 
 
-def settle(table: pd.DataFrame, held_out: float, seed: int, duplicates: Literal["error", "drop"]) -> pd.DataFrame:
-    """The table with every row's split settled.
+def settle(table: pd.DataFrame, *, held_out: float, seed: int, duplicates: Duplicates) -> pd.DataFrame:
+    """Settle the split of every image.
 
-    ``table`` has the columns name, label, split (None where it is ours to choose), group (or None)
-    and digest, of the picture. Copies of a picture in several official splits are an error or, with
-    ``drop``, all but those of the most precious split are left out. Raises ConfigError that names
-    the groups, or the copies, which straddle splits.
+    Args:
+        table: The columns name, label, split (None in all rows: no official splits), group (or None), and digest of
+            the image.
+        held_out: The share of val and test together, without official splits.
+        seed: It determines the split, without official splits.
+        duplicates: Copies of an image in several official splits are an error; ``drop`` keeps the copy in test, or
+            else in val.
+
+    Returns:
+        The table with a split in every row; ``drop`` removes rows.
+
+    Raises:
+        DataError: Some rows have a split and others have none; a group or copies of an image straddle official
+            splits; there are too few images to split.
     """
-    ours = table["split"].isna()
-    if ours.any() and not ours.all():
-        raise ConfigError(
-            f"{int(ours.sum())} of {len(table)} images have no split, the others have one; name it for all or none:\n"
-            f"{listed(table.loc[ours, 'name'])}"
+    without = table["split"].isna()
+    if without.any() and not without.all():
+        raise DataError(
+            f"{int(without.sum())} of {len(table)} images have no split, the others have one. Fix: give a split to "
+            f"all images or to none:\n{listed(table.loc[without, 'name'])}"
         )
-    if ours.all():
-        return table.assign(split=_chosen(table, held_out, seed))
-    _no_straddling(table)
+    if without.all():
+        return table.assign(split=_drawn(table, held_out, seed))
+    _check_groups(table)
     straddling = [rows for rows in copies(table) if rows["split"].nunique() > 1]
     if straddling and duplicates == "error":
         found = [", ".join(f"{n} ({s})" for n, s in zip(r["name"], r["split"], strict=True)) for r in straddling]
-        raise ConfigError(
-            f"{len(found)} pictures are in more than one split, which makes a test too easy; take copies out, or "
-            f"set `duplicates: drop` to keep only the copy that is tested on:\n{listed(found)}"
+        raise DataError(
+            f"{len(found)} images are in more than one split, which makes a test too easy. Fix: remove copies, or set "
+            f"`duplicates: drop` in params.yaml to keep only the tested copy:\n{listed(found)}"
         )
     for rows in straddling:
         rank = rows["split"].map(KEPT_FIRST.index)
@@ -51,19 +56,24 @@ def settle(table: pd.DataFrame, held_out: float, seed: int, duplicates: Literal[
     return table
 
 
-def _chosen(table: pd.DataFrame, held_out: float, seed: int) -> pd.Series:
+def _drawn(table: pd.DataFrame, held_out: float, seed: int) -> pd.Series:
     together = _together(table)
     split = pd.Series("train", index=table.index)
-    held = _fold(table["label"], together, round(1 / held_out), seed)
-    test = _fold(table["label"][held], together[held], 2, seed)
+    held = _fold(table["label"], together, folds=round(1 / held_out), seed=seed)
+    test = _fold(table["label"][held], together[held], folds=2, seed=seed)
     split[held] = np.where(test, "test", "val")
     return split
 
 
-def _fold(labels: pd.Series, groups: pd.Series, folds: int, seed: int) -> pd.Series:
-    """One of ``folds`` stratified parts as a mask; whole groups only."""
+def _fold(labels: pd.Series, groups: pd.Series, *, folds: int, seed: int) -> pd.Series:
+    """Return one of ``folds`` stratified parts as a bool column; groups stay whole."""
+    from sklearn.model_selection import StratifiedGroupKFold  # here, because importing scikit-learn takes seconds
+
     if groups.nunique() < folds:
-        raise ConfigError(f"{groups.nunique()} independent images are too few to be split in {folds}")
+        raise DataError(
+            f"{groups.nunique()} independent images are too few to be split in {folds}. Fix: add images, or set "
+            "each image's split in the table."
+        )
     chosen = pd.Series(False, index=labels.index)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     _, members = next(splitter.split(np.zeros(len(labels)), labels, groups))
@@ -72,9 +82,12 @@ def _fold(labels: pd.Series, groups: pd.Series, folds: int, seed: int) -> pd.Ser
 
 
 def _together(table: pd.DataFrame) -> pd.Series:
-    """A number for each row; equal where a group or a picture ties rows together, however indirectly."""
+    """Return a number for each row; equal for rows that a group or an image ties together, however indirectly."""
+    from scipy.sparse import coo_array  # here, because importing scipy takes a second
+    from scipy.sparse.csgraph import connected_components
+
     pictures, _ = pd.factorize(table["digest"])
-    groups, names = pd.factorize(table["group"])  # -1 where there is none
+    groups, names = pd.factorize(table["group"])  # -1 without a group
     count, tied = len(table), groups >= 0
     ends = np.concatenate([count + pictures, (count + pictures.max() + 1 + groups)[tied]])
     starts = np.concatenate([np.arange(count), np.arange(count)[tied]])
@@ -83,10 +96,11 @@ def _together(table: pd.DataFrame) -> pd.Series:
     return pd.Series(parts[:count], index=table.index)
 
 
-def _no_straddling(table: pd.DataFrame) -> None:
+def _check_groups(table: pd.DataFrame) -> None:
     grouped = table.dropna(subset="group").groupby("group")["split"].unique()
     straddling = [f"{group}: {', '.join(sorted(splits))}" for group, splits in grouped.items() if len(splits) > 1]
     if straddling:
-        raise ConfigError(
-            f"{len(straddling)} groups have images in more than one split; move each into one:\n{listed(straddling)}"
+        raise DataError(
+            f"{len(straddling)} groups have images in more than one split. Fix: move each group into one split:\n"
+            f"{listed(straddling)}"
         )

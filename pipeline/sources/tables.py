@@ -7,87 +7,97 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.errors import ConfigError, listed
+from pipeline.errors import DataError, listed
 
 
 def read(path: Path, columns: list[str], remedy: str) -> pd.DataFrame:
-    """A CSV file or a spreadsheet as text, blank cells as None, stripped of spaces around values.
+    """Read a CSV file or an .xlsx spreadsheet as text: values without outer spaces, blank cells as None.
 
-    Raises ConfigError if it is missing (``remedy`` says how to get it), damaged or without rows, or
-    lacks one of ``columns``.
+    Raises DataError if the table is missing (``remedy`` says how to get it), is damaged, has no rows, or lacks one of
+    ``columns``.
     """
     try:
-        if path.suffix.lower() in (".xls", ".xlsx"):
+        if path.suffix.lower() == ".xlsx":
             table = pd.read_excel(path, dtype=str, keep_default_na=False)  # a class may be called "None" or "NA"
         else:
             table = pd.read_csv(path, dtype=str, encoding="utf-8-sig", skipinitialspace=True, keep_default_na=False)
     except FileNotFoundError:
-        raise ConfigError(f"{path} is missing; {remedy}") from None
-    except (OSError, ValueError, ImportError) as error:
-        raise ConfigError(f"{path} cannot be read as a table ({error}); correct it, or get it again") from error
+        raise DataError(f"{path} is missing. Fix: {remedy}.") from None
+    except ImportError:
+        raise DataError(
+            f"{path} is an Excel table, and openpyxl is not installed. Fix: `pip install -e '.[excel]'`."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} cannot be read as a table ({error}). Fix: save it as .xlsx, or as CSV in UTF-8."
+        ) from error
     missing = [column for column in columns if column not in table]
     if missing:
-        raise ConfigError(
-            f"{path} has no column {', '.join(map(repr, missing))}; it has {', '.join(map(repr, table.columns))}"
+        raise DataError(
+            f"{path} has no column {', '.join(map(repr, missing))}; it has {', '.join(map(repr, table.columns))}. "
+            "Fix: correct the table's first row, or the column names in params.yaml."
         )
     if table.empty:
-        raise ConfigError(f"{path} has no rows")
+        raise DataError(f"{path} has no rows. Fix: add a row for each image.")
     table = table.astype(object).map(lambda cell: str(cell).strip() or None)
     return table.where(table.notna(), None)
 
 
-def whole_numbers(path: Path, ids: pd.Series, values: pd.Series, allowed: range | None = None) -> pd.Series:
-    """A column as integers ("1" or "1.0"); raises ConfigError naming every row that is none, or not allowed."""
+def whole_numbers(path: Path, ids: pd.Series, values: pd.Series, *, allowed: range | None = None) -> pd.Series:
+    """Return a column as integers ("1" or "1.0"); raise DataError naming each row with another value."""
     numbers = pd.to_numeric(values, errors="coerce")
     wrong = numbers.isna() | (numbers % 1 != 0)
     if allowed is not None:
         wrong |= ~numbers.isin(allowed)
     if wrong.any():
-        what = "a whole number" if allowed is None else f"one of {', '.join(map(str, allowed))}"
+        wanted = "whole numbers" if allowed is None else f"among {', '.join(map(str, allowed))}"
         rows = [f"{i}: {v!r}" for i, v in zip(ids[wrong], values[wrong], strict=True)]
-        raise ConfigError(f"{path}: {len(rows)} values of {values.name!r} are not {what}:\n{listed(rows)}")
+        raise DataError(
+            f"{path}: {len(rows)} values of {values.name!r} are not {wanted}. Fix: correct these rows:\n{listed(rows)}"
+        )
     return numbers.astype(int)
 
 
-def unique(path: Path, table: pd.DataFrame, key: str, label: str) -> pd.DataFrame:
-    """One row an id; raises ConfigError if rows of one id have different labels."""
+def unique(path: Path, table: pd.DataFrame, *, key: str, label: str) -> pd.DataFrame:
+    """Return one row an id; raise DataError if rows with one id have different labels."""
     labels = table.groupby(key)[label].nunique(dropna=False)
     if (labels > 1).any():
         twice = [f"{i}: {', '.join(map(str, table.loc[table[key] == i, label]))}" for i in labels.index[labels > 1]]
-        raise ConfigError(f"{path}: {len(twice)} ids have contradicting labels; keep one row of each:\n{listed(twice)}")
+        raise DataError(
+            f"{path}: {len(twice)} ids have contradicting labels. Fix: keep one row for each id:\n{listed(twice)}"
+        )
     again = table[key].duplicated()
     if again.any():
-        print(f"warning: {path} says {int(again.sum())} rows twice; one of each counts")
+        print(f"warning: {path} repeats {int(again.sum())} rows; each row counts once")
     return table[~again]
 
 
-def with_files(path: Path, table: pd.DataFrame, key: str, files: Mapping[str, Path]) -> pd.DataFrame:
-    """The rows whose id has an image, which becomes the column ``path``.
+def with_files(path: Path, table: pd.DataFrame, *, key: str, files: Mapping[str, Path]) -> pd.DataFrame:
+    """Return the rows with an image, whose file becomes the column ``path``.
 
-    Says how many ids have no image and how many images no label; raises ConfigError if nothing meets.
+    Prints the ids without an image and the images without a label. Raises DataError if no id has an image.
     """
     there = table[key].isin(files)
     if not there.any():
-        raise ConfigError(
-            f"none of the {len(table)} ids of {path} has an image; the first ids are "
-            f"{', '.join(table[key][:3])}, the first images {', '.join(sorted(files)[:3]) or 'none at all'}"
+        raise DataError(
+            f"none of the {len(table)} ids of {path} has an image. The first ids are {', '.join(table[key][:3])}; the "
+            f"first images are {', '.join(sorted(files)[:3]) or 'missing'}. Fix: make the ids equal the images' names."
         )
     if not there.all():
-        print(
-            f"warning: {int((~there).sum())} ids of {path} have no image, left out:\n{listed(table.loc[~there, key])}"
-        )
+        absent = table.loc[~there, key]
+        print(f"warning: left out {len(absent)} ids of {path} without an image:\n{listed(absent)}")
     if unlabelled := sorted(files.keys() - set(table[key])):
-        print(f"warning: {len(unlabelled)} images have no label in {path}, left out:\n{listed(unlabelled)}")
+        print(f"warning: left out {len(unlabelled)} images without a label in {path}:\n{listed(unlabelled)}")
     return table[there].assign(path=[files[i] for i in table.loc[there, key]])
 
 
-def by_stem(folder: Path, remedy: str, suffix: str = "", pattern: str = "*") -> dict[str, Path]:
-    """Files of a folder by name without extension, and without ``suffix`` before it.
+def by_stem(folder: Path, remedy: str, *, suffix: str = "", pattern: str = "*") -> dict[str, Path]:
+    """Return the files of a folder by name, without extension and without ``suffix`` before the extension.
 
-    Raises ConfigError if there is no such folder, or two files have one name.
+    Raises DataError if the folder is missing (``remedy`` says how to get it), or if two files have one name.
     """
     if not folder.is_dir():
-        raise ConfigError(f"{folder} is missing; {remedy}")
+        raise DataError(f"{folder} is missing. Fix: {remedy}.")
     found: dict[str, Path] = {}
     twice = []
     for file in sorted(folder.rglob(pattern)):
@@ -97,28 +107,30 @@ def by_stem(folder: Path, remedy: str, suffix: str = "", pattern: str = "*") -> 
                 twice.append(f"{found[stem]} and {file}")
             found[stem] = file
     if twice:
-        raise ConfigError(f"{len(twice)} files have the name of another one; rename them:\n{listed(twice)}")
+        raise DataError(f"{folder}: {len(twice)} files have another file's name. Fix: rename them:\n{listed(twice)}")
     return found
 
 
 def masks(folder: Path, ids: pd.Series, suffix: str = "") -> dict[str, Path]:
-    """Evidence masks by image id, an empty dict without the folder; says how many belong to no image."""
+    """Return evidence masks by image id, none without the folder. Prints the masks that belong to no image."""
     if not folder.is_dir():
         return {}
-    found = by_stem(folder, "", suffix, pattern="*.png")
+    found = by_stem(folder, "", suffix=suffix, pattern="*.png")
     if strangers := sorted(found.keys() - set(ids)):
-        print(f"warning: {len(strangers)} masks of {folder} belong to no image, not used:\n{listed(strangers)}")
+        print(f"warning: left out {len(strangers)} masks of {folder} that belong to no image:\n{listed(strangers)}")
     return {i: path for i, path in found.items() if i not in strangers}
 
 
 def is_inside(root: Path, path: Path) -> bool:
-    """Whether a path stays below ``root``, links followed."""
+    """Return whether a path is below ``root`` after following links."""
     return path.resolve().is_relative_to(root.resolve())
 
 
 def inside(root: Path, name: str) -> Path:
-    """A path below ``root``; raises ConfigError if it leads elsewhere, directly or through a link."""
+    """Return a path below ``root``; raise DataError if the path leads elsewhere, directly or through a link."""
     path = root / name
     if not is_inside(root, path):
-        raise ConfigError(f"{name!r} leads out of the data folder {root}; move it there, and name it from there")
+        raise DataError(
+            f"{name!r} leads out of the data folder {root}. Fix: move the file there, and name it from there."
+        )
     return path

@@ -1,15 +1,14 @@
-"""automated: the arm without feedback, trained exactly as long as `hitl`, from the same start."""
+"""automated: the arm without feedback, from the same start as `hitl` and for equally many epochs."""
 
 from __future__ import annotations
 
-from pipeline import tracking
 from pipeline.arms.replay import replay
 from pipeline.config import load
+from pipeline.tracking import publishing
 
 
 def main(scenario: str) -> None:
-    """Write the arm's final state and its history."""
+    """Write the arm's final state, history and masks (none)."""
     config = load()
-    state = replay(config, scenario, "automated", [], config.scenario(scenario).penalty)
-    if state.accelerator.is_main_process:
-        tracking.publish(config, scenario, "automated")
+    if replay(config, scenario, "automated", entries=[], penalty=config.scenario(scenario).penalty):
+        publishing.publish_arm(config, scenario, "automated")

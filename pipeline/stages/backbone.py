@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.config import load
 from pipeline.errors import ConfigError
-from pipeline.models import classifier
+from pipeline.models import backbones, files
 from pipeline.paths import backbone_file
 
 
@@ -12,7 +12,10 @@ def main(backbone: str) -> None:
     """Write the weights of one backbone of params.yaml."""
     config = load()
     if backbone not in config.backbones:
-        raise ConfigError(f"params.yaml has no backbone {backbone!r}; it has {', '.join(config.backbones)}")
+        raise ConfigError(
+            f"params.yaml has no backbone {backbone!r}. Fix: choose one of {', '.join(config.backbones)}, or add it "
+            "under `backbones`."
+        )
     settings = config.backbones[backbone]
-    classifier.write(classifier.pretrained(backbone, settings, config.seed), backbone_file(backbone))
-    print(f"{backbone}: {settings.architecture} from `{settings.weights}` in {backbone_file(backbone)}")
+    files.write(backbones.pretrained(backbone, settings, config.seed), backbone_file(backbone))
+    print(f"{backbone}: wrote {settings.architecture} from `weights: {settings.weights}` to {backbone_file(backbone)}")

@@ -1,24 +1,21 @@
-"""placebo: the rounds of `hitl` once more, without what feedback says: what it does by merely being there."""
+"""placebo: the rounds of `hitl` again, without the experts' knowledge (see `pipeline.arms.placebos`)."""
 
 from __future__ import annotations
 
-from typing import cast
-
-from pipeline import tracking
 from pipeline.arms.placebos import placebo
 from pipeline.arms.replay import replay
 from pipeline.choices import Placebo
 from pipeline.config import load
 from pipeline.feedback import masks
 from pipeline.paths import step_dir
+from pipeline.tracking import publishing
 
 
-def main(scenario: str, arm: str) -> None:
-    """Write the arm's final state and its history; what it is trained with, pipeline/arms/placebos.py says."""
+def main(scenario: str, arm: Placebo) -> None:
+    """Write the arm's final state, history and masks."""
     config = load()
     settings = config.scenario(scenario)
-    asked = masks.read(step_dir(scenario, config.hitl.last) / "masks.npz")
-    entries, penalty = placebo(cast(Placebo, arm), asked, settings.penalty, settings.query.cell, config.seed)
-    state = replay(config, scenario, arm, entries, penalty)
-    if state.accelerator.is_main_process:
-        tracking.publish(config, scenario, arm)
+    hitl = masks.read(step_dir(scenario, config.hitl.last) / "masks.npz")
+    entries, penalty = placebo(arm, hitl, penalty=settings.penalty, cell=settings.query.cell, seed=config.seed)
+    if replay(config, scenario, arm, entries=entries, penalty=penalty):
+        publishing.publish_arm(config, scenario, arm)

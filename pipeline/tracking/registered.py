@@ -1,4 +1,4 @@
-"""Final networks as registered models that answer raw image files."""
+"""Final networks as registered models, which answer the content of image files."""
 
 from __future__ import annotations
 
@@ -23,19 +23,29 @@ if TYPE_CHECKING:
 
     from pipeline.models.classifier import Classifier
 
-MODEL = "lookaway.model"
+MODEL = "lookaway.model"  # tag of a run: the digest of its registered model
 SERVED = Path(__file__).with_name("served.py")
 PACKAGE = Path(__file__).parents[1]
-CARRIED = ("__init__.py", "datasets/__init__.py", "datasets/decoding.py")  # what served.py imports of the project
+CARRIED = ("__init__.py", "sources/__init__.py", "sources/decoding.py")  # the project's files that served.py imports
+REQUIRED = ("torch", "numpy", "pillow")
+SERVE = "mlflow models serve -m models:/{name}@hitl --env-manager local"
 
 
 def register(
-    client: MlflowClient, run_id: str, name: str, config: Config, scenario: str, arm: str, graph: Graph
+    client: MlflowClient, run_id: str, *, name: str, config: Config, scenario: str, arm: str, graph: Graph
 ) -> None:
-    """Log the arm's final network to its run and register it as ``name``, with the arm as its alias.
+    """Log the arm's final network to its run, and register it with the arm as its alias.
 
-    A file's content (bytes; base64 in JSON) in, the predicted class and every class's probability out. Preprocessing
-    and class names go with it. Nothing is done if the run has this very model. ``graph``: the scenario's.
+    The model carries its preprocessing and the names of its classes. A run that has this model already is left alone.
+
+    Args:
+        client: MLflow.
+        run_id: The arm's run.
+        name: The name of the registered model.
+        config: The settings.
+        scenario: The scenario's name.
+        arm: The arm's name.
+        graph: The graph of the scenario's network.
     """
     state = results.final_dir(config, scenario, arm) / "state.pt"
     code = [SERVED, *(PACKAGE / path for path in CARRIED)]
@@ -43,64 +53,31 @@ def register(
     if client.get_run(run_id).data.tags.get(MODEL) == content:
         return
     with tempfile.TemporaryDirectory() as folder:
-        found = _log(Path(folder), run_id, name, config, scenario, arm, graph)
+        found = _log(
+            Path(folder), run_id=run_id, name=name, config=config, scenario=scenario, arm=arm, state=state, graph=graph
+        )
     client.set_registered_model_alias(name, arm, found)
     client.update_registered_model(
         name,
-        f"The final networks of {scenario}, an alias for each arm. "
-        f"`mlflow models serve -m models:/{name}@hitl --env-manager local` answers image files: "
-        '`{"dataframe_records": [{"image": "<base64 of a JPEG or PNG file>"}]}` to `/invocations`.',
+        f"The final networks of {scenario}, with an alias for each arm. To serve one, run `{SERVE.format(name=name)}`. "
+        'It answers `{"dataframe_records": [{"image": "<base64 of a JPEG or PNG file>"}]}` at `/invocations`.',
     )
     client.set_tag(run_id, MODEL, content)
 
 
-def _log(folder: Path, run_id: str, registered: str, config: Config, scenario: str, arm: str, graph: Graph) -> str:
-    """The version of the registered model."""
-    import mlflow
-    import pandas as pd
-    from mlflow.models import infer_signature
-
-    from pipeline.data import prepared
-    from pipeline.training import trainer
-
-    dataset = config.datasets[config.scenario(scenario).dataset]
-    data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
-    settings = {"classes": data.classes, "size": dataset.size, "fit": getattr(dataset, "fit", "stretch")}
-    for path in CARRIED:
-        (folder / "pipeline" / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(PACKAGE / path, folder / "pipeline" / path)
-    answer = {"prediction": data.classes[0], "probabilities": dict.fromkeys(data.classes, 0.5)}
-    example = pd.DataFrame({"image": [_png(data.images[0])]})
-    state = trainer.restore(results.final_dir(config, scenario, arm) / "state.pt", config.scenario(scenario).train)
-    with mlflow.start_run(run_id=run_id):
-        logged = mlflow.pyfunc.log_model(
-            name=f"{arm}-{scenario}",
-            python_model=str(SERVED),
-            artifacts={"network": str(graph.write(state.model, data.images[:2], folder / "network.pt2"))},
-            code_paths=[str(folder / "pipeline")],
-            model_config=settings,
-            metadata=settings,
-            signature=infer_signature(example, [answer]),
-            input_example=example,
-            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in ("torch", "numpy", "pillow")],
-            registered_model_name=registered,
-        )
-    return str(logged.registered_model_version)
-
-
 class Graph:
-    """A network as a graph and weights; traced once, since a scenario's arms differ by their weights alone."""
+    """A network as a graph with weights; traced once, because the arms of a scenario differ in weights only."""
 
     _traced: ExportedProgram | None = None
 
     def write(self, model: Classifier, pictures: NDArray[np.uint8], path: Path) -> Path:
-        """Write the graph with this model's weights, for any number of pictures like these (B, S, S, 3)."""
+        """Write the graph with this model's weights, for any number of images like these (B, S, S, 3)."""
         import torch
 
         from pipeline.models.classifier import Deployed
 
         network = Deployed(model).cpu().eval()
-        network = network.to(memory_format=torch.contiguous_format)  # what the archive stores without a warning
+        network = network.to(memory_format=torch.contiguous_format)  # the archive warns of other formats
         if self._traced is None:
             batch = torch.export.Dim("batch", min=1)
             self._traced = torch.export.export(
@@ -111,6 +88,50 @@ class Graph:
             tensor.data.copy_(weights[name])
         torch.export.save(self._traced, path)
         return path
+
+
+def _log(
+    folder: Path,
+    *,
+    run_id: str,
+    name: str,
+    config: Config,
+    scenario: str,
+    arm: str,
+    state: Path,
+    graph: Graph,
+) -> str:
+    """Log and register the model, with temporary files in ``folder``, and return its version."""
+    import mlflow
+    import pandas as pd
+    from mlflow.models import infer_signature
+
+    from pipeline.data import prepared
+    from pipeline.training import states
+
+    dataset = config.datasets[config.scenario(scenario).dataset]
+    data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
+    settings = {"classes": data.classes, "size": dataset.size, "fit": getattr(dataset, "fit", "stretch")}
+    for path in CARRIED:
+        (folder / "pipeline" / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PACKAGE / path, folder / "pipeline" / path)
+    answer = {"prediction": data.classes[0], "probabilities": dict.fromkeys(data.classes, 0.5)}
+    example = pd.DataFrame({"image": [_png(data.images[0])]})
+    model = states.restore(state, config.scenario(scenario).train).model
+    with mlflow.start_run(run_id=run_id):
+        logged = mlflow.pyfunc.log_model(
+            name=f"{arm}-{scenario}",
+            python_model=str(SERVED),
+            artifacts={"network": str(graph.write(model, data.images[:2], folder / "network.pt2"))},
+            code_paths=[str(folder / "pipeline")],
+            model_config=settings,
+            metadata=settings,
+            signature=infer_signature(example, [answer]),
+            input_example=example,
+            pip_requirements=[f"{package}=={version(package).split('+')[0]}" for package in REQUIRED],
+            registered_model_name=name,
+        )
+    return str(logged.registered_model_version)
 
 
 def _png(pixels: Any) -> bytes:

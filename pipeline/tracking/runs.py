@@ -1,4 +1,4 @@
-"""An arm's run in MLflow: settings, epochs, pictures and summaries, brought up to date with the files."""
+"""An arm's run in MLflow: its settings, epochs, pictures and summary, brought up to date with the files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pipeline.arms import results
-from pipeline.config import Config
+from pipeline.config import Config, fingerprint
 from pipeline.paths import PAGE, asked_file, curves_file, explanations_file
 from pipeline.report import provenance
 
@@ -20,42 +20,105 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 KEY, HISTORY, PICTURES = (f"lookaway.{name}" for name in ("key", "history", "pictures"))
-
+AT_ONCE = 1000  # metrics in a request: MLflow's limit
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2")  # as in report/curves
 
 
-def run_id(
-    client: MlflowClient, experiment: str, config: Config, scenario: str, arm: str, history: pd.DataFrame
+def update(
+    client: MlflowClient, *, experiment: str, config: Config, scenario: str, arm: str, history: pd.DataFrame
 ) -> str:
-    """The arm's run with exactly this history: appended to what is there, or, if that differs, anew."""
-    params = _params(config, scenario, arm)
-    key = _digest(json.dumps([scenario, arm, params], sort_keys=True))
-    found = client.search_runs([experiment], f"tags.`{KEY}` = '{key}'")
+    """Log the epochs that the arm's run lacks, and return the run's id.
+
+    A run whose epochs differ from the history is replaced.
+
+    Args:
+        client: MLflow.
+        experiment: The experiment's id.
+        config: The settings.
+        scenario: The scenario's name.
+        arm: The arm's name.
+        history: The arm's history so far, a row an epoch.
+    """
+    name = key(config, scenario, arm)
+    found = client.search_runs([experiment], f"tags.`{KEY}` = '{name}'")
     run = found[0] if found else None
     rows = [_digest(row.to_json()) for _, row in history.iterrows()]
     logged: list[str] = json.loads(run.data.tags.get(HISTORY, "[]")) if run else []
     if run and logged != rows[: len(logged)]:
         client.delete_run(run.info.run_id)
         run, logged = None, []
-    run = run or _new_run(client, experiment, config, scenario, arm, key, params)
+    run = run or _create(client, experiment=experiment, config=config, scenario=scenario, arm=arm, name=name)
+    _log_params(client, run, params(config, scenario, arm))
     _log_epochs(client, run, history.iloc[len(logged) :])
     client.set_tag(run.info.run_id, HISTORY, json.dumps(rows))
     return str(run.info.run_id)
 
 
-def _new_run(
-    client: MlflowClient,
-    experiment: str,
-    config: Config,
-    scenario: str,
-    arm: str,
-    key: str,
-    params: dict[str, Any],
-) -> Run:
-    from mlflow.entities import Param
+def log_queries(client: MlflowClient, run_id: str, *, scenario: str, rounds: list[str]) -> None:
+    """Log a picture of the queries, proposals and marks of each round that `review` has drawn; a round is a step."""
+    for n in rounds:
+        if asked_file(scenario, n).exists():
+            _log_picture(client, run_id, name="queries", step=n, path=asked_file(scenario, n))
 
+
+def log_evaluation(client: MlflowClient, run_id: str, *, scenario: str, arm: str, summary: dict[str, float]) -> None:
+    """Log the summary under names of its own, because MLflow's tables show only the last value of a metric.
+
+    Args:
+        client: MLflow.
+        run_id: The arm's run.
+        scenario: The scenario's name.
+        arm: The arm's name.
+        summary: The arm's summary; each name gets the prefix `final/`.
+    """
+    from mlflow.entities import Metric
+
+    start = client.get_run(run_id).info.start_time
+    metrics = [Metric(f"final/{name}", value, start, 0) for name, value in summary.items()]
+    client.log_batch(run_id, metrics=metrics)
+    client.log_artifact(run_id, str(curves_file(scenario)), "curves")
+    if arm == "hitl":  # in one run only, because both files show all arms
+        client.log_artifact(run_id, str(PAGE))
+        _log_picture(client, run_id, name="explanations", step="00", path=explanations_file(scenario))
+
+
+def key(config: Config, scenario: str, arm: str) -> str:
+    """Return the key of an arm's run: a digest of every setting that can change the arm's result.
+
+    Settings at their defaults are left out, so that a new setting with a default does not create new runs.
+    """
+    return fingerprint(_settings(config, scenario, arm, exclude_defaults=True))
+
+
+def params(config: Config, scenario: str, arm: str) -> dict[str, Any]:
+    """Return every setting that can change an arm's result, flat, with the defaults."""
+    return dict(_flat(_settings(config, scenario, arm, exclude_defaults=False)))
+
+
+def _settings(config: Config, scenario: str, arm: str, *, exclude_defaults: bool) -> dict[str, Any]:
+    def dump(section: Any, exclude: set[str] | None = None) -> dict[str, Any]:
+        found: dict[str, Any] = section.model_dump(mode="json", exclude=exclude, exclude_defaults=exclude_defaults)
+        return found
+
+    feedback = arm not in ("baseline", "automated")
+    settings = config.scenario(scenario)
+    found = {
+        "scenario": scenario,
+        "arm": arm,
+        "seed": config.seed,
+        **dump(settings, exclude=None if feedback else {"penalty", "query"}),
+        "data": dump(config.datasets[settings.dataset], exclude={"root"}),  # the folder changes no result
+    }
+    if arm != "baseline":
+        found["rounds"] = " ".join(f"{entry.queries}q{entry.epochs}e" for entry in config.hitl.rounds)
+    if feedback:
+        found |= {"annotate": dump(config.annotate), "consensus": dump(config.consensus)}
+    return found
+
+
+def _create(client: MlflowClient, *, experiment: str, config: Config, scenario: str, arm: str, name: str) -> Run:
     tags = {
-        KEY: key,
+        KEY: name,
         "mlflow.runColor": COLOURS[results.arms(config, scenario).index(arm) % len(COLOURS)],
         "scenario": scenario,
         "arm": arm,
@@ -65,9 +128,16 @@ def _new_run(
         "mlflow.source.type": "PROJECT",
         "mlflow.user": getpass.getuser(),
     }
-    run = client.create_run(experiment, run_name=f"{arm}, {scenario}, seed {config.seed}", tags=tags)
-    client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in params.items()])
-    return run
+    return client.create_run(experiment, run_name=f"{arm}, {scenario}, seed {config.seed}", tags=tags)
+
+
+def _log_params(client: MlflowClient, run: Run, params: dict[str, Any]) -> None:
+    """Log the settings that the run lacks: all of a new run, those of a newer version of this project otherwise."""
+    from mlflow.entities import Param
+
+    missing = [Param(name, str(value)) for name, value in params.items() if name not in run.data.params]
+    if missing:
+        client.log_batch(run.info.run_id, params=missing)
 
 
 def _log_epochs(client: MlflowClient, run: Run, rows: pd.DataFrame) -> None:
@@ -75,38 +145,19 @@ def _log_epochs(client: MlflowClient, run: Run, rows: pd.DataFrame) -> None:
 
     metrics = []
     for row in rows.to_dict("records"):
-        # No clock: the same (key, value, step, timestamp) again is the same point to MLflow.
-        at = run.info.start_time + 1000 * row["epoch"]
+        # Not the clock: MLflow takes the same (key, value, step, timestamp) for the same point.
+        timestamp = run.info.start_time + 1000 * row["epoch"]
         metrics += [
-            Metric(str(name), float(value), at, row["epoch"])
+            Metric(str(name), float(value), timestamp, row["epoch"])
             for name, value in row.items()
             if name not in ("step", "epoch")
         ]
-    for start in range(0, len(metrics), 1000):  # MLflow's limit for one request
-        client.log_batch(run.info.run_id, metrics=metrics[start : start + 1000])
+    for start in range(0, len(metrics), AT_ONCE):
+        client.log_batch(run.info.run_id, metrics=metrics[start : start + AT_ONCE])
 
 
-def log_queries(client: MlflowClient, run_id: str, scenario: str, rounds: list[str]) -> None:
-    """Each round's queries, proposals and marks as one picture, the round as its step."""
-    for n in rounds:
-        _log_picture(client, run_id, "queries", n, asked_file(scenario, n))
-
-
-def log_evaluation(client: MlflowClient, run_id: str, scenario: str, arm: str, summary: dict[str, float]) -> None:
-    """Summaries under names of their own: MLflow's tables show a metric's last value only."""
-    from mlflow.entities import Metric
-
-    start = client.get_run(run_id).info.start_time
-    metrics = [Metric(f"final/{name}", value, start, 0) for name, value in summary.items()]
-    client.log_batch(run_id, metrics=metrics)
-    client.log_artifact(run_id, str(curves_file(scenario)), "curves")
-    if arm == "hitl":  # once: both show all arms
-        client.log_artifact(run_id, str(PAGE))
-        _log_picture(client, run_id, "explanations", "00", explanations_file(scenario))
-
-
-def _log_picture(client: MlflowClient, run_id: str, name: str, step: str, path: Path) -> None:
-    """Log a picture twice, with a step slider and in full size, unless it is there."""
+def _log_picture(client: MlflowClient, run_id: str, *, name: str, step: str, path: Path) -> None:
+    """Log a picture twice, for the step slider and in full size, unless the run has it already."""
     from PIL import Image
 
     place, content = f"{name}/{step}.png", hashlib.sha256(path.read_bytes()).hexdigest()[:12]
@@ -116,21 +167,6 @@ def _log_picture(client: MlflowClient, run_id: str, name: str, step: str, path: 
         client.log_image(run_id, picture, key=name, step=int(step), synchronous=True)
         client.log_image(run_id, picture, artifact_file=place)
         client.set_tag(run_id, PICTURES, json.dumps(logged | {place: content}))
-
-
-def _params(config: Config, scenario: str, arm: str) -> dict[str, Any]:
-    """What tells one run from another, flat: everything that can change an arm's result."""
-    settings = config.scenario(scenario).model_dump()
-    data = config.datasets[settings["dataset"]].model_dump(exclude={"root"})  # where it lies changes nothing
-    kept = {"scenario": scenario, "arm": arm, "seed": config.seed, **settings, "data": data}
-    if arm in ("baseline", "automated"):
-        del kept["penalty"], kept["query"]
-    if arm != "baseline":
-        kept["rounds"] = " ".join(f"{r.queries}q{r.epochs}e" for r in config.hitl.rounds)
-    if arm not in ("baseline", "automated"):
-        kept["annotate"] = config.annotate.model_dump()
-        kept["consensus"] = config.consensus.model_dump()
-    return dict(_flat(kept))
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

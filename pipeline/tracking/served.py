@@ -1,7 +1,7 @@
-"""What a registered model runs: the content of an image file in, its class and all classes' probabilities out.
+"""The code of a registered model: the content of an image file in, its class and the probabilities out.
 
-MLflow keeps this text, `pipeline/sources/decoding.py`, and the network as a graph with weights: loading a model
-unpickles nothing, and needs nothing of this project but these two modules.
+MLflow keeps this module, `pipeline/sources/decoding.py`, and the network as a graph with weights. To load the model,
+nothing is unpickled, and no other module of this project is needed.
 """
 
 from __future__ import annotations
@@ -20,16 +20,25 @@ from pipeline.sources.decoding import UnusableError, picture
 
 
 class Served(PythonModel):
-    """A network with the preprocessing that its training images had."""
+    """A network with the preprocessing of its training images."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the graph: uint8 pictures (B, S, S, 3) in, probabilities (B, C) out."""
+        """Load the graph: uint8 images (B, S, S, 3) in, probabilities (B, C) out."""
         self.network = torch.export.load(context.artifacts["network"]).module()
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[Any]:
-        """One answer for each row's ``image``: JPEG, PNG or another file's content, of any size."""
+        """Return one answer for each row.
+
+        Args:
+            context: The model's files and settings.
+            model_input: The column ``image`` has the content of a JPEG or PNG file of any size in each row.
+            params: Not used.
+
+        Raises:
+            MlflowException: The content is not a readable image.
+        """
         settings = context.model_config
         try:
             pictures = [picture(content, settings["size"], settings["fit"]) for content in model_input["image"]]

@@ -1,7 +1,7 @@
-"""The experiment's page in MLflow: its note, and two views of it with columns and charts already chosen.
+"""The experiment's page in MLflow: its note, and two views with columns and charts already chosen.
 
-MLflow's page cannot be told what to show at first, but it opens what its own "Share" button stores, a
-tag of the experiment, when the address names it. The note links to these.
+MLflow has no setting for the first view of a page. Its "Share" button stores a view in a tag of the experiment, and
+an address can name this tag. The note links to two such views.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-ROOM = 5000  # characters, in one tag of an experiment
-LEFT_OUT = "\n\nThere is no room for more here: the rest is in `report/index.html`.\n"
+ROOM = 5000  # characters in a tag of an experiment: MLflow's limit
+LEFT_OUT = "\n\nThis note has no room for the rest, which is in `report/index.html`.\n"
 COLUMNS = (
     *("tags.`scenario`", "tags.`arm`", "params.`seed`"),
     *(f"metrics.`final/{name}`" for name in ("test_accuracy", "test_loss", "test-shifted_accuracy")),
@@ -28,31 +28,42 @@ PICTURES = ("queries", "explanations")
 
 
 def set_page(client: MlflowClient, experiment: str, note: list[str]) -> None:
-    """Set the views, and the note with links to them and as many of its parts as there is room for."""
+    """Set the views and the note.
+
+    The note links to the views. If it has no room for all parts, it has the first ones and says that more exist.
+    """
     shared = {
         "comparison": ("Every arm's curves and pictures", _state(group=False)),
-        "over-seeds": ("the same with each arm's mean over seeds", _state(group=True)),
+        "over-seeds": ("the mean of every arm over seeds", _state(group=True)),
     }
     links = []
     for key, (title, state) in shared.items():
         client.set_experiment_tag(experiment, f"mlflow.sharedViewState.{key}", json.dumps(state))
         links.append(f"[{title}](#/experiments/{experiment}/runs?viewStateShareKey={key}&compareRunsMode=CHART)")
-    text = f"{', or '.join(links)}. `report/index.html` says all of it.\n\n"
-    for part in note:
-        if len(text) + len(part) > ROOM - len(LEFT_OUT):
-            text += LEFT_OUT
+    text = f"Views: {'; '.join(links)}. The whole comparison is in `report/index.html`.\n\n"
+    client.set_experiment_tag(experiment, "mlflow.note.content", text + _fitting(note, ROOM - len(text)))
+
+
+def _fitting(parts: list[str], room: int) -> str:
+    """Return all parts if they have room, or else the first ones and a sentence about the rest."""
+    whole = "".join(parts)
+    if len(whole) <= room:
+        return whole
+    text = ""
+    for part in parts:
+        if len(text) + len(part) > room - len(LEFT_OUT):
             break
         text += part
-    client.set_experiment_tag(experiment, "mlflow.note.content", text)
+    return text + LEFT_OUT
 
 
 def _state(group: bool) -> dict[str, Any]:
-    """The state of MLflow's runs page, in its own words."""
+    """Return the state of MLflow's page of runs, in MLflow's own format."""
     keys = [{"mode": "tag", "groupByData": tag} for tag in ("scenario", "arm")]
     sections = {
         "curves": "Every epoch",
-        "pictures": "Queries, and explanations",
-        "final": "final",  # MLflow's own names, where it puts all other metrics: shown folded up
+        "pictures": "Queries and explanations",
+        "final": "final",  # this and the next are MLflow's sections for all other metrics: folded up
         "other": "Model metrics",
     }
     curves: list[dict[str, Any]] = [

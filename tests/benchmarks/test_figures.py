@@ -1,27 +1,139 @@
-"""Figures that can be had in a moment, on few images: each measures what it says."""
+"""Every figure is measured once on few images, so that none of them rots."""
+
+import ast
+import json
+import math
+import re
+from pathlib import Path
 
 import pytest
+from fakes.checkout import ROOT
 
-from benchmarks import epochs, memory, method
+from benchmarks import __main__, browser, measure, method
+from benchmarks.measure import Figure
+from pipeline.errors import PipelineError
+
+TINY = {"size": 32, "runs": 1}
+ONE_NETWORK = {"architectures": (method.SMALLEST,)}
+FEW_DIGITS = {"count": 16, "epochs": 1, "repeats": 1}
+SMALL = {
+    "prepared_vs_decode_ratio": {"count": 2, "runs": 1},
+    "penalty_step_ratio": TINY,
+    "penalty_step_ratio_relu6": TINY,
+    "penalty_step_ratio_exact": TINY,
+    "penalty_cosine": ONE_NETWORK,
+    "hitl_epoch_ratio_7pct": {"count": 8, **TINY},
+    "hitl_epoch_ratio_70pct": {"count": 8, **TINY},
+    "deeplift_completeness_worst": ONE_NETWORK,
+    "deeplift_batch_speedup": {"count": 2, **TINY},
+    "query_export_ratio": {"pool": 4, "queries": 1, **TINY},
+    "epoch_vs_plain_timm_ratio": {"count": 4, **TINY},
+    "waiting_for_data_share": {"count": 4, **TINY},
+    "compiled_step_speedup": {"architecture": method.SMALLEST, "backend": "eager", **TINY},
+    "two_process_speedup": {"processes": (1, 1), "count": 4, **TINY},
+    "pool_scoring_rss_growth": {"few": 4, "many": 8, "runs": 1},
+    "mask_memory_mb_nci": {"images": 200},
+    "annotate_start_s": {"runs": 1},
+    "stage_start_s": {"stages": ("automated", "placebo"), "runs": 1},
+    "noop_repro_s": {"rounds": 1, "runs": 1},
+}
+ELSEWHERE = {"demo_overhead_ratio", *browser.FIGURES}  # the parts of the former are in test_repro.py
 
 
-@pytest.fixture(autouse=True)
-def _small(monkeypatch):
-    monkeypatch.setattr(method, "SIZE", 32)
+def small(name, folder):
+    if name.startswith("spending_"):
+        return FEW_DIGITS
+    if name.startswith("worst_rise_"):
+        return {"seeds": (0,), "epochs": 2, "count": 16, "folder": folder}
+    if is_annotation(name):
+        return {"counts": (2, 4)}
+    return SMALL[name]
+
+
+def is_annotation(name):
+    return name.startswith("annotation_")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("plots")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.labelstudio] if is_annotation(name) else [])
+        for name in __main__.FIGURES
+        if name not in ELSEWHERE
+    ],
+)
+def test_a_figure_is_measured(name, folder):
+    figure = __main__.FIGURES[name](**small(name, folder))
+    assert all(map(math.isfinite, (figure.low, figure.median, figure.high)))
+    assert figure.low <= figure.median <= figure.high
+    if name.endswith("_share"):
+        assert figure.low >= 0
+        assert figure.high < 1
 
 
 def test_a_mask_takes_hundreds_of_bytes():
-    assert memory.mask_memory_mb_nci(images=200).median <= 50
+    assert __main__.FIGURES["mask_memory_mb_nci"](images=200).median <= 50
 
 
-def test_waiting_is_a_share_of_an_epoch():
-    share = epochs.waiting_for_data_share(count=8)
-    assert 0 <= share.low <= share.median <= share.high < 1
+def test_the_plots_are_written(folder):
+    if not (folder / "batchnorm.png").exists():
+        __main__.FIGURES["worst_rise_frozen"](**small("worst_rise_frozen", folder))
+    assert {path.name for path in folder.iterdir()} == {"batchnorm.csv", "batchnorm.png"}
 
 
-def test_the_plain_loop_augments_the_same_pictures():
-    images = method.pictures(8)
-    _, loader = epochs._plain(images)
-    batches = list(loader)
-    assert [tuple(x.shape) for x, _ in batches] == [(4, 3, 32, 32)] * 2
-    assert sorted(label for _, labels in batches for label in labels.tolist()) == sorted(images.labels.tolist())
+def test_a_figure_of_the_browser_is_what_its_test_records(tmp_path):
+    test = tmp_path / "test_round.py"
+    test.write_text("def test(record_property):\n    record_property('clicks', 3.5)\n")
+    assert browser.per_image("clicks", test) == Figure(3.5, 3.5, 3.5)
+
+
+def test_the_test_behind_the_browser_figures_records_them():
+    text = browser.TEST.read_text(encoding="utf-8")
+    assert "record_property(name, value)" in text
+    assert all(f'"{name.split("_")[1]}"' in text for name in browser.FIGURES)
+
+
+@pytest.fixture
+def two_figures(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    figures = {"fast": lambda: Figure.of([1.0, 2.0, 4.0]), "slow": lambda: Figure.of([8.0])}
+    monkeypatch.setattr(__main__, "FIGURES", figures)
+    return Path("report/benchmarks.json")
+
+
+def test_figures_are_printed_and_written(two_figures, capsys):
+    __main__.main([])
+    expected = {"fast": 2.0, "fast_min": 1.0, "fast_max": 4.0, "slow": 8.0, "slow_min": 8.0, "slow_max": 8.0}
+    assert json.loads(two_figures.read_text()) == expected
+    assert capsys.readouterr().out == "fast: 2 (1 to 4)\nslow: 8 (8 to 8)\n"
+
+
+def test_figures_that_are_not_measured_again_keep_their_values(two_figures):
+    __main__.main(["fast"])
+    __main__.main(["slow"])
+    assert set(json.loads(two_figures.read_text())) >= {"fast", "slow"}
+
+
+def test_an_unknown_figure_is_named_before_anything_is_measured(two_figures):
+    with pytest.raises(PipelineError, match="no figure quick. Fix: choose from fast, slow"):
+        __main__.main(["fast", "quick"])
+    assert not two_figures.exists()
+
+
+def test_a_ratio_takes_turns():
+    calls = []
+    figure = measure.ratio(lambda: calls.append("slow"), lambda: calls.append("fast"), runs=2)
+    assert calls == ["slow", "fast"] * 3  # the first time unmeasured
+    assert figure.low > 0
+
+
+def test_no_program_is_hidden_in_a_string():
+    for path in (ROOT / "benchmarks").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not re.search(r"^(from \S+ )?import ", node.value, re.MULTILINE), path

@@ -12,9 +12,9 @@ import time
 import urllib.error
 import urllib.request
 
-import httpx
 import numpy as np
 import pytest
+import requests
 import yaml
 from e2e.project import SAID, SCENARIO, environment_for, ran, repro, tiny_project
 from fakes import killed
@@ -27,7 +27,7 @@ from pipeline.config import load
 from pipeline.data import prepared
 from pipeline.experiments.loop import Loop
 from pipeline.paths import prepared_dir
-from pipeline.training import trainer
+from pipeline.training import states
 
 pytestmark = pytest.mark.labelstudio
 
@@ -89,19 +89,19 @@ def simulated_title(project):
 def delete(label_studio, what):
     """Delete something on the server, as somebody in its data manager could."""
     headers = {"Authorization": f"Token {label_studio.api_key}"}
-    httpx.delete(f"{label_studio.url}/api/{what}/", headers=headers).raise_for_status()
+    requests.delete(f"{label_studio.url}/api/{what}/", headers=headers, timeout=60).raise_for_status()
 
 
 def test_everything_ran_and_is_compared(project, finished, report):
     stages = ran(finished)
-    assert len(stages) == len(set(stages)) == 3 + 3 * 2 + 2 + 1 + 1
+    assert len(stages) == len(set(stages)) == 3 + 4 * 2 + 2 + 1 + 1
     metrics = json.loads((project / "report" / "metrics.json").read_text())[SCENARIO]
     assert list(metrics) == ["baseline", "automated", "random-mask", "hitl"]
     for arm in metrics.values():
         assert 0 <= arm["test-shifted_accuracy"] <= 1
         assert arm["min_loss"] > 0
     table = (project / "report" / "table.md").read_text()
-    assert table.count(f"| {SCENARIO} (1") == 4 + 3 + 4  # a tenth of 1,347; three tables, one of differences
+    assert table.count(f"| {SCENARIO} (1") == 4 + 3 + 4 + 4  # a tenth of 1,347; four tables, one of differences
     assert "8 answers from experts" in table
     page = (project / "report" / "index.html").read_text()
     assert page.count('src="data:image/png;base64,') == page.count("src=") == 2 + 2  # two pictures, and one a round
@@ -114,7 +114,8 @@ def test_experiments_run_the_same_loop_to_the_same_weights(project, finished, tm
     """In one process and without a server, and interrupted; both sides use as many threads."""
     monkeypatch.chdir(project)
     config = load()
-    loop = Loop(config, SCENARIO, prepared.read(prepared_dir("decoy-digits")), tmp_path, tmp_path / "checkpoints")
+    data = prepared.read(prepared_dir("decoy-digits"))
+    loop = Loop(config, SCENARIO, data=data, folder=tmp_path, checkpoint_dir=tmp_path / "checkpoints")
     loop.baseline()
     killed.in_epoch(2, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
@@ -124,12 +125,12 @@ def test_experiments_run_the_same_loop_to_the_same_weights(project, finished, tm
     outcomes |= {arm: loop.arm(arm, outcomes["hitl"]) for arm in ("automated", "random-mask")}
     for arm, outcome in outcomes.items():
         stages = results.final_dir(config, SCENARIO, arm)
-        trainer.save(outcome.state, tmp_path / "state.pt")
+        states.save(outcome.state, tmp_path / "state.pt")
         assert (tmp_path / "state.pt").read_bytes() == (stages / "state.pt").read_bytes(), arm
         history = results.history(stages)
         own = history[(history["step"] == "start") == (arm == "baseline")]
         assert own["test_loss"].tolist() == pytest.approx(outcome.history["test_loss"].tolist(), rel=1e-12), arm
-    assert "00: going on after epoch 2" in capsys.readouterr().out
+    assert "00: resuming after epoch 2" in capsys.readouterr().out
     assert [asked.answers for asked in outcomes["hitl"].rounds] == [4, 4]
 
 
@@ -145,7 +146,7 @@ def test_a_launcher_makes_one_arm_of_two_processes_and_no_stage_runs_again_for_i
     assert "params.yaml" not in status.stdout
     alone = results.history(copy / "runs" / SCENARIO / "automated")
     shutil.rmtree(copy / "runs" / SCENARIO / "automated")
-    command = [sys.executable, "-m", "pipeline.stages", "automated", "--scenario", SCENARIO]
+    command = [sys.executable, "-m", "pipeline", "stage", "automated", "--scenario", SCENARIO]
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(re.findall("epoch 2, train loss", done.stdout)) == 1, "the second process is silent"
@@ -166,9 +167,23 @@ def test_the_expert_answered_every_query_once_as_itself(project, finished, envir
 
 
 def test_the_second_run_does_nothing(project, finished, environment):
+    assert list((project / "pipeline").rglob("__pycache__")), "bytecode must not count as a change"
     output = repro(project, environment)
     assert ran(output) == []
     assert "Data and pipelines are up to date" in output
+    status = subprocess.run(["dvc", "status"], cwd=project, env=environment, capture_output=True, text=True, check=True)
+    assert status.stdout == "Data and pipelines are up to date.\n"
+
+
+def test_a_changed_drawing_trains_nothing_again(project, finished, environment):
+    drawing = project / "pipeline" / "evaluation" / "figures.py"
+    original = drawing.read_text()
+    drawing.write_text(original.replace("#d0021b", "#d0021c"))
+    assert drawing.read_text() != original
+    reviews = [f"review@{SCENARIO}-round{n}" for n in range(2)]
+    assert sorted(ran(repro(project, environment))) == sorted([*reviews, f"evaluate@{SCENARIO}", "compare"])
+    drawing.write_text(original)
+    repro(project, environment)
 
 
 def test_dvc_has_something_to_say(project, finished, environment):
@@ -264,18 +279,18 @@ ASK = """
 import base64, io, json, sys, numpy as np
 from pathlib import Path
 from PIL import Image
-from pipeline import training
 from pipeline.config import load
-from pipeline.datasets import prepared
-from pipeline.datasets.decoding import picture
+from pipeline.data import prepared
+from pipeline.sources.decoding import picture
+from pipeline.training import inference, states
 raw = []
 for kind, size in (("JPEG", (300, 200)), ("PNG", (48, 48))):
     file = io.BytesIO()
     Image.fromarray(prepared.read(Path("data/prepared/decoy-digits")).images[0]).resize(size).save(file, kind)
     raw.append(file.getvalue())
 scenario = sys.argv[1]
-state = training.restore(Path(f"runs/{scenario}/01/state.pt"), load().scenario(scenario).train)
-z = training.logits(state, np.stack([picture(content, 48, "stretch") for content in raw]))
+state = states.restore(Path(f"runs/{scenario}/01/state.pt"), load().scenario(scenario).train)
+z = inference.logits(state, np.stack([picture(content, 48, "stretch") for content in raw]))
 print(json.dumps([[base64.b64encode(content).decode() for content in raw], z.softmax(dim=1).tolist()]))
 """
 
@@ -397,8 +412,8 @@ def test_reading_the_answers_otherwise_asks_nobody_again(project, finished, envi
     params = yaml.safe_load(original)
     params["consensus"] = {"rule": "any", "soft": False, "gold": 2}
     path.write_text(yaml.safe_dump(params, sort_keys=False))
-    last = f"hitl-train@{SCENARIO}-round0"
-    assert ran(repro(project, environment, last)) == [last]
+    last = [f"{name}@{SCENARIO}-round0" for name in ("hitl-train", "review")]
+    assert ran(repro(project, environment, last[-1])) == last
     crowd = json.loads((project / "runs" / SCENARIO / "00" / "crowd.json").read_text())
     assert (crowd["queries"], crowd["answered"]) == (4, 4)
     ((expert, own),) = crowd["experts"].items()
@@ -444,14 +459,18 @@ def test_a_lost_server_costs_no_answer(project, finished, environment, real_labe
     before = answers(project)[0]
     delete(real_label_studio, f"projects/{lost.id}")
     output = repro(project, environment, "--force", "--single-item", f"annotate@{SCENARIO}-round0")
-    assert "4 of 4 queries have been answered before" in output
+    assert "4 of 4 queries were answered before" in output
     assert answers(project)[0] == before
 
 
 BASELINE, EXPORT = f"baseline@{SCENARIO}", f"query-export@{SCENARIO}-round0"
 MISTAKES = {
     "a misspelt setting": (BASELINE, lambda p: p["scenarios"][SCENARIO]["train"].update(epoch=3), "unknown setting"),
-    "more queries than images": (EXPORT, lambda p: p["hitl"]["rounds"][0].update(queries=9999), "asks 9999 queries"),
+    "more queries than images": (
+        EXPORT,
+        lambda p: p["hitl"]["rounds"][0].update(queries=9999),
+        "asks for 9999 queries",
+    ),
     "an empty class": (BASELINE, lambda p: p["scenarios"][SCENARIO].update(fraction=0.001), "leaves no training image"),
 }
 

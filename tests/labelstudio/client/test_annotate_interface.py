@@ -10,7 +10,7 @@ from fakes.labelling_page import click, click_cell, drag, frame, image_on, open_
 from fakes.queries import CELL, POLYGON, SIDE, manifest, proposal
 
 from labelstudio.client.backend import LabelStudio
-from labelstudio.exchange import regions
+from labelstudio.exchange import geometry, regions
 from labelstudio.exchange.records import Manifest
 from labelstudio.reading import consensus
 from labelstudio.reading.verdicts import Verdict, verdict
@@ -25,7 +25,7 @@ def admin(real_label_studio):
     return LabelStudio(real_label_studio.url, real_label_studio.api_key)
 
 
-# Whatever on the page has more in it than it shows.
+# All parts of the page with more content than they show.
 SCROLLED = """() => [document.documentElement, ...document.querySelectorAll('*')]
     .filter(e => e.clientHeight > 0 && e.scrollHeight > e.clientHeight + 2)
     .filter(e => e === document.documentElement || ['auto', 'scroll'].includes(getComputedStyle(e).overflowY))
@@ -37,13 +37,13 @@ BLUE, PINK, GREY = "#1f78ff", "#e5007d", "#7f7f7f"
 
 
 def test_the_arrows_frame_takes_many_proposals_at_once(page, real_label_studio, admin, tmp_path):
-    """What Label Studio 1.23 does with it, one answer for each fact."""
+    """The behaviour of Label Studio 1.23, one answer for each fact."""
     asked = manifest(tmp_path, 4)
     project = admin.ensure_project("the frame")
     admin.push(project, asked, tmp_path)
     open_as(page, real_label_studio.expert, project)
 
-    shows(page, "1 of 4")  # whatever it touches is taken; one key marks all of it
+    shows(page, "1 of 4")  # all touched proposals are selected; one key marks all of them
     frame(page, (2.5, 3.5), (7.2, 7.2))
     press(page, "2", "Escape")
     submit(page)
@@ -70,7 +70,7 @@ def test_the_arrows_frame_takes_many_proposals_at_once(page, real_label_studio, 
     np.testing.assert_array_equal(regions.mask(answers[0].result, SIDE, SIDE)[0], cells((3, 4), (7, 7)))
 
 
-def cells(*places: tuple[int, int], size: tuple[int, int] = (SIDE, SIDE)) -> regions.Mask:
+def cells(*places: tuple[int, int], size: tuple[int, int] = (SIDE, SIDE)) -> geometry.Mask:
     mask = np.zeros(size[::-1], dtype=bool)
     for column, row in places:
         mask[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL] = True
@@ -180,7 +180,7 @@ def test_an_expert_marks_and_draws_any_shape_on_pictures_of_any_shape(page, real
     press(page, "2", "Escape")
     submit(page)
 
-    # The arrow stays in the hand for the next picture. What was disregarded before is seen, and stays as it is.
+    # The arrow stays in the hand for the next picture. Earlier marks are shown and stay unchanged.
     shows(page, "2 of 2")
     assert page.evaluate(SCROLLED) == []
     assert page.evaluate(COLOURS) == [GREY, BLUE, BLUE, BLUE]
@@ -199,7 +199,7 @@ def test_an_expert_marks_and_draws_any_shape_on_pictures_of_any_shape(page, real
     }
     assert set(drawn) == {"rectangle", "ellipse", "polygon", "brush"}
     assert regions.marked(result) == {"c0r0", POLYGON.id}
-    areas = {kind: regions.area(entry, 2 * SIDE, SIDE) for kind, entry in drawn.items()}
+    areas = {kind: geometry.area(entry, 2 * SIDE, SIDE) for kind, entry in drawn.items()}
     y, x = np.mgrid[0.5:SIDE, 0.5 : 2 * SIDE]
     expected = {
         "rectangle": (x >= 24) & (x < 48) & (y >= 12) & (y < 24),
@@ -220,7 +220,7 @@ def test_an_expert_marks_and_draws_any_shape_on_pictures_of_any_shape(page, real
     size = SIDE, 2 * SIDE
     np.testing.assert_array_equal(regions.mask(answers["image-001"].result, *size)[0], cells((7, 7), size=size))
 
-    # What a simulated expert submits is what the page does.
+    # A simulated expert submits the same regions as the page.
     query = asked.queries[1]
     as_simulated = regions.relabelled(regions.to_result(query), {"c7r7"}, regions.DISREGARD)
     assert answers["image-001"].result == as_simulated

@@ -1,17 +1,17 @@
-"""One suite for the fake and the real Label Studio; then faults, which only the fake can be told to have."""
+"""Our client at the fake and the real Label Studio; then faults, which only the fake can have."""
 
 from __future__ import annotations
 
 import time
 
-import httpx
 import numpy as np
 import pytest
+import requests
 from fakes.clients import ADMIN, EXPERT, keys_on, left_half, rest
 from fakes.label_studio import FakeLabelStudio, jwt
 from fakes.queries import CELL, POLYGON, SIDE, manifest
 
-from labelstudio.client import backend, connection, projects, waiting
+from labelstudio.client import connection, projects, waiting
 from labelstudio.client.backend import LabelStudio
 from labelstudio.client.connection import Unreachable
 from labelstudio.client.experts import SimulatedExpert
@@ -51,13 +51,13 @@ def test_somebody_elses_project_is_left_alone(label_studio, admin):
 def test_another_layout_of_the_same_interface_is_ours(label_studio, admin, project):
     config = projects.INTERFACE.replace("\n", "\n\n   ")
     reply = rest(label_studio).patch(f"/api/projects/{project.id}", json={"label_config": config})
-    assert reply.is_success
+    assert reply.ok
     assert admin.ensure_project(project.title) == project
 
 
 def test_two_projects_of_one_title_are_not_chosen_between(label_studio, admin, project):
     body = {"title": project.title, "label_config": projects.INTERFACE}
-    assert rest(label_studio).post("/api/projects", json=body).is_success
+    assert rest(label_studio).post("/api/projects", json=body).ok
     with pytest.raises(AnnotationError, match="2 projects"):
         admin.ensure_project(project.title)
 
@@ -146,7 +146,7 @@ def test_the_same_answer_submitted_twice_arrives_once(admin, expert, project, tm
     admin.push(project, asked, tmp_path)
     (task,) = admin.tasks(project, asked.keys())
     for _ in range(2):
-        expert.annotate(task, EXPERT, [], lead_time=1.0)
+        expert.annotate(task, expert=EXPERT, result=[], lead_time=1.0)
     assert len(admin.pull(project, asked.keys())) == 1
 
 
@@ -174,7 +174,7 @@ def test_an_expired_personal_access_token_is_refused():
 
 
 def test_nobody_there():
-    with pytest.raises(Unreachable, match=r"http://127\.0\.0\.1:9 .*labelstudio\.server start"):
+    with pytest.raises(Unreachable, match=r"http://127\.0\.0\.1:9 .*Fix: start it \(`lookaway server start`\)"):
         LabelStudio("http://127.0.0.1:9", "key").check()
 
 
@@ -203,7 +203,7 @@ def faulty(fake, tmp_path):
     ("method", "path"),
     [("POST", UPLOAD), ("POST", IMPORT), ("GET", "/api/tasks"), ("GET", "/file-uploads")],
 )
-def test_whatever_goes_wrong_once_nothing_is_missing_or_twice(faulty, tmp_path, method, path, kind, after):
+def test_after_any_single_fault_no_task_is_missing_or_there_twice(faulty, tmp_path, method, path, kind, after):
     fake, admin, project, asked = faulty
     fake.fail(method, path, kind, after=after and kind != "late")
     admin.push(project, asked, tmp_path)
@@ -216,7 +216,7 @@ def test_whatever_goes_wrong_once_nothing_is_missing_or_twice(faulty, tmp_path, 
 @pytest.mark.parametrize("path", [UPLOAD, IMPORT])
 def test_a_push_that_died_is_completed_by_the_next(faulty, tmp_path, path, after, monkeypatch):
     fake, admin, project, asked = faulty
-    monkeypatch.setattr(backend, "ATTEMPTS", 1)  # dies of the first fault, as if killed
+    monkeypatch.setattr(connection, "ATTEMPTS", 1)  # dies of the first fault, as if killed
     fake.fail("POST", path, "reset", after=after, times=2)
     for _ in range(2):
         with pytest.raises(Unreachable):
@@ -228,7 +228,7 @@ def test_a_push_that_died_is_completed_by_the_next(faulty, tmp_path, path, after
 def test_a_request_still_under_way_from_a_killed_push_is_waited_for(faulty, tmp_path, monkeypatch):
     fake, admin, project, asked = faulty
     fake.fail("POST", IMPORT, "late")
-    monkeypatch.setattr(backend, "ATTEMPTS", 1)  # dies of the first fault, as if killed
+    monkeypatch.setattr(connection, "ATTEMPTS", 1)  # dies of the first fault, as if killed
     with pytest.raises(Unreachable):
         admin.push(project, asked, tmp_path)
     admin.push(project, asked, tmp_path)
@@ -270,7 +270,7 @@ def test_a_project_is_created_once(fake, after):
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("kind", ["reset", "500"])
-def test_an_answer_is_given_once_whatever_goes_wrong(faulty, tmp_path, kind, after):
+def test_an_answer_is_given_once_despite_faults(faulty, tmp_path, kind, after):
     fake, admin, project, asked = faulty
     admin.push(project, asked, tmp_path)
     fake.fail("POST", "/annotations", kind, after=after, times=2)
@@ -312,7 +312,7 @@ def test_waiting_says_how_far_it_got_and_how_to_go_on(faulty, tmp_path, capsys):
     admin.push(project, asked, tmp_path)
     expert = SimulatedExpert(LabelStudio(fake.url, fake.expert_api_key), left_half)
     expert.answer(project, list(asked.keys())[:4])
-    with pytest.raises(AnnotationError, match=r"^4/11 answered .*http://.*/projects/1.*`dvc repro` again$"):
+    with pytest.raises(AnnotationError, match=r"^4/11 answered .*http://.*/projects/1.*`dvc repro` again\.$"):
         waiting.wait(admin, project, asked.keys(), limit_s=0.2, poll_s=0.05)
 
 
@@ -347,6 +347,6 @@ def test_interrupted_waiting_says_that_nothing_is_lost(faulty, capsys, monkeypat
 def test_the_fake_keeps_running_while_it_is_wrong(fake: FakeLabelStudio):
     """The faults are worth something only if the fake itself does not break."""
     fake.fail("GET", "/api/users", "reset")
-    with pytest.raises(httpx.TransportError):
+    with pytest.raises(requests.ConnectionError):
         rest(fake).get("/api/users")
     assert rest(fake).get("/api/users").status_code == 200

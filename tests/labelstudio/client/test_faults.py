@@ -1,4 +1,4 @@
-"""Whatever goes wrong between us and a Label Studio: after running again nothing is missing, double or lost."""
+"""Faults between us and a Label Studio: after another run nothing is missing, double or lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fakes.label_studio import FakeLabelStudio
 from fakes.proxy import KINDS, Proxy
 from fakes.queries import SIDE, manifest
 
-from labelstudio.client import backend, connection, waiting
+from labelstudio.client import connection, push, waiting
 from labelstudio.client.backend import LabelStudio
 from labelstudio.client.connection import Unreachable
 from labelstudio.client.experts import SimulatedExpert
@@ -29,8 +29,8 @@ EXPERT = "expert@localhost.local"
 # Every request of a round: its project, its pictures, its tasks, its answers, and how it is read.
 REQUESTS = {
     "whoami": ("GET", "/api/current-user/whoami"),
-    "find project": ("GET", r"/api/projects\?"),
-    "create project": ("POST", r"/api/projects$"),
+    "find project": ("GET", r"/api/projects/\?"),
+    "create project": ("POST", r"/api/projects/$"),
     "upload": ("POST", r"/import\?commit_to_project=false"),
     "list uploads": ("GET", "/file-uploads"),
     "import": ("POST", r"/import$"),
@@ -43,11 +43,10 @@ REQUESTS = {
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setattr(connection, "PAGE_SIZE", 4)
-    monkeypatch.setattr(backend, "FILES", 4)
-    monkeypatch.setattr(backend, "TASKS", 4)
+    monkeypatch.setattr(push, "FILES", 4)
+    monkeypatch.setattr(push, "TASKS", 4)
     monkeypatch.setattr(connection, "SETTLE_S", 0.8)
-    for module in ("labelstudio.client.backend", "labelstudio.client.connection", "labelstudio.client.experts"):
-        monkeypatch.setattr(f"{module}.pause_s", lambda failures: 0.01)
+    monkeypatch.setattr(connection, "LONGEST_PAUSE_S", 0.01)
 
 
 def everything(_: str) -> np.ndarray:
@@ -55,7 +54,7 @@ def everything(_: str) -> np.ndarray:
 
 
 def a_round(proxy: Proxy, label_studio, title: str, folder: Path):
-    """What annotate does, through the proxy: project, push, answers, waiting, pull."""
+    """The steps of annotate, through the proxy: project, push, answers, waiting, pull."""
     admin, expert = LabelStudio(proxy.url, label_studio.api_key), LabelStudio(proxy.url, label_studio.expert_api_key)
     admin.check()
     project, asked = admin.ensure_project(title), manifest(folder, QUERIES)
@@ -66,7 +65,7 @@ def a_round(proxy: Proxy, label_studio, title: str, folder: Path):
 
 
 def run_again_until_done(proxy: Proxy, label_studio, title: str, folder: Path, runs: int = 4):
-    """As the user does who is told to; every message must say what to do."""
+    """Run again as a user does after an error; every message must say what to do."""
     for _ in range(runs):
         try:
             return a_round(proxy, label_studio, title, folder)
@@ -95,7 +94,7 @@ def assert_complete(answers, label_studio, title: str, folder: Path, twice: bool
 @pytest.mark.parametrize(("kind", "after"), [*[(kind, False) for kind in KINDS], ("reset", True), ("503", True)])
 @pytest.mark.parametrize("request_", REQUESTS)
 def test_one_fault_anywhere(fake, tmp_path, monkeypatch, request_, kind, after):
-    monkeypatch.setattr(connection, "TIMEOUT", 0.2)
+    monkeypatch.setattr(connection, "TIMEOUT_S", 0.2)
     with Proxy(fake.url) as proxy:
         proxy.fail(*REQUESTS[request_], kind, after=after)
         answers = run_again_until_done(proxy, fake, "faults", tmp_path)
@@ -191,7 +190,7 @@ def test_a_real_server_killed_in_the_middle_of_a_push(real_label_studio, tmp_pat
 
 @pytest.mark.parametrize("ahead_s", [0, 3600, -3600])
 def test_an_access_token_that_expires_while_people_are_waited_for(tmp_path, ahead_s):
-    """Whatever the server's clock says: by ours, a token may be good that it no longer takes."""
+    """Our clock and the server's may differ: a token that the server refuses may be valid by our clock."""
     with FakeLabelStudio(clock_s=ahead_s, token_life_s=1.5) as fake, Proxy(fake.url) as proxy:
         admin = LabelStudio(proxy.url, fake.personal_access_token)
         project, asked = admin.ensure_project("faults"), manifest(tmp_path, QUERIES)
@@ -217,7 +216,7 @@ def test_a_revoked_personal_access_token_says_where_to_get_another(fake):
         admin.check()
         proxy.fail("GET", "whoami", "401", times=100)
         proxy.fail("POST", "token/refresh", "401", times=100)
-        with pytest.raises(AnnotationError, match="/user/account into LABEL_STUDIO_API_KEY") as caught:
+        with pytest.raises(AnnotationError, match="/user/account into `LABEL_STUDIO_API_KEY`") as caught:
             admin.check()
         assert fake.personal_access_token not in str(caught.value)
         assert sum("whoami" in line for line in proxy.requests) <= 3, "it is not asked for ever"
@@ -229,7 +228,8 @@ def test_who_is_there_does_not_depend_on_our_clock(tmp_path, ahead_s):
         admin, expert = LabelStudio(fake.url, fake.api_key), LabelStudio(fake.url, fake.expert_api_key)
         project, asked = admin.ensure_project("faults"), manifest(tmp_path, 2)
         admin.push(project, asked, tmp_path)
-        expert.annotate(admin.tasks(project, asked.keys())[0], EXPERT, [], lead_time=1.0)
+        (task, _) = admin.tasks(project, asked.keys())
+        expert.annotate(task, expert=EXPERT, result=[], lead_time=1.0)
         progress = admin.progress(project, asked.keys())
         assert progress.is_here(EXPERT)
         assert abs(progress.now - datetime.now(timezone.utc) - timedelta(seconds=ahead_s)) < timedelta(seconds=5)

@@ -1,15 +1,15 @@
-"""What goes to an expert and what comes back, on the fake and the real Label Studio alike."""
+"""Tasks to an expert and answers from an expert, at the fake and the real Label Studio alike."""
 
 from __future__ import annotations
 
 import dataclasses
 
-import httpx
 import pytest
+import requests
 from fakes.clients import ADMIN, EXPERT, keys_on, left_half, rest
 from fakes.queries import manifest, proposal
 
-from labelstudio.client import backend
+from labelstudio.client import connection
 from labelstudio.client.backend import LabelStudio
 from labelstudio.client.connection import Unreachable
 from labelstudio.client.experts import SimulatedExpert
@@ -60,7 +60,7 @@ def test_the_expert_sees_the_picture_and_a_stranger_does_not(label_studio, admin
     (row,) = rest(label_studio).get("/api/tasks", params={"project": project.id}).json()["tasks"]
     reply = rest(label_studio, key=label_studio.expert_api_key).get(row["data"]["image"])
     assert reply.content == (tmp_path / "000.png").read_bytes()
-    assert httpx.get(label_studio.url + row["data"]["image"]).status_code == 401
+    assert requests.get(label_studio.url + row["data"]["image"]).status_code == 401
 
 
 def test_a_deleted_task_is_asked_again_under_its_recurring_id(label_studio, admin, project, tmp_path):
@@ -76,7 +76,7 @@ def test_a_deleted_task_is_asked_again_under_its_recurring_id(label_studio, admi
 def test_a_picture_that_changed_is_not_pushed(admin, project, tmp_path):
     asked = manifest(tmp_path, 2)
     (tmp_path / "001.png").write_bytes((tmp_path / "000.png").read_bytes())
-    with pytest.raises(AnnotationError, match="not the picture that was asked about"):
+    with pytest.raises(AnnotationError, match="is not the query's picture"):
         admin.push(project, asked, tmp_path)
     assert keys_on(admin, project, asked) == []
 
@@ -96,7 +96,7 @@ def test_tasks_json_can_be_imported_by_hand(real_label_studio, tmp_path):
     project, asked = admin.ensure_project("imported by hand"), manifest(tmp_path, 3)
     write_tasks(asked, tmp_path, tmp_path / "tasks.json")
     files = {"file": ("tasks.json", (tmp_path / "tasks.json").read_bytes())}
-    assert rest(real_label_studio).post(f"/api/projects/{project.id}/import", files=files).is_success
+    assert rest(real_label_studio).post(f"/api/projects/{project.id}/import", files=files).ok
     assert admin.push(project, asked, tmp_path) == 0
     shown = {task.key: task.prediction()["result"] for task in admin.tasks(project, asked.keys())}
     assert shown == {key: regions.to_result(query) for key, query in asked.keys().items()}
@@ -116,9 +116,9 @@ def test_tasks_are_numbered_among_all_as_they_are_served(label_studio, admin, pr
 
 
 def next_for(label_studio, project) -> dict:
-    """What the expert's page would show now; nothing when there is nothing to do."""
+    """The data of the task that the expert's page would show now; empty if there is no task."""
     reply = rest(label_studio, key=label_studio.expert_api_key).get(f"/api/projects/{project.id}/next")
-    return reply.json()["data"] if reply.is_success else {}
+    return reply.json()["data"] if reply.ok else {}
 
 
 def other_regions(asked: Manifest, first: int = 0) -> Manifest:
@@ -150,7 +150,7 @@ def answer_all(label_studio, admin, project) -> list[str]:
     http, seen = rest(label_studio, key=label_studio.expert_api_key), []
     while data := next_for(label_studio, project):
         (task,) = admin.tasks(project, [data["key"]])
-        assert http.post(f"/api/tasks/{task.id}/annotations/", json={"result": []}).is_success
+        assert http.post(f"/api/tasks/{task.id}/annotations/", json={"result": []}).ok
         seen.append(task.key)
     return seen
 
@@ -203,7 +203,7 @@ def test_a_push_killed_between_asking_and_withdrawing_is_completed(fake, tmp_pat
     project, before = admin.ensure_project("digits"), manifest(tmp_path, 6)
     now = other_regions(before, first=2)
     admin.push(project, before, tmp_path)
-    monkeypatch.setattr(backend, "ATTEMPTS", 1)  # dies of the first fault, as if killed
+    monkeypatch.setattr(connection, "ATTEMPTS", 1)  # dies of the first fault, as if killed
     fake.fail(method, r"/import$" if method == "POST" else "/api/tasks/", "reset", after=after)
     with pytest.raises(Unreachable):
         admin.push(project, now, tmp_path)
@@ -287,14 +287,14 @@ def test_pull_and_progress_keep_to_the_queries_asked_about(admin, expert, projec
     SimulatedExpert(expert, left_half).answer(project, first.keys())
     assert len(admin.pull(project, first.keys())) == 3
     assert admin.pull(project, second.keys()) == []
-    since = admin.first(project, second.keys())
-    assert [task.round for task in admin.tasks(project, since=since)] == ["01"] * 4, "what is waited for"
-    assert len(admin.tasks(project, since=since + 1)) == 3
+    first_id = admin.first_task_id(project, second.keys())
+    assert [task.round for task in admin.tasks(project, first_id=first_id)] == ["01"] * 4, "what is waited for"
+    assert len(admin.tasks(project, first_id=first_id + 1)) == 3
     SimulatedExpert(expert, left_half).answer(project, list(second.keys())[:1])
-    for from_there in (0, since):
-        progress = admin.progress(project, second.keys(), since=from_there)
+    for lowest in (0, first_id):
+        progress = admin.progress(project, second.keys(), first_id=lowest)
         assert (progress.asked, progress.answered, progress.skipped) == (4, 1, 0)
-    assert admin.first(project, []) == 0
+    assert admin.first_task_id(project, []) == 0
 
 
 def test_an_edited_answer_is_a_new_version_of_it(label_studio, admin, expert, project, tmp_path):
@@ -304,7 +304,7 @@ def test_an_edited_answer_is_a_new_version_of_it(label_studio, admin, expert, pr
     path = tmp_path / "ledger.jsonl"
     (before,) = ledger.record(path, admin.pull(project, asked.keys()))
     reply = rest(label_studio).patch(f"/api/annotations/{before.annotation_id}/", json={"result": []})
-    assert reply.is_success
+    assert reply.ok
     (after,) = ledger.record(path, admin.pull(project, asked.keys()))
     assert (after.annotation_id, after.result) == (before.annotation_id, [])
     assert ledger.record(path, admin.pull(project, asked.keys())) == []
@@ -324,17 +324,14 @@ def test_an_expert_is_known_by_number_or_by_account(fake, tmp_path, form):
 
 @pytest.mark.labelstudio
 def test_tasks_that_lost_their_regions_get_them_back(real_label_studio, tmp_path):
-    # What a real server does under load: the tasks of an import are there, their predictions are not.
+    # A real server under load may create the tasks of an import without their predictions.
     label_studio = LabelStudio(real_label_studio.url, real_label_studio.api_key)
     project = label_studio.ensure_project("lost regions")
     asked = manifest(tmp_path, 3)
     label_studio.push(project, asked, tmp_path)
     before = label_studio.tasks(project, asked.keys())
     for task in before[:2]:
-        httpx.delete(
-            f"{label_studio.url}/api/predictions/{task.prediction()['id']}/",
-            headers={"Authorization": f"Token {real_label_studio.api_key}"},
-        ).raise_for_status()
+        assert rest(real_label_studio).delete(f"/api/predictions/{task.prediction()['id']}/").ok
     assert label_studio.push(project, asked, tmp_path) == 0
     after = label_studio.tasks(project, asked.keys())
     assert [task.id for task in after] == [task.id for task in before]

@@ -9,13 +9,14 @@ from fakes.queries import CELL, SIDE, manifest
 
 from labelstudio.client.backend import LabelStudio
 from labelstudio.exchange import regions
+from labelstudio.exchange.geometry import Mask
 from labelstudio.reading import consensus
 from labelstudio.reading.verdicts import Verdict, removed, verdict
 from labelstudio.server import accounts
 
 pytestmark = [pytest.mark.labelstudio, pytest.mark.browser]
 
-# What hands do, counted where the page learns of it.
+# Key presses and clicks, counted in the page.
 COUNTING = """window.hands = {keys: 0, clicks: 0};
     addEventListener('keydown', () => hands.keys++, true);
     addEventListener('mousedown', () => hands.clicks++, true);"""
@@ -137,7 +138,7 @@ def test_three_experts_answer_a_round_at_the_same_time(experts, real_label_studi
     assert clicks < 5
 
 
-def area(*cells: tuple[int, int]) -> regions.Mask:
+def area(*cells: tuple[int, int]) -> Mask:
     mask = np.zeros((SIDE, SIDE), dtype=bool)
     for column, row in cells:
         mask[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL] = True

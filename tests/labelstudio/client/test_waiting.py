@@ -1,4 +1,4 @@
-"""Waiting for people: how long, for how many, who is at it, and who is told."""
+"""Waiting for people: how long, for how many, who is at the page, and the webhook."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import threading
 import time
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
-import httpx
 import pytest
 import yaml
 from e2e.project import ROOT, environment_for
@@ -39,7 +39,11 @@ def asked(fake, tmp_path):
     project, queries = admin.ensure_project("digits"), manifest(tmp_path, 4)
     admin.push(project, queries, tmp_path)
     tasks = admin.tasks(project, queries.keys())
-    return admin, project, list(queries.keys()), lambda n: expert.annotate(tasks[n], EXPERT, [], lead_time=3.0)
+
+    def give(n: int) -> None:
+        expert.annotate(tasks[n], expert=EXPERT, result=[], lead_time=3.0)
+
+    return admin, project, list(queries.keys()), give
 
 
 # --- who has done what ---
@@ -56,7 +60,7 @@ def test_progress_counts_queries_and_people():
         *[answer("a", "bob", 2), answer("d", "bob", 1, skipped=True), answer("b", "bob", 3, skipped=True)],
     ]
     seen = {"eve": NOON - timedelta(minutes=1), "ada": NOON - timedelta(minutes=40), "tom": NOON - timedelta(days=9)}
-    progress = Progress.of(set("abcdef"), answers, seen, NOON)
+    progress = Progress.of(set("abcdef"), answers, seen=seen, now=NOON)
     assert (progress.asked, progress.answered, progress.skipped) == (6, 3, 1)
     assert list(progress.per_expert) == ["ada", "bob", "eve"], "tom is neither here nor has he answered"
     ada, bob = progress.per_expert["ada"], progress.per_expert["bob"]
@@ -81,7 +85,7 @@ def test_the_table_says_it(asked, monkeypatch):
 
 
 @pytest.mark.labelstudio
-def test_whoever_saves_a_draft_is_there(real_label_studio, tmp_path):
+def test_an_expert_who_saves_a_draft_is_there(real_label_studio, tmp_path):
     admin = LabelStudio(real_label_studio.url, real_label_studio.api_key)
     project, queries = admin.ensure_project("drafts"), manifest(tmp_path, 2)
     admin.push(project, queries, tmp_path)
@@ -89,13 +93,11 @@ def test_whoever_saves_a_draft_is_there(real_label_studio, tmp_path):
     person = accounts.Account(email="drafter@example.org", password="correct horse battery")
     link = accounts.invitation(real_label_studio.url, real_label_studio.admin)
     browser.post_form(link.removeprefix(real_label_studio.url), person)
-    cookies = {cookie.name: cookie.value for cookie in browser.cookies}
     (task, _) = admin.tasks(project, queries.keys())
-    reply = httpx.post(
+    reply = browser.session.post(
         f"{admin.url}/api/tasks/{task.id}/drafts",
         json={"result": [], "lead_time": 1},
-        headers={"X-CSRFToken": cookies["csrftoken"], "Referer": admin.url},
-        cookies=cookies,
+        headers={"X-CSRFToken": browser.session.cookies["csrftoken"], "Referer": admin.url},
     )
     assert reply.status_code == 201
     progress = admin.progress(project, queries.keys())
@@ -129,7 +131,9 @@ def test_patience_says_what_the_environment_says():
     ],
 )
 def test_a_bad_value_is_named(name, value):
-    with pytest.raises(AnnotationError, match=f"^ANNOTATE_{name} must be .* not '{value}'; correct or unset it$"):
+    with pytest.raises(
+        AnnotationError, match=f"^`ANNOTATE_{name}` must be .* not '{value}'. Fix: correct or unset it.$"
+    ):
         Patience.of({f"ANNOTATE_{name}": value})
 
 
@@ -150,7 +154,9 @@ def test_a_deadline_with_a_quorum_waits_for_all_and_goes_on_with_enough(asked, c
     waiting.wait(admin, project, keys, limit_s=0.4, enough=3, poll_s=0.05)
     assert time.monotonic() - begin >= 0.4, "the fourth may still come"
     assert "3 of 4 queries are answered, which is enough" in capsys.readouterr().err
-    with pytest.raises(AnnotationError, match=r"^3/4 answered .*/data\?labeling=1, then run `dvc repro` again$"):
+    with pytest.raises(
+        AnnotationError, match=r"^3/4 answered .*/data\?labeling=1, answer, then run `dvc repro` again\.$"
+    ):
         waiting.wait(admin, project, keys, limit_s=0, enough=4)
     give(3)
     begin = time.monotonic()
@@ -161,7 +167,9 @@ def test_a_deadline_with_a_quorum_waits_for_all_and_goes_on_with_enough(asked, c
 def test_too_few_at_the_deadline_says_how_many_are_wanted(asked):
     admin, project, keys, give = asked
     give(0)
-    with pytest.raises(AnnotationError, match=r"^1/4 answered .* \(3 are wanted\), then run `dvc repro` again$"):
+    with pytest.raises(
+        AnnotationError, match=r"^1/4 answered .* \(3 are enough\)\. Fix: .* then run `dvc repro` again\.$"
+    ):
         waiting.wait(admin, project, keys, limit_s=0, enough=3)
 
 
@@ -172,7 +180,7 @@ def test_a_quorum_alone_is_enough_at_once(asked):
     waiting.wait(admin, project, keys, limit_s=None, enough=2)
 
 
-# --- who is told ---
+# --- the webhook ---
 
 
 @pytest.fixture
@@ -202,6 +210,10 @@ def listener():
     server.server_close()
 
 
+def webhook(url: str, told: Path, project: Project, keys: list[str], round: str = "00") -> Webhook:
+    return Webhook(url=url, told=told, project=project, round=round, keys=keys)
+
+
 def settled(listener, count: int) -> list[str]:
     deadline = time.monotonic() + 5
     while len(listener.heard) < count and time.monotonic() < deadline:
@@ -210,11 +222,11 @@ def settled(listener, count: int) -> list[str]:
     return sorted(body["event"] for body in listener.heard)
 
 
-def test_a_round_is_told_of_once_however_often_it_is_run(asked, listener, tmp_path, fake):
+def test_each_event_is_sent_once_however_often_the_round_runs(asked, listener, tmp_path, fake):
     admin, project, keys, give = asked
 
     def run(round: str = "00") -> None:
-        tell = Webhook(listener.url, tmp_path / "told", project, round, keys).tell
+        tell = webhook(listener.url, tmp_path / "told", project, keys, round=round).tell
         waiting.wait(admin, project, keys, limit_s=0, tell=tell)
 
     for _ in range(2):
@@ -253,12 +265,13 @@ def test_a_broken_listener_costs_a_warning(listener, tmp_path, capsys, trouble):
     listener.behave = trouble
     url = {"nobody": "http://127.0.0.1:9/s3cret", "no address": "s3cret"}.get(trouble, listener.url)
     project = Project(1, "digits", "http://127.0.0.1/projects/1")
-    Webhook(url, tmp_path, project, "00", ["k"]).tell("opened", Progress(1, 0, 0, {}, NOON))
+    progress = Progress(asked=1, answered=0, skipped=0, per_expert={}, now=NOON)
+    webhook(url, tmp_path, project, ["k"]).tell("opened", progress)
     deadline, said = time.monotonic() + 10, ""
     while "\n" not in said and time.monotonic() < deadline:
         time.sleep(0.01)
         said += capsys.readouterr().err
-    assert said.startswith("warning: ANNOTATE_WEBHOOK was not told (")
+    assert said.startswith("warning: `ANNOTATE_WEBHOOK` did not get an event (")
     assert "s3cret" not in said
 
 
@@ -268,9 +281,8 @@ def test_a_slow_listener_holds_nothing_up(asked, listener, tmp_path):
     for n in range(4):
         give(n)
     begin = time.monotonic()
-    waiting.wait(
-        admin, project, keys, limit_s=None, tell=Webhook(listener.url, tmp_path / "told", project, "00", keys).tell
-    )
+    tell = webhook(listener.url, tmp_path / "told", project, keys).tell
+    waiting.wait(admin, project, keys, limit_s=None, tell=tell)
     assert time.monotonic() - begin < 2
     assert settled(listener, 1) == ["closed"]
 
@@ -280,11 +292,11 @@ def test_a_slow_listener_holds_nothing_up(asked, listener, tmp_path):
 STAGE = """
 import sys
 from types import SimpleNamespace
-from pipeline.datasets import prepared
-from pipeline.running import run
+from pipeline.commands.stage import app
+from pipeline.data import prepared
 
 prepared.read = lambda folder: SimpleNamespace(digest="digits")
-run(["annotate", *sys.argv[1:]])
+app(["annotate", *sys.argv[1:]])
 """
 
 
@@ -339,7 +351,7 @@ def test_several_scenarios_can_be_open_at_once(fake, two_scenarios):
     expert = LabelStudio(fake.url, fake.expert_api_key)
     project = expert.ensure_project("two, seed 0")
     for task in expert.tasks(project, [row["data"]["key"] for row in fake.tasks.values()]):
-        expert.annotate(task, EXPERT, [], lead_time=1.0)
+        expert.annotate(task, expert=EXPERT, result=[], lead_time=1.0)
     code, output = repro(folder, environment)
     assert code != 0
     assert (folder / "two.json").exists(), "what is answered goes on"
@@ -362,7 +374,7 @@ def test_a_bad_value_ends_before_anything_is_asked(fake, two_scenarios):
     folder, environment = two_scenarios
     (folder / ".env").write_text("ANNOTATE_QUORUM=most\n")
     said = stage(folder, environment)
-    assert said.startswith("error: ANNOTATE_QUORUM must be a number of queries, 1 or more, not 'most'")
+    assert said.startswith("error: `ANNOTATE_QUORUM` must be a number of queries, 1 or more, not 'most'")
     assert fake.requests == []
 
 
@@ -396,6 +408,6 @@ def test_interrupted_it_says_what_to_do_next(fake, two_scenarios):
     finally:
         process.kill()
     assert process.returncode == 130
-    assert "no answer is lost; run `dvc repro` to go on" in said
+    assert "no answer is lost. Run `dvc repro` to continue." in said
     assert "Traceback" not in said
     assert os.listdir(folder / "runs/one/00").count("answers.json") == 0

@@ -10,12 +10,13 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import numpy as np
 import pytest
+import requests
 import yaml
 from dotenv import dotenv_values
 from fakes.checkout import ROOT
+from fakes.clients import Rest
 from fakes.postgres import USER, postgres
 from fakes.queries import SIDE, manifest
 from fakes.s3 import FakeS3
@@ -139,8 +140,8 @@ def production(database, storage, tmp_path_factory):
 
 def serves(port: int) -> bool:
     try:
-        return httpx.get(f"{process.url(port)}/health").is_success
-    except httpx.HTTPError:
+        return requests.get(f"{process.url(port)}/health").ok
+    except requests.RequestException:
         return False
 
 
@@ -184,7 +185,7 @@ def test_three_experts_answer_two_hundred_queries_at_once_and_a_backup_has_all(p
     progress = admin.progress(project, queries)
     assert (progress.asked, progress.answered) == (TASKS, TASKS)
 
-    rest = httpx.Client(base_url=url, headers={"Authorization": f"Token {keys[0]}"})
+    rest = Rest(url, keys[0])
     tasks = rest.get("/api/tasks", params={"project": project.id, "page_size": 1, "resolve_uri": "false"}).json()
     picture = rest.get(tasks["tasks"][0]["data"]["image"])
     assert picture.content in storage.objects.values(), "an expert sees what lies there"

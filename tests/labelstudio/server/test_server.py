@@ -11,11 +11,12 @@ import stat
 import subprocess
 import sys
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import httpx
 import pytest
+import requests
+from fakes.checkout import ROOT
 
 from labelstudio.client.backend import LabelStudio
 from labelstudio.exchange.records import AnnotationError
@@ -38,13 +39,16 @@ def pid_of(folder: Path) -> int:
     return int((folder / "server.pid").read_text())
 
 
-def command(folder: Path, *words: str) -> list[str]:
-    return [sys.executable, "-m", "labelstudio.server.local", *words, "--data-dir", str(folder)]
+def starting(folder: Path) -> subprocess.Popen:
+    """Another program that starts the server and prints its URL."""
+    code = "import sys; from pathlib import Path; from labelstudio.server import local; "
+    code += "print(local.start(Path(sys.argv[1])).url)"
+    return subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.labelstudio
 def test_two_starts_at_once_make_one_server(folder):
-    starters = [subprocess.Popen(command(folder, "start"), stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    starters = [starting(folder) for _ in range(2)]
     urls = {starter.communicate(timeout=120)[0].strip() for starter in starters}
     assert [starter.returncode for starter in starters] == [0, 0]
     assert len(urls) == 1
@@ -58,14 +62,14 @@ def test_two_starts_at_once_make_one_server(folder):
     assert local.stop(folder)
     assert local.status(folder) is None
     assert not local.stop(folder)
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(url)
+    with pytest.raises(requests.ConnectionError):
+        requests.get(url)
 
 
 @pytest.mark.labelstudio
 def test_a_killed_starter_and_a_killed_server_are_got_over(folder):
     before = (folder / "server.json").read_text()
-    starter = subprocess.Popen(command(folder, "start"))
+    starter = starting(folder)
     while not (folder / "server.pid").exists():
         time.sleep(0.02)
     starter.kill()
@@ -93,7 +97,7 @@ def test_a_port_that_is_lost_while_it_starts_is_given_up(folder, monkeypatch):
     launch = process.launch
 
     def slower_than_another(data_dir, state):
-        """Whoever does not listen yet is not there for Label Studio, which looks for listeners only."""
+        """Another program has the port but does not listen yet; Label Studio looks for listeners only."""
         rival.bind(("127.0.0.1", 0))
         monkeypatch.setattr(process, "launch", launch)
         launch(data_dir, state | {"port": rival.getsockname()[1]})
@@ -128,18 +132,16 @@ def test_a_stale_pid_is_nobody_we_would_stop(tmp_path):
         innocent.wait()
 
 
-def test_a_port_that_is_taken_is_said_to_be(tmp_path, capsys):
+def test_a_port_in_use_is_named(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(AnnotationError, match=f"port {port} is taken"):
+        with pytest.raises(AnnotationError, match=rf"port {port} is in use\. Fix: choose another port"):
             local.start(tmp_path, port=port)
-        assert local.main(["start", "--data-dir", str(tmp_path), "--port", str(port)]) == 1
-    assert f"error: port {port} is taken" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_one_is_said_to_be(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(AnnotationError, match="cannot use"):
+    with pytest.raises(AnnotationError, match="cannot be Label Studio's data folder"):
         local.start(tmp_path / "file")
 
 
@@ -183,9 +185,8 @@ def test_nobody_signs_up_without_an_invitation(real_label_studio):
 
 
 @pytest.mark.labelstudio
-def test_whoever_is_invited_signs_up_under_their_own_name(real_label_studio, capsys):
-    assert local.main(["invite", "--data-dir", str(real_label_studio.data_dir)]) == 0
-    link = capsys.readouterr().out.strip()
+def test_invited_people_sign_up_under_their_own_names(real_label_studio):
+    link = local.invite(real_label_studio.data_dir)
     assert link.startswith(real_label_studio.url + "/user/signup/?token=")
     for name in ("ada", "bob"):  # one link for everybody
         person = accounts.Account(email=f"{name}@example.org", password="correct horse battery")
@@ -195,9 +196,26 @@ def test_whoever_is_invited_signs_up_under_their_own_name(real_label_studio, cap
     assert link not in (Path(real_label_studio.data_dir) / "server.log").read_text()
 
 
+@pytest.mark.parametrize("start", [local.start, local.start_early, local.invite])
+def test_without_label_studio_installed_the_two_remedies_are_named(tmp_path, monkeypatch, start):
+    def missing(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.delenv("LABEL_STUDIO_URL", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(local, "version", missing)
+    with pytest.raises(
+        AnnotationError, match=r"not installed .* Fix: `pip install -e '\.\[local-server\]'` or set `LABEL"
+    ):
+        start(tmp_path / "label-studio")
+    assert local.status(tmp_path / "label-studio") is None
+
+
 def test_a_folder_of_a_newer_label_studio_is_left_alone(tmp_path):
     (tmp_path / "server.json").write_text('{"version": "99.1.0", "port": 8080}')
-    with pytest.raises(AnnotationError, match=r"last used by Label Studio 99\.1\.0, .* label-studio==99\.1\.0"):
+    with pytest.raises(
+        AnnotationError, match=r"last used by Label Studio 99\.1\.0, .* Fix: `pip install label-studio==99\.1\.0`"
+    ):
         local.start(tmp_path)
     assert json.loads((tmp_path / "server.json").read_text())["version"] == "99.1.0"
     assert not (tmp_path / "server.log").exists()
@@ -210,19 +228,16 @@ def test_the_version_is_remembered(real_label_studio):
 
 
 @pytest.mark.labelstudio
-def test_login_prints_what_a_person_needs(real_label_studio, capsys):
-    assert local.main(["login", "--data-dir", str(real_label_studio.data_dir)]) == 0
-    printed = capsys.readouterr().out
-    assert real_label_studio.url in printed
-    assert real_label_studio.expert["password"] in printed
-    assert accounts.Browser(real_label_studio.url).log_in(real_label_studio.expert)
-    assert local.main(["status", "--data-dir", str(real_label_studio.data_dir)]) == 0
+def test_a_person_can_log_in_with_the_experts_password(real_label_studio):
+    again = local.start(real_label_studio.data_dir)
+    assert again.expert == real_label_studio.expert
+    assert accounts.Browser(again.url).log_in(again.expert)
+    assert local.status(real_label_studio.data_dir) == again.url
 
 
-def test_status_and_stop_where_nothing_ever_ran(tmp_path, capsys):
-    assert local.main(["status", "--data-dir", str(tmp_path / "none")]) == 1
-    assert local.main(["stop", "--data-dir", str(tmp_path / "none")]) == 0
-    assert capsys.readouterr().out == "not running\nnothing was running\n"
+def test_status_and_stop_where_no_server_ever_ran(tmp_path):
+    assert local.status(tmp_path / "none") is None
+    assert not local.stop(tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
@@ -250,7 +265,7 @@ def test_connect_takes_the_server_of_the_environment(settings, tmp_path):
 @pytest.mark.parametrize("name", ["LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"])
 def test_connect_wants_both_or_neither(settings, name):
     settings.setenv(name, "https://ls.example.org")
-    with pytest.raises(AnnotationError, match="is not set, but its counterpart is") as caught:
+    with pytest.raises(AnnotationError, match=f"` is not set, but `{name}` is") as caught:
         local.connect()
     assert name not in str(caught.value).split(" is not set")[0]
 
@@ -263,7 +278,7 @@ def test_connect_otherwise_starts_a_local_one_on_the_port_wanted(settings):
     local.connect(experts=3)
     assert started == [(None, 1), (8099, 3)]
     settings.setenv("LABEL_STUDIO_PORT", "eighty")
-    with pytest.raises(AnnotationError, match="'eighty'"):
+    with pytest.raises(AnnotationError, match="must be a port number, not 'eighty'"):
         local.connect()
 
 
@@ -276,4 +291,4 @@ def test_the_environments_own_settings_do_not_reach_the_server(real_label_studio
     folder = Path(real_label_studio.data_dir)
     names = {line.split("=")[0] for line in Path(f"/proc/{pid_of(folder)}/environ").read_text().split("\0")}
     assert {"HOST", "PORT", "DEBUG", "LABEL_STUDIO_HOST", "LABEL_STUDIO_API_KEY"}.isdisjoint(names)
-    assert httpx.get(f"{real_label_studio.url}/health").json() == {"status": "UP"}
+    assert requests.get(f"{real_label_studio.url}/health").json() == {"status": "UP"}

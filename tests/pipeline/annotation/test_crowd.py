@@ -8,23 +8,25 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
-import httpx
 import numpy as np
 import pytest
+import requests
 from fakes.label_studio import CROWD
 from fakes.queries import SIDE, manifest, proposal
 
 from labelstudio.client import connection, projects, waiting
 from labelstudio.client.backend import LabelStudio
 from labelstudio.client.experts import SimulatedExpert, assigned
-from labelstudio.exchange import before_after, ledger, regions
+from labelstudio.exchange import effects, ledger, regions
+from labelstudio.exchange.geometry import Mask
 from labelstudio.exchange.records import AnnotationError, Manifest, read_answers
 from labelstudio.reading.consensus import judged
 from labelstudio.server import local
-from pipeline.annotation.projects import project_title
+from pipeline.annotation import asking, collecting
+from pipeline.annotation.projects import project_title, show_all_effects
 from pipeline.config import Annotate, Simulated, load
 from pipeline.paths import step_dir
-from pipeline.stages import annotate, compare
+from pipeline.stages import annotate
 
 HARD_OF_HEARING = Annotate(
     expert="simulated",
@@ -52,16 +54,21 @@ def expert_keys(label_studio):
     return label_studio.expert_api_keys
 
 
-def left_half(image_id: str) -> regions.Mask:
+def left_half(image_id: str) -> Mask:
     mask = np.zeros((SIDE, SIDE), dtype=bool)
     mask[:, : SIDE // 2] = True
     return mask
 
 
+def ask(label_studio, path: str, **params):
+    """The server's own JSON at this path of its API."""
+    headers = {"Authorization": f"Token {label_studio.api_key}"}
+    return requests.get(f"{label_studio.url}/api/{path}", params=params, headers=headers, timeout=60).json()
+
+
 def labelled(label_studio, project) -> list[bool]:
     """What the server itself says of each task."""
-    http = httpx.Client(base_url=label_studio.url, headers={"Authorization": f"Token {label_studio.api_key}"})
-    rows = http.get("/api/tasks", params={"project": project.id, "fields": "all"}).json()["tasks"]
+    rows = ask(label_studio, "tasks", project=project.id, fields="all")["tasks"]
     return [row["is_labeled"] for row in sorted(rows, key=lambda row: row["id"])]
 
 
@@ -117,7 +124,7 @@ def test_what_the_server_lost_counts_all_the_same(fake, admin_of_fake, tmp_path)
     fake.annotations.clear()
     SimulatedExpert(LabelStudio(fake.url, fake.expert_api_keys[1]), left_half).answer(project, asked.keys())
     waiting.wait(admin_of_fake, project, asked.keys(), limit_s=0, experts=2, known=known)
-    merged = annotate.merge(known, admin_of_fake.pull(project, asked.keys()))
+    merged = collecting.merge(known, admin_of_fake.pull(project, asked.keys()))
     assert sorted(answer.expert for answer in merged) == sorted(CROWD[:2])
 
 
@@ -209,7 +216,7 @@ def test_nobody_is_asked_again_when_all_that_are_there_have_answered(project_fol
     first = (step / "answers.json").read_text()
     annotations = len(fake.annotations)
     annotate.main(scenario, "00")
-    assert "8 of 8 queries have been answered before" in capsys.readouterr().out
+    assert "8 of 8 queries were answered before" in capsys.readouterr().out
     assert (step / "answers.json").read_text() == first
     assert len(fake.annotations) == annotations
 
@@ -226,8 +233,7 @@ def test_the_projects_page_says_what_earlier_rounds_did(label_studio, admin):
     project = admin.ensure_project("described")
     for text in ("Round 00: 41% …, 12%.", ""):
         admin.describe(project, text)
-        http = httpx.Client(base_url=label_studio.url, headers={"Authorization": f"Token {label_studio.api_key}"})
-        assert http.get(f"/api/projects/{project.id}").json()["description"] == text
+        assert ask(label_studio, f"projects/{project.id}")["description"] == text
 
 
 def test_a_round_begins_with_telling_people_what_those_before_did(project_folder, with_crowd, fake, monkeypatch):
@@ -236,17 +242,17 @@ def test_a_round_begins_with_telling_people_what_those_before_did(project_folder
     later.mkdir()
     manifest(later, 2, round="01", first=50).write(later / "queries.json")
     with_crowd(HARD_OF_HEARING.model_copy(update={"expert": "human"}))
-    monkeypatch.setattr(annotate, "wait", lambda *_, **__: None)
+    monkeypatch.setattr(asking, "wait", lambda *_, **__: None)
     annotate.main(scenario, "00")
     ((_, there),) = fake.projects.items()
     assert there["description"] == ""
     (step / "effect").mkdir()
     shutil.copy(step / "000.png", step / "effect" / "a.png")
-    before_after.write(step / "effect.json", [before_after.Effect("a", "effect/a.png", 0.5, 0.25)])
+    effects.write(step / "effect.json", [effects.Effect("a", "effect/a.png", 0.5, 0.25)])
     for _ in range(2):
         annotate.main(scenario, "01")
-    assert "Round 00: experts marked something on 1 image" in there["description"]
-    assert "50% lay inside the marks" in there["description"]
+    assert "Round 00: experts marked regions on 1 image" in there["description"]
+    assert "50% of its attention lay inside them" in there["description"]
     _, beside = fake.projects.values()
     assert beside["title"] == f"{there['title']}, effect"
     assert there["description"].endswith(f"Picture by picture: {fake.url}/projects/{beside['id']}/data")
@@ -260,15 +266,17 @@ def test_a_round_begins_with_telling_people_what_those_before_did(project_folder
 
 def test_effects_are_shown_once_and_go_when_they_are_out_of_date(label_studio, admin, expert_keys, tmp_path):
     manifest(tmp_path, 2)  # for its pictures
-    seen = [before_after.Effect(f"image-{n}", f"00{n}.png", 0.5, 0.25) for n in range(2)]
-    pictures = before_after.manifest("digits", "00", seen, tmp_path)
+    seen = [effects.Effect(f"image-{n}", f"00{n}.png", 0.5, 0.25) for n in range(2)]
+    pictures = effects.manifest(seen, scenario="digits", round="00", folder=tmp_path)
     beside = admin.ensure_project("digits, effect", interface=projects.EFFECT)
     assert [admin.push(beside, pictures, tmp_path) for _ in range(2)] == [2, 0]
     tasks = admin.tasks(beside, pictures.keys())
     assert [task.image_id for task in tasks] == ["image-0", "image-1"]
     assert admin.ensure_project(beside.title, interface=projects.EFFECT) == beside
 
-    LabelStudio(label_studio.url, expert_keys[0]).annotate(tasks[0], CROWD[0], [], lead_time=1.0)  # has looked at it
+    LabelStudio(label_studio.url, expert_keys[0]).annotate(  # has looked at it
+        tasks[0], expert=CROWD[0], result=[], lead_time=1.0
+    )
     kept = list(pictures.keys())[1:]
     for _ in range(2):
         admin.keep_only(beside, kept)
@@ -281,16 +289,16 @@ def test_the_last_rounds_effect_is_shown_when_all_is_compared(project_folder, wi
 
     def trained(picture: str, after: float) -> None:
         shutil.copy(step / picture, step / "effect" / "a.png")
-        before_after.write(step / "effect.json", [before_after.Effect("a", "effect/a.png", 0.5, after)])
+        effects.write(step / "effect.json", [effects.Effect("a", "effect/a.png", 0.5, after)])
 
     trained("000.png", after=0.25)
     for _ in range(2):
-        compare.show(annotate.load())
+        show_all_effects(load())
     there, beside = fake.projects.values()
-    assert "50% lay inside the marks; after it had learned from them, 25%." in there["description"]
+    assert "50% of its attention lay inside them; afterwards, 25%." in there["description"]
     assert [task["data"]["prediction"] for task in fake.tasks.values()] == ["25%"]
     trained("001.png", after=0.1)
-    compare.show(annotate.load())
+    show_all_effects(load())
     assert there["description"].count("Round 00") == there["description"].count(" 10%.") == 1
     assert [(task["project"], task["data"]["prediction"]) for task in fake.tasks.values()] == [(beside["id"], "10%")]
 
@@ -300,10 +308,10 @@ def test_without_a_server_the_comparison_ends_well_and_says_how_to_show_effects(
     project_folder, with_crowd, monkeypatch, capsys, url
 ):
     monkeypatch.setenv("LABEL_STUDIO_URL", url)
-    compare.show(annotate.load())
+    show_all_effects(load())
     said = capsys.readouterr().out
-    assert "warning: what the marks did is not shown to the experts: no Label Studio " in said
-    assert "`python -m labelstudio.server.local start`" in said
+    assert "warning: experts cannot see the effects of their marks yet: no Label Studio " in said
+    assert "`lookaway server start`" in said
     assert said.endswith("`dvc repro --force --single-item compare`\n")
     assert not Path(".labelstudio").exists()
 
@@ -311,10 +319,10 @@ def test_without_a_server_the_comparison_ends_well_and_says_how_to_show_effects(
 def test_each_simulated_expert_needs_an_account_of_its_own(project_folder, with_crowd, fake, monkeypatch):
     _, scenario, _ = project_folder
     monkeypatch.setenv("LABEL_STUDIO_EXPERT_API_KEY", fake.expert_api_keys[0])
-    with pytest.raises(AnnotationError, match=r"API keys of 3 accounts, separated by commas \(it has 1\)"):
+    with pytest.raises(AnnotationError, match=r"`LABEL_STUDIO_EXPERT_API_KEY` has 1 keys"):
         annotate.main(scenario, "00")
     monkeypatch.setenv("LABEL_STUDIO_EXPERT_API_KEY", ",".join([fake.expert_api_keys[0]] * 3))
-    with pytest.raises(AnnotationError, match="one account's"):
+    with pytest.raises(AnnotationError, match="belong to one account"):
         annotate.main(scenario, "00")
 
 
@@ -325,4 +333,4 @@ def test_each_crowd_has_a_project_and_an_archive_of_its_own():
     titles = [project_title("digits", c, "data") for c in (one, other, soft)]
     assert titles[0] != titles[1]
     assert titles[1] == titles[2]  # how answers are read is no reason to ask for them again
-    assert ledger.recall(annotate.LEDGERS / "none.jsonl", ["key"]) == []
+    assert ledger.recall(collecting.ARCHIVES / "none.jsonl", ["key"]) == []

@@ -6,10 +6,10 @@ import subprocess
 import pytest
 from fakes.checkout import ROOT
 
-from pipeline.commands import params_file
+from pipeline.commands import paper, params_file
 from pipeline.config import load
-from pipeline.errors import ConfigError
-from pipeline.experiments import protocols
+from pipeline.errors import ConfigError, DataError
+from pipeline.experiments.protocols import PAPER, chosen
 
 GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
 
@@ -22,7 +22,7 @@ def checkout(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "start"]):
         subprocess.run([*GIT, *command], check=True)
-    monkeypatch.setattr(protocols, "repro", lambda: None)
+    monkeypatch.setattr(paper, "repro", lambda: None)
     return tmp_path
 
 
@@ -47,7 +47,7 @@ def test_the_protocol_is_the_papers():
 @pytest.mark.parametrize("only", ["isic2017", "aptos2019", "nci", "all"])
 @pytest.mark.parametrize("backbone", ["efficientnet-b0", "efficientnet-b1", "efficientnet-lite0"])
 def test_what_is_chosen_is_whole_and_valid(checkout, only, backbone):
-    params_file.replace(protocols.chosen(params_file.read(protocols.PROTOCOL), only, backbone))
+    params_file.replace(chosen(params_file.read(PAPER), only=only, backbone=backbone))
     config = load()
     assert list(config.backbones) == [backbone]
     assert only == "all" or list(config.datasets) == [only]
@@ -57,19 +57,19 @@ def test_what_is_chosen_is_whole_and_valid(checkout, only, backbone):
 
 
 def test_one_scenario_brings_what_it_starts_from(checkout):
-    assert list(
-        protocols.chosen(params_file.read(protocols.PROTOCOL), "isic2017-10pct", "efficientnet-b0")["scenarios"]
-    ) == ["isic2017-10pct"]
-    needed = protocols.chosen(params_file.read(protocols.PROTOCOL), "nci-50pct", "efficientnet-b0")
+    assert list(chosen(params_file.read(PAPER), only="isic2017-10pct", backbone="efficientnet-b0")["scenarios"]) == [
+        "isic2017-10pct"
+    ]
+    needed = chosen(params_file.read(PAPER), only="nci-50pct", backbone="efficientnet-b0")
     assert list(needed["scenarios"]) == needed["hitl"]["scenarios"] == ["nci-0.5pct", "nci-50pct"]
-    with pytest.raises(ConfigError, match="asks no experts"):
-        protocols.chosen(params_file.read(protocols.PROTOCOL), "isic2017-100pct", "efficientnet-b0")
+    with pytest.raises(ConfigError, match="has no rounds"):
+        chosen(params_file.read(PAPER), only="isic2017-100pct", backbone="efficientnet-b0")
 
 
 def test_a_data_set_that_is_not_there_stops_before_anything_changes(checkout):
     before = (checkout / "params.yaml").read_text()
-    with pytest.raises(ConfigError) as error:
-        protocols.main("all", "efficientnet-b0", "simulated")
+    with pytest.raises(DataError) as error:
+        paper.main(only="all", backbone="efficientnet-b0", expert="simulated")
     for place, how in (("isic2017", "challenge.isic-archive"), ("aptos2019", "kaggle.com"), ("nci", "ask the NCI")):
         assert f"data/raw/{place}" in str(error.value)
         assert how in str(error.value)
@@ -78,25 +78,26 @@ def test_a_data_set_that_is_not_there_stops_before_anything_changes(checkout):
 
 def test_an_unknown_name_is_said_with_those_there_are(checkout):
     with pytest.raises(
-        ConfigError, match=r"ONLY is 'isic'; choose one of all, isic2017, aptos2019, nci, isic2017-10pct"
+        ConfigError,
+        match=r"no data set or scenario 'isic'. Fix: choose one of all, isic2017, aptos2019, nci, isic2017-10pct",
     ):
-        protocols.main("isic", "efficientnet-b0", "simulated")
-    with pytest.raises(ConfigError, match=r"BACKBONE is 'b7'; choose one of efficientnet-b0"):
-        protocols.main("isic2017", "b7", "simulated")
+        paper.main(only="isic", backbone="efficientnet-b0", expert="simulated")
+    with pytest.raises(ConfigError, match=r"no backbone 'b7'. Fix: choose one of efficientnet-b0"):
+        paper.main(only="isic2017", backbone="b7", expert="simulated")
 
 
 def test_there_and_back_again_without_losing_anybodys_changes(checkout, monkeypatch):
-    monkeypatch.setattr(protocols, "check_sources", lambda names: None)
+    monkeypatch.setattr(paper, "check_sources", lambda names: None)
     demo = (checkout / "params.yaml").read_text()
-    protocols.main("isic2017", "efficientnet-lite0", "human")
+    paper.main(only="isic2017", backbone="efficientnet-lite0", expert="human")
     assert load().annotate.expert == "human"
     assert "lambda 1e6" in (checkout / "params.yaml").read_text(), "comments stay"
-    protocols.main("aptos2019", "efficientnet-lite0", "simulated")
+    paper.main(only="aptos2019", backbone="efficientnet-lite0", expert="simulated")
     params_file.restore_committed()
     assert (checkout / "params.yaml").read_text() == demo
 
     (checkout / "params.yaml").write_text(demo.replace("seed: 0", "seed: 7"))
     with pytest.raises(ConfigError, match="changes that are not in Git"):
-        protocols.main("isic2017", "efficientnet-lite0", "simulated")
+        paper.main(only="isic2017", backbone="efficientnet-lite0", expert="simulated")
     params_file.restore_committed()
     assert load().seed == 7, "a person's own params are no generated ones"

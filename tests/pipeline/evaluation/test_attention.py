@@ -1,5 +1,7 @@
 """Where a network looks, in numbers: by hand, and on a network that looks at one place only."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from pipeline.config import Augment, Explain, Train
 from pipeline.data.loading import Images
 from pipeline.evaluation import attention
 from pipeline.models.classifier import build
-from pipeline.training import trainer
+from pipeline.training import states
 
 SIDE = 32
 
@@ -51,7 +53,7 @@ def state():
     torch.manual_seed(0)
     model = build({"architecture": "resnet18", "weights": {}, "classes": None} | _resnet(), ["a", "b"])
     model.network = Left()
-    return trainer.begin(model, settings)
+    return states.begin(model, settings)
 
 
 def _resnet():
@@ -66,7 +68,14 @@ def test_a_network_that_sees_the_left_half_is_found_to_look_there(state):
     left = np.zeros((SIDE, SIDE), np.float32)
     left[:, : SIDE // 2 + 1] = 1  # and the column that the convolution reads from it
     areas = {"a": left, "b": left, "d": left, "elsewhere": left, "e": np.zeros_like(left)}
-    found = attention.measure(state, images, areas, "evidence", Explain(reference="black"), attention.METHODS)
+    found = attention.measure(
+        state,
+        images=images,
+        areas=areas,
+        name="evidence",
+        settings=Explain(reference="black"),
+        methods=attention.METHODS,
+    )
     shares = {name: value for name, value in found.items() if name.startswith("evidence")}
     assert set(shares) == {f"evidence_{m}" for m in ("gradient", *attention.METHODS)}
     del shares["evidence_grad-cam"]  # weighs the channels of the convolution, which itself reads all of the picture
@@ -74,8 +83,9 @@ def test_a_network_that_sees_the_left_half_is_found_to_look_there(state):
     assert found["pointing_deeplift"] == found["pointing_integrated-gradients"] == 1
 
     right = {image_id: 1 - area for image_id, area in areas.items() if image_id in "abd"}
-    other = attention.measure(state, images, right, "marked", Explain(reference="black"))
+    marked = partial(attention.measure, state, images=images, name="marked", settings=Explain(reference="black"))
+    other = marked(areas=right)
     assert other["marked_deeplift"] < 0.1
     assert other["marked_gradient"] < 0.1
     assert not any(name.startswith("pointing") for name in other), "where not to look is no target"
-    assert attention.measure(state, images, {}, "marked", Explain()) == {}
+    assert marked(areas={}) == {}

@@ -1,17 +1,15 @@
-"""What is shown back to experts: numbers worked by hand, pictures, words."""
+"""The attention before and after a round: shares worked out by hand, pictures, and the text for experts."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 import torch
 from fakes.queries import SIDE, manifest
 from PIL import Image, ImageColor
 
-from labelstudio.exchange.before_after import Effect, read, words, write
-from labelstudio.exchange.records import AnnotationError
+from labelstudio.exchange.effects import Effect
 from pipeline.data.loading import Images
 from pipeline.evaluation import before_after, figures
 from pipeline.feedback import masks
@@ -25,7 +23,9 @@ def test_every_marked_image_is_shown_before_and_after(tmp_path):
     entry = masks.Entry.of("00", "b", mask, mask > 0)
     before, after = {"b": np.ones((16, 16), np.float32)}, {"b": (1 - mask)}
     for folder in ("effect", "again"):
-        (found,) = before_after.show(images, [entry], before, after, tmp_path / folder)
+        (found,) = before_after.draw(
+            images=images, entries=[entry], before=before, after=after, folder=tmp_path / folder
+        )
         assert found == Effect("b", f"{folder}/b.png", before=0.25, after=0.0)
     assert (tmp_path / "effect" / "b.png").read_bytes() == (tmp_path / "again" / "b.png").read_bytes()
     picture = np.asarray(Image.open(tmp_path / "effect" / "b.png"))
@@ -35,12 +35,8 @@ def test_every_marked_image_is_shown_before_and_after(tmp_path):
     for x in (left + panel * (side + figures.GAP) for panel in range(3)):
         red = (picture[top : top + side, x : x + side] == ImageColor.getrgb(figures.MARKED)).all(axis=2)
         np.testing.assert_array_equal(red, marks, "outlined on all sides")
-    assert before_after.show(images, [], {}, {}, tmp_path / "none") == []
+    assert before_after.draw(images=images, entries=[], before={}, after={}, folder=tmp_path / "none") == []
     assert (tmp_path / "none").is_dir()
-    write(tmp_path / "effect.json", [found])
-    assert read(tmp_path / "effect.json") == [found]
-    with pytest.raises(AnnotationError, match="dvc repro"):
-        read(tmp_path / "nowhere.json")
 
 
 def test_attention_is_for_the_class_that_was_predicted_then(tmp_path, monkeypatch):
@@ -57,22 +53,39 @@ def test_attention_is_for_the_class_that_was_predicted_then(tmp_path, monkeypatc
     model = SimpleNamespace(classes=["1", "3", "8"])
     state = SimpleNamespace(model=model, accelerator=None)
     monkeypatch.setattr(before_after, "explain", explained)
-    found = before_after.attention(state, images, entries, asked, settings=None)
+    found = before_after.attention(state, images=images, entries=entries, manifest=asked, settings=None)
     assert targets == [1] * 20
     assert {image_id: int(heat[0, 0]) for image_id, heat in found.items()} == {
         image_id: n for n, image_id in enumerate(images.ids)
     }
 
 
-def test_the_rounds_in_words():
-    rounds = {
-        "00": [Effect("a", "a.png", 0.5, 0.2), Effect("b", "b.png", 0.3, 0.0)],
-        "01": [],
-        "02": [Effect("c", "c.png", 0.25, 0.3)],
-    }
-    lines = words(rounds).splitlines()
-    assert len(lines) == 3
-    assert lines[1].startswith("Round 00: experts marked something on 2 images.")
-    assert "40% lay inside the marks; after it had learned from them, 10%." in lines[1]
-    assert lines[2].startswith("Round 02: experts marked something on 1 image.")
-    assert words({"00": []}) == words({}) == ""
+def test_only_images_that_were_marked_in_this_round_are_compared(tmp_path, monkeypatch):
+    asked = manifest(tmp_path, 3)
+    ids = [query.image_id for query in asked.queries]
+    images = Images(ids, np.zeros((3, SIDE, SIDE, 3), np.uint8), torch.zeros(3))
+    marks, nothing = np.ones((SIDE, SIDE), np.float32), np.zeros((SIDE, SIDE), np.float32)
+    entries = [
+        masks.Entry.of("earlier", ids[0], marks, marks > 0),
+        masks.Entry.of(asked.round, ids[1], nothing, marks > 0),
+        masks.Entry.of(asked.round, ids[2], marks, marks > 0),
+    ]
+    explained = []
+
+    def explain(state, pixels, target, settings):
+        explained.append(state)
+        return np.ones((len(pixels), SIDE, SIDE), np.float32)
+
+    before, after = (SimpleNamespace(model=SimpleNamespace(classes=["1", "3", "8"])) for _ in range(2))
+    monkeypatch.setattr(before_after, "explain", explain)
+    found = before_after.compare(
+        before=before,
+        after=after,
+        images=images,
+        entries=entries,
+        manifest=asked,
+        settings=None,
+        folder=tmp_path / "effect",
+    )
+    assert found == [Effect(ids[2], f"effect/{ids[2]}.png", before=1.0, after=1.0)]
+    assert explained == [before, after]

@@ -47,7 +47,7 @@ def test_one_seed_says_nothing_and_equal_seeds_are_certain():
     one = statistics.paired_difference([0.9], [0.8])
     assert (one.low, one.high) == (-math.inf, math.inf)
     assert statistics.verdict(one) == "no difference shown"
-    assert statistics.show(one, 100, 1) == "10.0"
+    assert statistics.show(one, scale=100, digits=1) == "10.0"
     assert statistics.deviation([0.9]) is None
     assert statistics.deviation([1, 2, 3]) == 1
     assert statistics.paired_difference([1, 2, 3], [1, 2, 3]) == Interval(0, 0, 0)
@@ -84,7 +84,7 @@ def test_mcnemar_counts_the_images_on_which_two_networks_differ():
 
 def test_numbers_are_shown_with_their_intervals():
     assert statistics.show(Interval(0.516, 0.47, 0.58)) == "0.52 [0.47, 0.58]"
-    assert statistics.show(Interval(-0.012, -0.03, 0.004), 100, 1, sign=True) == "-1.2 [-3.0, +0.4]"
+    assert statistics.show(Interval(-0.012, -0.03, 0.004), scale=100, digits=1, sign=True) == "-1.2 [-3.0, +0.4]"
     assert statistics.show(Interval(-0.001, -0.2, 0.0), sign=True) == "0.00 [-0.20, 0.00]"
     assert statistics.verdict(Interval(-0.2, -0.3, 0.0)) == "no difference shown"
     assert statistics.verdict(Interval(-0.2, -0.3, -0.1)) == "lower"

@@ -8,7 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pipeline.query.attribution import FLOOR, attribute, blurred, deeplift, plain, uncovered
+from pipeline.query.attribution import attribute
+from pipeline.query.completeness import uncovered
+from pipeline.query.deeplift import FLOOR, deeplift
+from pipeline.query.references import blurred, plain
 
 TARGET = torch.tensor([0, 3, 4])
 COMPLETE = [
@@ -138,7 +141,7 @@ def test_attributions_add_up_on_whole_networks(name, x):
 
 def test_rounding_is_not_taken_for_a_missing_rule(x):
     network = build("efficientnet_b3", x)  # whose statistics a black image is far from: logits in tens of thousands
-    with pytest.warns(UserWarning, match="cancel, though every module has a rule; try another reference"):
+    with pytest.warns(UserWarning, match="large values cancel although every module has a rule"):
         deeplift(network, x, plain(x, 0.0), TARGET)
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
 
@@ -276,9 +279,9 @@ def test_the_callers_network_is_left_exactly_as_it_was(x, method, fails):
     before, weights = seen(), {key: value.clone() for key, value in network.state_dict().items()}
     if fails:
         with pytest.raises(RuntimeError, match="out of memory"):
-            attribute(network, x, blurred(x), TARGET, method)
+            attribute(network, x, blurred(x), target=TARGET, method=method)
     else:
-        attribute(network, x, blurred(x), TARGET, method)
+        attribute(network, x, blurred(x), target=TARGET, method=method)
     assert seen() == before
     assert all(torch.equal(weights[key], value) for key, value in network.state_dict().items())
     assert torch.overrides._get_current_function_mode() is None
@@ -288,8 +291,8 @@ def test_the_callers_network_is_left_exactly_as_it_was(x, method, fails):
 def test_a_batch_explains_each_image_as_alone(x, method):
     network = build("efficientnet_b0", x)
     x = x[:2]
-    together = attribute(network, x, blurred(x), TARGET[:2], method)
-    alone = [attribute(network, x[[i]], blurred(x[[i]]), int(TARGET[i]), method) for i in range(2)]
+    together = attribute(network, x, blurred(x), target=TARGET[:2], method=method)
+    alone = [attribute(network, x[[i]], blurred(x[[i]]), target=int(TARGET[i]), method=method) for i in range(2)]
     assert together.shape == (2, 64, 64)
     assert not together.requires_grad
     assert torch.allclose(together, torch.cat(alone), atol=1e-3 * float(together.abs().max()))
@@ -299,9 +302,9 @@ def test_what_is_explained_is_the_prediction_unless_said_otherwise(x):
     network = convolved(nn.SiLU(), nn.Dropout(0.9))  # a network in training predicts at random
     predicted = network.eval()(x).argmax(dim=1)
     found = attribute(network.train(), x, blurred(x))
-    assert torch.equal(found, attribute(network, x, blurred(x), predicted))
-    assert not torch.equal(found, attribute(network, x, blurred(x), (predicted + 1) % 5))
-    with pytest.raises(ValueError, match="no explainer 'lime'; choose one of deeplift, integrated"):
+    assert torch.equal(found, attribute(network, x, blurred(x), target=predicted))
+    assert not torch.equal(found, attribute(network, x, blurred(x), target=(predicted + 1) % 5))
+    with pytest.raises(ValueError, match=r"unknown explainer 'lime'\. Fix: choose one of deeplift, integrated"):
         attribute(network, x, blurred(x), method="lime")
 
 
@@ -312,15 +315,17 @@ def test_the_other_explainers_worked_by_hand():
     squared[0].weight.data.fill_(3.0)
     network = nn.Sequential(squared, Function(lambda y: (y * y / 9).mean(dim=1, keepdim=True)))
     reference = torch.zeros_like(x)
-    assert torch.allclose(attribute(network, x, reference, 0, "input-x-gradient"), x[0] ** 2 / 2)
-    assert torch.allclose(attribute(network, x, reference, 0, "integrated-gradients"), x[0] ** 2 / 4, rtol=1e-4)
+    assert torch.allclose(attribute(network, x, reference, target=0, method="input-x-gradient"), x[0] ** 2 / 2)
+    assert torch.allclose(
+        attribute(network, x, reference, target=0, method="integrated-gradients"), x[0] ** 2 / 4, rtol=1e-4
+    )
     # Grad-CAM: the last maps, 3 x, weighed by their mean gradient, the mean of 2 (3 x) / 9 / 4 = x / 6: 1/12.
-    assert torch.allclose(attribute(network, x, reference, 0, "grad-cam"), 3 * x[0] / 12)
+    assert torch.allclose(attribute(network, x, reference, target=0, method="grad-cam"), 3 * x[0] / 12)
 
 
 def test_grad_cam_enlarges_the_last_maps_or_says_that_there_are_none(x):
     network = build("resnet18", x)
-    saliency = attribute(network, x, blurred(x), TARGET, "grad-cam")
+    saliency = attribute(network, x, blurred(x), target=TARGET, method="grad-cam")
     maps = network.forward_features(x)
     assert saliency.shape == (3, 64, 64)
     coarse = (maps * network.fc.weight[TARGET].view(3, -1, 1, 1) / 4).sum(dim=1)  # the mean of 2 x 2 places follows

@@ -34,13 +34,13 @@ class TestAnyStrategy:
     labels = torch.arange(40) % 3
 
     def test_it_gives_each_image_a_score_and_the_same_again(self, strategy):
-        found = scores(strategy, self.logits, self.labels)
+        found = scores(self.logits, self.labels, strategy=strategy)
         assert found.shape == (40,)
         assert torch.isfinite(found).all()
-        assert torch.equal(found, scores(strategy, self.logits, self.labels))
+        assert torch.equal(found, scores(self.logits, self.labels, strategy=strategy))
 
     def test_all_images_can_be_asked_about(self, strategy):
-        found = scores(strategy, self.logits, self.labels)
+        found = scores(self.logits, self.labels, strategy=strategy)
         assert sorted(top(found, 40)) == list(range(40))
         assert top(found, 40)[:7] == top(found, 7)
         with pytest.raises(ValueError, match="only 40"):
@@ -51,33 +51,35 @@ class TestAnyStrategy:
         logits = self.logits.clone()
         logits[5, 1] = bad
         with pytest.raises(ValueError, match="not finite"):
-            scores(strategy, logits, self.labels)
+            scores(logits, self.labels, strategy=strategy)
 
     def test_extreme_logits_still_have_an_order(self, strategy):
-        found = scores(strategy, self.logits * 1e30, self.labels)
+        found = scores(self.logits * 1e30, self.labels, strategy=strategy)
         assert torch.isfinite(found).all()
 
     def test_an_images_score_depends_on_nothing_but_the_image(self, strategy):
         if strategy == "random":
-            first, again, other = (top(scores(strategy, self.logits, self.labels, seed), 40) for seed in (1, 1, 2))
+            first, again, other = (
+                top(scores(self.logits, self.labels, strategy=strategy, seed=seed), 40) for seed in (1, 1, 2)
+            )
             assert first == again != other
             return
-        found = scores(strategy, self.logits, self.labels)
+        found = scores(self.logits, self.labels, strategy=strategy)
         order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
-        assert torch.equal(scores(strategy, self.logits[order], self.labels[order], seed=1), found[order])
-        same = scores(strategy, self.logits[:1].expand(5, 3), self.labels[:1].expand(5))
+        assert torch.equal(scores(self.logits[order], self.labels[order], strategy=strategy, seed=1), found[order])
+        same = scores(self.logits[:1].expand(5, 3), self.labels[:1].expand(5), strategy=strategy)
         assert top(same, 5) == [0, 1, 2, 3, 4]  # a tie keeps the given order
 
     def test_shifted_logits_are_the_same_prediction(self, strategy):
-        found = scores(strategy, self.logits, self.labels)
-        assert torch.allclose(scores(strategy, self.logits + 5, self.labels), found, atol=1e-6)
+        found = scores(self.logits, self.labels, strategy=strategy)
+        assert torch.allclose(scores(self.logits + 5, self.labels, strategy=strategy), found, atol=1e-6)
 
 
 def test_the_strategies_differ_where_they_should():
     # Undecided between two of three classes, between all three, sure and right, sure and wrong.
     p = torch.tensor([[0.49, 0.49, 0.02], [0.42, 0.30, 0.28], [0.98, 0.01, 0.01], [0.01, 0.98, 0.01]])
     labels = torch.tensor([0, 1, 0, 0])
-    order = {name: top(scores(name, p.log(), labels), 4) for name in STRATEGIES}
+    order = {name: top(scores(p.log(), labels, strategy=name), 4) for name in STRATEGIES}
     assert order["entropy"] == [1, 0, 2, 3]
     assert order["margin"] == [0, 1, 2, 3]
     assert order["least-confident"] == [1, 0, 2, 3]
@@ -88,8 +90,8 @@ def test_scores_worked_by_hand():
     logits, label = torch.tensor([[0.7, 0.2, 0.1]]).log(), torch.tensor([0])
     h = -(0.7 * math.log(0.7) + 0.2 * math.log(0.2) + 0.1 * math.log(0.1)) / math.log(3)
     expected = {"entropy": h, "margin": 0.5, "least-confident": 0.3, "confident-mistakes": h}
-    assert {name: scores(name, logits, label).item() for name in expected} == pytest.approx(expected)
-    assert scores("confident-mistakes", logits, label + 1).item() == pytest.approx(3 - h)
+    assert {name: scores(logits, label, strategy=name).item() for name in expected} == pytest.approx(expected)
+    assert scores(logits, label + 1, strategy="confident-mistakes").item() == pytest.approx(3 - h)
 
 
 def test_top_takes_the_highest_and_keeps_the_order_of_equals():
@@ -99,7 +101,7 @@ def test_top_takes_the_highest_and_keeps_the_order_of_equals():
 
 
 def test_more_queries_than_images_is_an_error():
-    with pytest.raises(ValueError, match="3 queries asked for, but only 2"):
+    with pytest.raises(ValueError, match="3 queries requested, but there are only 2 images"):
         top(torch.zeros(2), 3)
 
 
@@ -109,7 +111,9 @@ KINDS = ["grid", "blobs", "superpixels"]
 
 
 def grid(saliency, cell, count, asked=None, rank="absolute"):
-    return propose(saliency, np.zeros((*saliency.shape, 3), np.uint8), "grid", rank, cell, count, asked)
+    return propose(
+        saliency, np.zeros((*saliency.shape, 3), np.uint8), kind="grid", rank=rank, cell=cell, count=count, asked=asked
+    )
 
 
 def query(size, proposals):
@@ -171,7 +175,7 @@ def test_a_blob_is_where_the_saliency_is():
     saliency[10:20, 30:42] = 1.0
     saliency[50:55, 5:10] = -1.0
     saliency[:, 63] = 0.001
-    first, second = propose(saliency, np.zeros((64, 64, 3), np.uint8), "blobs", "absolute", 8, 2)
+    first, second = propose(saliency, np.zeros((64, 64, 3), np.uint8), kind="blobs", rank="absolute", cell=8, count=2)
     for blob, rows, columns in [(first, slice(10, 20), slice(30, 42)), (second, slice(50, 55), slice(5, 10))]:
         area = regions.pixels(blob, 64, 64)
         assert area[rows, columns].mean() > 0.5
@@ -183,7 +187,7 @@ def test_a_superpixel_keeps_to_the_pictures_edges():
     picture[:, 27:] = 255
     saliency = np.zeros((64, 64))
     saliency[20:30, 20:30] = 1.0
-    for proposal in propose(saliency, picture, "superpixels", "absolute", 16, 4):
+    for proposal in propose(saliency, picture, kind="superpixels", rank="absolute", cell=16, count=4):
         bright = picture[regions.pixels(proposal, 64, 64), 0].mean() / 255
         assert not 0.1 < bright < 0.9
 
@@ -212,8 +216,10 @@ def explained(draw):
 def test_proposals_are_ranked_apart_and_the_same_again(kind, arguments):
     saliency, picture, rank, cell, count, asked = arguments
     size = len(saliency)
-    proposals = propose(saliency, picture, kind, rank, cell, count, asked)
-    assert propose(saliency.copy(), picture.copy(), kind, rank, cell, count, asked) == proposals
+    proposals = propose(saliency, picture, kind=kind, rank=rank, cell=cell, count=count, asked=asked)
+    assert (
+        propose(saliency.copy(), picture.copy(), kind=kind, rank=rank, cell=cell, count=count, asked=asked) == proposals
+    )
     assert len(proposals) <= count
     assert len({p.id for p in proposals}) == len(proposals)
     scores = [p.score for p in proposals]
@@ -236,7 +242,7 @@ def test_proposals_are_ranked_apart_and_the_same_again(kind, arguments):
 @given(explained(), st.data())
 def test_every_pixel_of_an_answers_mask_has_one_owner(kind, arguments, data):
     saliency, picture, rank, cell, count, asked = arguments
-    proposals = propose(saliency, picture, kind, rank, cell, count, asked)
+    proposals = propose(saliency, picture, kind=kind, rank=rank, cell=cell, count=count, asked=asked)
     size = len(saliency)
     question = query(size, proposals)
     marked = {p.id for p in proposals if data.draw(st.booleans())}
@@ -257,10 +263,10 @@ def test_no_region_that_experts_judged_is_proposed_again():
     picture = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
     for kind in KINDS:
         asked = np.zeros((64, 64), bool)
-        first = propose(saliency, picture, kind, "absolute", 16, 6)
+        first = propose(saliency, picture, kind=kind, rank="absolute", cell=16, count=6)
         for p in first:
             asked |= regions.pixels(p, 64, 64)
-        for p in propose(saliency, picture, kind, "absolute", 16, 6, asked):
+        for p in propose(saliency, picture, kind=kind, rank="absolute", cell=16, count=6, asked=asked):
             assert asked[regions.pixels(p, 64, 64)].mean() < 0.5, kind
 
 
@@ -289,7 +295,7 @@ def test_an_outline_gives_back_its_pixels_and_a_coarse_one_stays_near(mask, tole
 
 def test_polygons_survive_the_disk(tmp_path):
     saliency = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(64, 64)), 3)
-    proposals = propose(saliency, np.zeros((64, 64, 3), np.uint8), "blobs", "absolute", 16, 6)
+    proposals = propose(saliency, np.zeros((64, 64, 3), np.uint8), kind="blobs", rank="absolute", cell=16, count=6)
     asked = Manifest("digits", "00", (query(64, proposals),))
     asked.write(tmp_path / "queries.json")
     assert Manifest.read(tmp_path / "queries.json") == asked

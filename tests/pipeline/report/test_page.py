@@ -1,6 +1,11 @@
-"""report/index.html: one file that shows what it is given, and nothing that it is not."""
+"""report/index.html: one file that stands alone, shows its tables and sentences, and runs no script."""
+
+from pathlib import Path
+
+import pytest
 
 from pipeline.config import load
+from pipeline.errors import DamagedFileError
 from pipeline.report import page, provenance
 from pipeline.report.tables import Table
 
@@ -8,14 +13,16 @@ from pipeline.report.tables import Table
 def test_the_page_stands_alone_and_runs_nothing(monkeypatch):
     evil = "<script>alert(1)</script>"
     empty = Table("Empty", ["Round"], [], "")
-    monkeypatch.setattr(
-        page, "_section", lambda config, name, words: page.Section(evil, words, "", "", [], empty, empty, empty, "0")
-    )
+
+    def section(config, name, sentences):
+        return page.Section(evil, sentences, "", "", [], agreement=empty, effect=empty, cost=empty, data="0")
+
+    monkeypatch.setattr(page, "_section", section)
     table = Table("Every arm", ["Arm", "Accuracy"], [["hitl", "98.0 [95.7, 99.1], no difference shown"]], evil)
     config = load()
     words = {name: [f"{evil} gains", "hitl against automated: +1"] for name in config.hitl.scenarios}
-    html = page.html(config, words, [table])
-    assert html == page.html(config, words, [table])
+    html = page.html(config, words=words, tables=[table])
+    assert html == page.html(config, words=words, tables=[table])
     assert "<script" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt; gains" in html
     assert "<td>98.0<span>[95.7, 99.1]</span><em>no difference shown</em></td>" in html
@@ -23,3 +30,14 @@ def test_the_page_stands_alone_and_runs_nothing(monkeypatch):
     assert "decoy-digits" in html.split("<pre>")[1]
     assert provenance.commit() in html
     assert "http" not in html
+
+
+def test_a_missing_file_names_itself_and_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for read in (lambda: page._png(Path("curves.png")), lambda: page._crowd(Path("crowd.json")), origin):
+        with pytest.raises(DamagedFileError, match=r"cannot read .*Fix: run `dvc repro`"):
+            read()
+
+
+def origin():
+    return provenance.data("digits")

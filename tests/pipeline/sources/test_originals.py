@@ -5,10 +5,11 @@ import pytest
 from PIL import Image
 
 from pipeline.data import prepared
-from pipeline.errors import ConfigError
+from pipeline.errors import DataError
 from pipeline.sources import originals
 from pipeline.sources.decoding import UnusableError
-from pipeline.sources.originals import Original, Originals, picture
+from pipeline.sources.originals import picture
+from pipeline.sources.source import Original, Originals
 
 SIZE = 32
 
@@ -104,7 +105,7 @@ def broken_files(folder):
         "truncated.jpg": "cannot be read as an image",
         "empty.png": "is empty",
         "text.png": "cannot be read as an image",
-        "animated.gif": "holds 3 pictures",
+        "animated.gif": "holds 3 images",
         "float.tif": "floating-point",
         "nowhere.png": "cannot be read",
     }
@@ -119,9 +120,12 @@ def test_what_is_no_picture_says_why(tmp_path):
 def test_all_unusable_files_are_named_at_once_and_nothing_counts_as_prepared(tmp_path):
     names = ["whole.jpg", *broken_files(tmp_path)]
     rows = [Original(name, tmp_path / name, "a") for name in names]
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(DataError) as error:
         prepared.write_arrays(
-            tmp_path / "out", len(rows), SIZE, originals.items(Originals(["a"], rows), SIZE, "stretch")
+            tmp_path / "out",
+            count=len(rows),
+            size=SIZE,
+            items=originals.items(Originals(["a"], rows), SIZE, "stretch"),
         )
     assert "6 files cannot be used" in str(error.value)
     assert all(name in str(error.value) for name in names[1:])

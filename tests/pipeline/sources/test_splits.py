@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from pipeline.errors import ConfigError
+from pipeline.errors import DataError
 from pipeline.sources import splits
 
 
@@ -13,21 +13,25 @@ def table(count, **columns):
     return rows.assign(**{**defaults, **columns})
 
 
+def settle(rows, held_out=0.2, seed=0, duplicates="error"):
+    return splits.settle(rows, held_out=held_out, seed=seed, duplicates=duplicates)
+
+
 @pytest.mark.parametrize(("held_out", "train"), [(0.2, 160), (0.25, 150)])
 def test_ours_are_stratified_halved_and_seeded(held_out, train):
-    settled = splits.settle(table(200), held_out, 0, "error")
+    settled = settle(table(200), held_out=held_out)
     counts = settled.groupby("split").size()
     assert counts.to_dict() == {"train": train, "val": (200 - train) / 2, "test": (200 - train) / 2}
     shares = settled.assign(rare=settled["label"] == "b").groupby("split")["rare"].mean()
     assert ((shares - 0.25).abs() < 0.06).all()
-    assert settled["split"].equals(splits.settle(table(200), held_out, 0, "error")["split"])
-    assert not settled["split"].equals(splits.settle(table(200), held_out, 1, "error")["split"])
+    assert settled["split"].equals(settle(table(200), held_out=held_out)["split"])
+    assert not settled["split"].equals(settle(table(200), held_out=held_out, seed=1)["split"])
 
 
 def test_groups_and_copies_stay_together_however_they_are_tied():
     groups = [f"patient {i // 3}" if i % 2 else None for i in range(300)]
     digests = [f"d{i % 290}" for i in range(300)]  # ten pictures occur twice
-    settled = splits.settle(table(300, group=groups, digest=digests), 0.2, 0, "error")
+    settled = settle(table(300, group=groups, digest=digests))
     assert settled.groupby("group")["split"].nunique().max() == 1
     assert settled.groupby("digest")["split"].nunique().max() == 1
     assert set(settled["split"]) == {"train", "val", "test"}
@@ -36,27 +40,27 @@ def test_groups_and_copies_stay_together_however_they_are_tied():
 def test_a_patient_in_two_official_splits_is_named():
     official = ["train"] * 6 + ["val"] * 2 + ["test"] * 2
     groups = ["p1", "p1", "p2", None, None, None, "p2", "p3", "p4", None]
-    with pytest.raises(ConfigError, match=r"1 groups.*\n  p2: train, val"):
-        splits.settle(table(10, split=official, group=groups), 0.2, 0, "error")
+    with pytest.raises(DataError, match=r"1 groups.*\n  p2: train, val"):
+        settle(table(10, split=official, group=groups))
 
 
 def test_copies_in_two_official_splits_are_an_error_or_dropped_where_they_are_not_tested():
     official = ["train"] * 6 + ["val"] * 2 + ["test"] * 2
     digests = ["x", "y", "y", "d", "e", "z", "z", "f", "x", "g"]
     rows = table(10, split=official, digest=digests)
-    with pytest.raises(ConfigError, match=r"2 pictures are in more than one split") as error:
-        splits.settle(rows, 0.2, 0, "error")
+    with pytest.raises(DataError, match=r"2 images are in more than one split") as error:
+        settle(rows)
     assert "n0 (train), n8 (test)" in str(error.value)
     assert "duplicates: drop" in str(error.value)
-    kept = splits.settle(rows, 0.2, 0, "drop")
+    kept = settle(rows, duplicates="drop")
     assert sorted(set(rows["name"]) - set(kept["name"])) == ["n0", "n5"]
 
 
 def test_some_splits_but_not_all_is_an_error():
-    with pytest.raises(ConfigError, match=r"1 of 3 images have no split.*\n  n2"):
-        splits.settle(table(3, split=["train", "val", None]), 0.2, 0, "error")
+    with pytest.raises(DataError, match=r"1 of 3 images have no split.*\n  n2"):
+        settle(table(3, split=["train", "val", None]))
 
 
 def test_too_few_to_split_is_an_error():
-    with pytest.raises(ConfigError, match="too few"):
-        splits.settle(table(3), 0.2, 0, "error")
+    with pytest.raises(DataError, match="too few"):
+        settle(table(3))

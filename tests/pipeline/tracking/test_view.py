@@ -1,4 +1,4 @@
-"""The experiment's page in MLflow, as far as it can be told without one."""
+"""The experiment's page in MLflow: its note and its views."""
 
 import json
 
@@ -24,6 +24,21 @@ def test_the_note_has_as_many_parts_as_there_is_room_for():
     for key in ("comparison", "over-seeds"):
         assert f"(#/experiments/7/runs?viewStateShareKey={key}&compareRunsMode=CHART)" in note
     assert all(len(value) <= view.ROOM for value in client.tags.values())
+
+
+def note_of(parts):
+    client = Client()
+    view.set_page(client, "7", parts)
+    return client.tags["mlflow.note.content"]
+
+
+def test_a_note_that_just_fits_is_whole():
+    room = view.ROOM - len(note_of([]))
+    whole = note_of(["a" * 100, "b" * (room - 100)])
+    assert len(whole) == view.ROOM
+    assert view.LEFT_OUT not in whole
+    longer = note_of(["a" * 100, "b" * (room - 99)])
+    assert longer.endswith("a" * 100 + view.LEFT_OUT)
 
 
 def test_only_the_view_over_seeds_is_grouped():

@@ -10,10 +10,11 @@ from fakes import killed
 from pipeline.config import Augment, Backbone, Penalty, QuerySettings, Scenario, Train
 from pipeline.data.loading import Images, as_tensor
 from pipeline.feedback import spending
-from pipeline.feedback.penalty import Check, penalty
-from pipeline.models import classifier
-from pipeline.training import checkpoints, trainer
-from pipeline.training.trainer import DivergedError
+from pipeline.feedback.check import Check
+from pipeline.feedback.penalty import penalty
+from pipeline.models import backbones, classifier
+from pipeline.training import checkpoints, inference, states, trainer
+from pipeline.training.epoch import DivergedError, draw_batches, train_epoch
 
 SIZE, CLASSES = 32, ["left", "right"]
 SETTINGS = Train(
@@ -49,33 +50,33 @@ def masks(images):
 
 
 def fresh_model() -> classifier.Classifier:
-    backbone = classifier.pretrained("x", Backbone(architecture="tf_efficientnet_lite0", weights="random"), seed=0)
+    backbone = backbones.pretrained("x", Backbone(architecture="tf_efficientnet_lite0", weights="random"), seed=0)
     torch.manual_seed(0)
     return classifier.build(backbone, CLASSES)
 
 
-def fresh() -> trainer.State:
-    return trainer.begin(fresh_model(), SETTINGS)
+def fresh() -> states.State:
+    return states.begin(fresh_model(), SETTINGS)
 
 
 def epoch(state, images, masks=None, penalised=PENALTY, freeze_batchnorm=False):
     spending = trainer.feedback_on(state, images, penalised, masks) if masks else None
-    return trainer.train_epoch(state, images, SETTINGS, seed=0, freeze_batchnorm=freeze_batchnorm, feedback=spending)
+    return train_epoch(state, images, SETTINGS, seed=0, freeze_batchnorm=freeze_batchnorm, feedback=spending)
 
 
 def test_the_same_seed_is_the_same_bytes_and_a_restored_state_goes_on_as_if_nothing_happened(tmp_path, images, masks):
     straight = fresh()
     rows = [epoch(straight, images, masks) for _ in range(2)]
-    trainer.save(straight, tmp_path / "straight.pt")
+    states.save(straight, tmp_path / "straight.pt")
 
     interrupted = fresh()
     again = [epoch(interrupted, images, masks)]
-    trainer.save(interrupted, tmp_path / "half-way.pt")
+    states.save(interrupted, tmp_path / "half-way.pt")
     torch.manual_seed(99)  # whatever else a process did before
-    resumed = trainer.restore(tmp_path / "half-way.pt", SETTINGS)
+    resumed = states.restore(tmp_path / "half-way.pt", SETTINGS)
     assert resumed.epoch == 1
     again.append(epoch(resumed, images, masks))
-    trainer.save(resumed, tmp_path / "resumed.pt")
+    states.save(resumed, tmp_path / "resumed.pt")
 
     assert rows == again
     assert (tmp_path / "straight.pt").read_bytes() == (tmp_path / "resumed.pt").read_bytes()
@@ -89,8 +90,10 @@ def test_killed_between_epochs_it_goes_on_to_the_same_bytes(tmp_path, images, ma
     def train(epochs=3, **changes):
         state = fresh()
         given = settings.model_copy(update=changes)
-        history = trainer.train(state, data, given, 0, epochs, "00", masks=masks, checkpoint_dir=folder)
-        trainer.save(state, tmp_path / "state.pt")
+        history = trainer.train(
+            state, data, given, seed=0, epochs=epochs, step="00", masks=masks, checkpoint_dir=folder
+        )
+        states.save(state, tmp_path / "state.pt")
         return history, (tmp_path / "state.pt").read_bytes()
 
     straight, weights = train()
@@ -130,9 +133,9 @@ def test_where_half_of_the_experts_marked_the_penalty_is_half_as_large(images, m
     for name, given in (("hard", masks), ("soft", soft)):
         state = fresh()
         found = trainer.feedback_on(state, images, settings, given)
-        plan = found.plan(state.model, [0, 1, 7])
-        assert plan.images == [0, 1], "image 7 has no mask"
-        terms[name] = found.terms(state.model, plan, [0, 1]).detach()
+        step = found.next_step(state.model, [0, 1, 7])
+        assert step.images == [0, 1], "image 7 has no mask"
+        terms[name] = found.penalties(state.model, step, [0, 1]).detach()
     torch.testing.assert_close(terms["soft"], terms["hard"] / 2)
     assert epoch(fresh(), images, soft)["penalty"] > 0
 
@@ -143,10 +146,10 @@ def test_the_network_learns_to_look_away(images, masks):
         state = fresh()
         for _ in range(6):
             epoch(state, images, given, freeze_batchnorm=True)
-        x = trainer.as_input(state, as_tensor(images.pixels[:6]))
+        x = inference.as_input(state, as_tensor(images.pixels[:6]))
         w = torch.from_numpy(np.stack([masks[i] for i in images.ids[:6]]))
         state.model.eval()
-        shares[name] = float(penalty(state.model, x, w, "share", "logits").detach().mean())
+        shares[name] = float(penalty(state.model, x, w, form="share", output="logits").detach().mean())
     assert shares["hitl"] < 0.8 * shares["automated"]
 
 
@@ -164,12 +167,12 @@ def test_statistics_are_settled_on_the_training_images(images, batchnorm):
     settings = SCENARIO.model_copy(update={"train": train})
     state = fresh()
     data = {"train": images, "val": images}
-    trainer.train(state, data, settings, 0, 1, "start", masks=None)
-    x = trainer.as_input(state, as_tensor(images.pixels))
+    trainer.train(state, data, settings, seed=0, epochs=1, step="start", masks=None)
+    x = inference.as_input(state, as_tensor(images.pixels))
     stem = state.model.network.conv_stem(x).mean(dim=(0, 2, 3)).detach()
     assert torch.allclose(state.model.network.bn1.running_mean, stem, atol=1e-5)
     frozen = state.model.network.bn1.running_mean.clone()
-    trainer.train(state, data, settings, 0, 1, "00", masks={})
+    trainer.train(state, data, settings, seed=0, epochs=1, step="00", masks={})
     assert torch.equal(state.model.network.bn1.running_mean, frozen) == (batchnorm == "frozen")
     stem = state.model.network.conv_stem(x).mean(dim=(0, 2, 3)).detach()
     assert torch.allclose(state.model.network.bn1.running_mean, stem, atol=1e-5) == (batchnorm == "settled")
@@ -182,7 +185,7 @@ def test_the_network_sees_the_augmented_image_and_the_penalty_the_original(image
     monkeypatch.setattr(spending, "penalty", lambda m, x, *_: seen.append(x.clone()) or m(x).square().sum(dim=1))
     state = fresh()
     epoch(state, images, masks)
-    originals = trainer.as_input(state, as_tensor(images.pixels[:6]))
+    originals = inference.as_input(state, as_tensor(images.pixels[:6]))
     assert sum(len(batch) for batch in seen) == 6
     for image in torch.cat(seen):
         assert any(torch.equal(image, original) for original in originals)
@@ -193,13 +196,13 @@ def test_the_penalty_as_published_trains_as_if_there_were_no_masks(tmp_path, ima
     plain, dead = fresh(), fresh()
     data = {"train": images, "val": images}
     settings = SCENARIO.model_copy(update={"train": SETTINGS.model_copy(update={"batchnorm": batchnorm})})
-    trainer.train(plain, data, settings, 0, 2, "00", masks={})
+    trainer.train(plain, data, settings, seed=0, epochs=2, step="00", masks={})
     published = settings.model_copy(update={"penalty": PENALTY.model_copy(update={"form": "as-published"})})
-    history = trainer.train(dead, data, published, 0, 2, "00", masks=masks)
+    history = trainer.train(dead, data, published, seed=0, epochs=2, step="00", masks=masks)
     assert (history["penalty"] > 0).all(), "it has a value, to be looked at"
     for name, state in (("plain", plain), ("dead", dead)):
         state.penalty_weight = None
-        trainer.save(state, tmp_path / name)
+        states.save(state, tmp_path / name)
     assert (tmp_path / "plain").read_bytes() == (tmp_path / "dead").read_bytes()
 
 
@@ -213,11 +216,11 @@ def test_a_loss_that_is_no_number_stops_with_the_setting_to_change(images):
 def test_history_has_a_row_an_epoch_and_a_column_a_reading(images):
     state = fresh()
     data = {"train": images, "val": images, "test-shifted": images}
-    history = trainer.train(state, data, SCENARIO, 0, 2, "00", masks={})
+    history = trainer.train(state, data, SCENARIO, seed=0, epochs=2, step="00", masks={})
     assert history["epoch"].tolist() == [1, 2]
     assert history["step"].tolist() == ["00", "00"]
     assert {"train_loss", "penalty", "val_loss", "val_accuracy", "test-shifted_accuracy"} <= set(history.columns)
-    scores = trainer.logits(state, images.pixels)
+    scores = inference.logits(state, images.pixels)
     assert history["val_accuracy"].iloc[-1] == pytest.approx(float((scores.argmax(1) == images.labels).float().mean()))
 
 
@@ -226,16 +229,18 @@ def test_lambda_that_sets_itself_balances_both_terms_once_and_is_kept(tmp_path, 
     state = fresh()
     state.model.eval()
     some = [i for i, image_id in enumerate(images.ids) if image_id in masks]
-    x = trainer.as_input(state, as_tensor(images.pixels[some]))
+    x = inference.as_input(state, as_tensor(images.pixels[some]))
     w = torch.from_numpy(np.stack([masks[images.ids[i]] for i in some]))
     ce = torch.nn.functional.cross_entropy(state.model(x), images.labels[some])
-    expected = 0.5 * float(ce.detach()) / float(penalty(state.model, x, w, "share", "logits").detach().mean())
+    expected = (
+        0.5 * float(ce.detach()) / float(penalty(state.model, x, w, form="share", output="logits").detach().mean())
+    )
 
     row = epoch(state, images, masks, auto, freeze_batchnorm=True)
     assert row["penalty_weight"] == state.penalty_weight
     assert row["penalty_weight"] == pytest.approx(expected, rel=1e-4)
-    trainer.save(state, tmp_path / "state.pt")
-    resumed = trainer.restore(tmp_path / "state.pt", SETTINGS)
+    states.save(state, tmp_path / "state.pt")
+    resumed = states.restore(tmp_path / "state.pt", SETTINGS)
     assert epoch(resumed, images, masks, auto)["penalty_weight"] == row["penalty_weight"]
 
 
@@ -243,8 +248,8 @@ def spent(images, masks, **how):
     """What a feedback weighs in each step of one epoch, by image, and in how many steps."""
     settings = PENALTY.model_copy(update=how)
     given = trainer.feedback_on(fresh(), images, settings, masks)
-    given.checked = Check(norm=1.0, cosine=1.0, fast=True)
-    found = [given.plan(None, batch) for batch in ([0, 6, 1, 2], [7, 8, 9], [3, 10, 4, 5], [0, 1, 2, 3])]
+    given.first_check = Check(norm=1.0, cosine=1.0, fast=True)
+    found = [given.next_step(None, batch) for batch in ([0, 6, 1, 2], [7, 8, 9], [3, 10, 4, 5], [0, 1, 2, 3])]
     return [None if one is None else (one.images, one.weight) for one in found]
 
 
@@ -260,7 +265,7 @@ def test_spending_less_leaves_out_steps_or_images_and_makes_up_for_it_by_weight(
 
 def test_masked_images_come_more_often_when_told_to(images, masks):
     given = trainer.feedback_on(fresh(), images, PENALTY.model_copy(update={"oversample": 3}), masks)
-    _, batches = trainer._balanced(images.labels, SETTINGS, given.times())
+    _, batches = draw_batches(images.labels, SETTINGS, given.occurrences())
     order = [i for batch in batches for i in batch]
     assert [order.count(i) for i in range(12)] == [3] * 6 + [1] * 6
 
@@ -269,7 +274,7 @@ def test_masked_images_may_come_more_often_without_a_penalty(images, masks):
     only = PENALTY.model_copy(update={"weight": 0.0, "oversample": 2})
     row = epoch(fresh(), images, masks, only)
     assert row["penalised_fraction"] == row["penalty"] == row["penalty_weight"] == 0
-    assert trainer.feedback_on(fresh(), images, only, masks).times().tolist() == [2] * 6 + [1] * 6
+    assert trainer.feedback_on(fresh(), images, only, masks).occurrences().tolist() == [2] * 6 + [1] * 6
     assert trainer.feedback_on(fresh(), images, only.model_copy(update={"oversample": 1}), masks) is None
 
 
@@ -278,7 +283,7 @@ def test_slices_of_a_batch_come_to_the_same_step(images, masks):
     one = epoch(whole, images, masks, freeze_batchnorm=True)
     settings = SETTINGS.model_copy(update={"slices": 3})
     spending = trainer.feedback_on(sliced, images, PENALTY, masks)
-    other = trainer.train_epoch(sliced, images, settings, seed=0, freeze_batchnorm=True, feedback=spending)
+    other = train_epoch(sliced, images, settings, seed=0, freeze_batchnorm=True, feedback=spending)
     assert other == pytest.approx(one, rel=1e-4)
     far = 3 * SETTINGS.learning_rate  # as three of Adam's steps go, by rounding alone where a gradient is all but zero
     with torch.no_grad():
@@ -287,18 +292,18 @@ def test_slices_of_a_batch_come_to_the_same_step(images, masks):
 
 
 def test_bf16_reads_about_the_same_and_the_penalty_stays_in_float32(images, masks, monkeypatch):
-    plain = trainer.logits(fresh(), images.pixels)
+    plain = inference.logits(fresh(), images.pixels)
     AcceleratorState._reset_state()
     try:
         narrow = SETTINGS.model_copy(update={"precision": "bf16"})
-        state = trainer.begin(fresh_model(), narrow)
+        state = states.begin(fresh_model(), narrow)
         seen = []
         real = spending.penalty
-        monkeypatch.setattr(spending, "penalty", lambda *given: seen.append(real(*given)) or seen[-1])
-        found = trainer.logits(state, images.pixels)
+        monkeypatch.setattr(spending, "penalty", lambda *given, **named: seen.append(real(*given, **named)) or seen[-1])
+        found = inference.logits(state, images.pixels)
         assert found.dtype == torch.float32
         assert 0 < float((found - plain).norm() / plain.norm()) < 0.1
-        row = trainer.train_epoch(
+        row = train_epoch(
             state,
             images,
             narrow,

@@ -11,9 +11,10 @@ from fakes.checkout import ROOT
 from PIL import Image
 
 from pipeline.data import prepared, subset
-from pipeline.errors import ConfigError
+from pipeline.errors import DataError
 from pipeline.paths import originals_file, prepared_dir
-from pipeline.stages import prepare, query_export
+from pipeline.query.selection import png
+from pipeline.stages import prepare
 
 SECRET = "JANE-DOE-1970"
 
@@ -50,8 +51,8 @@ def test_nothing_that_tells_a_patient_goes_on(originals):
         assert SECRET.encode() not in path.read_bytes()
     data = prepared.read(prepared_dir("own"))
     images = subset.by_split(data, subset.choose(data, 1.0, seed=0))
-    pngs = [query_export._png(images["train"].pixels[n]) for n in range(len(images["train"].ids))]
-    assert not any(SECRET.encode() in png for png in pngs)
+    pngs = [png(images["train"].pixels[n]) for n in range(len(images["train"].ids))]
+    assert not any(SECRET.encode() in one for one in pngs)
     assert not any(SECRET in image_id for image_id in data.index["id"])
     # Which is which stays in a table of its own, which neither Git nor DVC's cache takes.
     known = pd.read_csv(originals_file("own")).set_index("id")
@@ -95,7 +96,7 @@ def test_copies_are_reported_and_contradictions_named(originals, capsys):
     pd.concat([table, new]).to_csv(originals / "raw" / "table.csv", index=False)
     prepare.main("own")
     said = capsys.readouterr().out
-    assert "1 pictures occur with different labels" in said
+    assert "1 images occur with different labels" in said
     assert f"{SECRET}-0.jpg (a), copy.jpg (b)" in said
     manifest = json.loads((prepared_dir("own") / "manifest.json").read_text())
     assert len(manifest["copies"]) == 1
@@ -108,6 +109,6 @@ def test_a_class_that_is_missing_in_a_split_is_named(originals):
     split = ["train"] * 40 + ["val"] * 12 + ["test"] * 8
     finding = [("ab"[n % 2] if n < 52 else "a") for n in range(60)]
     table.assign(split=split, finding=finding).to_csv(originals / "raw" / "table.csv", index=False)
-    with pytest.raises(ConfigError, match="no test image of class b"):
+    with pytest.raises(DataError, match="no test image of class b"):
         prepare.main("own")
     assert not (prepared_dir("own") / "manifest.json").exists()

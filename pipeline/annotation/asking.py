@@ -1,0 +1,89 @@
+"""Connect a round to Label Studio, and get its queries answered by simulated experts or by people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from labelstudio.client.backend import LabelStudio
+from labelstudio.client.patience import Patience
+from labelstudio.client.projects import Project
+from labelstudio.client.waiting import wait
+from labelstudio.client.webhook import WEBHOOK, Webhook
+from labelstudio.exchange.records import Answer, Manifest
+from labelstudio.server import local
+from pipeline.annotation import crowd
+from pipeline.config import Annotate
+from pipeline.data.prepared import Prepared
+
+EVENTS = Path(".dvc/tmp/told")  # the round's events that the webhook has received
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Label Studio as its administrator sees it, and the simulated experts' own API keys."""
+
+    client: LabelStudio
+    expert_keys: list[str]
+
+
+def connect(settings: Annotate) -> Connection:
+    """Return a checked connection to the Label Studio of the environment, or to a local one."""
+    simulated = settings.expert == "simulated"
+    url, api_key, joined = local.connect(experts=len(settings.crowd) if simulated else 1)
+    client = LabelStudio(url, api_key)
+    client.check()
+    return Connection(client, crowd.keys_of(url, joined, len(settings.crowd)) if simulated else [])
+
+
+def simulate(
+    connection: Connection, project: Project, open_queries: Manifest, *, settings: Annotate, data: Prepared
+) -> None:
+    """Let the simulated experts answer these queries.
+
+    Args:
+        connection: Label Studio, and the experts' keys.
+        project: The scenario's project.
+        open_queries: The queries that need answers.
+        settings: The crowd.
+        data: The prepared data set with its evidence.
+    """
+    clients = [LabelStudio(connection.client.url, key) for key in connection.expert_keys]
+    crowd.submit(clients, project, open_queries, settings=settings, evidence=data.evidence)
+
+
+def wait_for_people(
+    connection: Connection,
+    project: Project,
+    open_queries: Manifest,
+    *,
+    manifest: Manifest,
+    known: list[Answer],
+    settings: Annotate,
+    patience: Patience,
+) -> None:
+    """Wait until people have answered enough of a round.
+
+    Args:
+        connection: Label Studio.
+        project: The scenario's project.
+        open_queries: The queries that need answers.
+        manifest: All queries of the round.
+        known: Answers that the archive has.
+        settings: How many experts answer a query.
+        patience: How long to wait, and how many answered queries are enough.
+    """
+    before = len(manifest.queries) - len(open_queries.queries)
+    webhook = Webhook(
+        url=local.settings().get(WEBHOOK), told=EVENTS, project=project, round=manifest.round, keys=manifest.keys()
+    )
+    wait(
+        connection.client,
+        project,
+        open_queries.keys(),
+        limit_s=patience.limit_s,
+        enough=patience.enough(len(open_queries.queries), before=before),
+        tell=webhook.tell,
+        experts=settings.experts_per_query,
+        known=known,
+    )

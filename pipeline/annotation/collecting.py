@@ -1,0 +1,69 @@
+"""Which answers a round has: from the archive, from the server, and those that came too late."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from labelstudio.exchange.records import Answer, Manifest, read_answers
+from labelstudio.reading.verdicts import verdict
+from pipeline.annotation import crowd
+from pipeline.config import Annotate
+from pipeline.paths import step_dir
+
+ARCHIVES = Path("answers")  # not an output: DVC deletes a stage's outputs before the stage runs again
+
+
+def archive_of(title: str) -> Path:
+    """Return the ledger of a project: every answer that was ever pulled from it."""
+    return ARCHIVES / f"{title.replace(', ', '_').replace(' ', '-')}.jsonl"
+
+
+def unanswered(manifest: Manifest, known: list[Answer], settings: Annotate) -> Manifest:
+    """Return the queries that need more answers than those already known."""
+    open_queries = [
+        query for key, query in manifest.keys().items() if len(experts_on(key, known)) < crowd.wanted(key, settings)
+    ]
+    return replace(manifest, queries=tuple(open_queries))
+
+
+def experts_on(key: str, answers: list[Answer]) -> set[str]:
+    """Return the experts with an answer to a query."""
+    return {answer.expert for answer in answers if answer.key == key and not answer.skipped}
+
+
+def merge(known: list[Answer], pulled: list[Answer]) -> list[Answer]:
+    """Return each expert's answer to each query: the server's version, or the archive's where the server has none."""
+    on_server = {(answer.key, answer.expert) for answer in pulled}
+    before = {(a.key, a.expert, a.annotation_id): a for a in known}
+    for answer in pulled:
+        old = before.get((answer.key, answer.expert, answer.annotation_id))
+        if old is not None and old.result != answer.result:
+            print(f"{answer.expert} has changed the answer on {answer.image_id}; the new answer counts")
+    return pulled + [answer for answer in known if (answer.key, answer.expert) not in on_server]
+
+
+def late_answers(scenario: str, rounds: list[str], answers: list[Answer]) -> list[str]:
+    """Return a line for each of these rounds whose answers changed after its answers.json was written.
+
+    Training used the old answers and keeps them until somebody decides otherwise. A line names the experts and images,
+    and the command that uses the new answers.
+    """
+    lines = []
+    for number, round in enumerate(rounds):
+        folder = step_dir(scenario, round)
+        used = {(a.key, a.expert, a.annotation_id): a for a in read_answers(folder / "answers.json")}
+        keys = Manifest.read(folder / "queries.json").keys()
+        news = []
+        for answer in answers:
+            old = used.get((answer.key, answer.expert, answer.annotation_id))
+            if answer.key in keys and (old is None or (old.result, old.skipped) != (answer.result, answer.skipped)):
+                query = keys[answer.key]
+                was = verdict(old, query).value if old else "no answer"
+                news.append(f"{answer.expert} on {answer.image_id} ({was}, now {verdict(answer, query).value})")
+        if news:
+            lines.append(
+                f"round {round}: answers came or changed after training had used this round: {', '.join(news)}. To use "
+                f"them, run `dvc repro --force --single-item annotate@{scenario}-round{number}`, then `dvc repro`"
+            )
+    return lines

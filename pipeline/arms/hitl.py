@@ -1,0 +1,63 @@
+"""The arm `hitl`: training goes from round to round, with the experts' masks in force (paper, Algorithm 1)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from labelstudio.exchange.records import Answer, Manifest
+from labelstudio.reading.verdicts import summary
+from pipeline.config import Consensus, Scenario
+from pipeline.data.loading import Images
+from pipeline.feedback import answers as reading
+from pipeline.feedback import masks
+from pipeline.training import trainer
+from pipeline.training.states import State
+
+
+def train_round(
+    state: State,
+    images: dict[str, Images],
+    settings: Scenario,
+    *,
+    manifest: Manifest,
+    answers: list[Answer],
+    earlier: list[masks.Entry],
+    consensus: Consensus,
+    seed: int,
+    epochs: int,
+    checkpoint_dir: Path | None = None,
+) -> tuple[list[masks.Entry], pd.DataFrame]:
+    """Turn a round's answers into masks, and train with all masks in force.
+
+    Args:
+        state: The network after the round before; it moves on by ``epochs`` epochs.
+        images: The images of each split.
+        settings: The scenario's settings.
+        manifest: The round's queries.
+        answers: The experts' answers to these queries.
+        earlier: The masks of all earlier rounds.
+        consensus: How several answers become one mask.
+        seed: With the epoch's number, it determines order and augmentation.
+        epochs: How many epochs to train.
+        checkpoint_dir: Where epochs are stored to be resumed; None stores none.
+
+    Returns:
+        The masks of all rounds so far, and the history of this round, one row per epoch.
+    """
+    entries = [*earlier, *reading.to_entries(manifest, answers, consensus)]
+    in_force = masks.in_force(entries)
+    said = summary(answers, manifest.keys())
+    print(f"{manifest.scenario}, round {manifest.round}: {said}; masks on {len(in_force)} images in force", flush=True)
+    history = trainer.train(
+        state,
+        images,
+        settings,
+        seed=seed,
+        epochs=epochs,
+        step=manifest.round,
+        masks=in_force,
+        checkpoint_dir=checkpoint_dir,
+    )
+    return entries, history

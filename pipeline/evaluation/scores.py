@@ -1,0 +1,162 @@
+"""Scores of an arm's final network on the images that it was not trained on (paper, section 5)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.arms import results
+from pipeline.choices import Method
+from pipeline.config import Config, Explain
+from pipeline.data.loading import Images
+from pipeline.data.prepared import Prepared
+from pipeline.errors import DamagedFileError
+from pipeline.evaluation import attention, predictions
+from pipeline.feedback import masks
+from pipeline.paths import step_dir
+from pipeline.query.explanations import explain, targets
+from pipeline.training import inference
+from pipeline.training.metrics import by_class, worst_group
+from pipeline.training.states import State
+
+PROBES = 6  # images
+
+Areas = Mapping[str, NDArray[np.float32]]  # image id → W (S, S)
+Scores = dict[str, float]  # metric → value
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The final network of one arm, evaluated.
+
+    Attributes:
+        scores: The metrics of the report, by name.
+        predictions: The arm's two columns of `report/predictions/<scenario>.csv`.
+        saliency: Signed saliency (B, S, S) on the probe images.
+        probe_predictions: The predicted class of each probe image.
+    """
+
+    scores: Scores
+    predictions: pd.DataFrame
+    saliency: NDArray[np.float32]
+    probe_predictions: list[str]
+
+
+def evaluate_arm(
+    state: State,
+    *,
+    arm: str,
+    history: pd.DataFrame,
+    data: Prepared,
+    splits: dict[str, Images],
+    probes: Images,
+    disregarded: Areas,
+    settings: Explain,
+) -> Evaluation:
+    """Return the scores, predictions and explanations of an arm's final network.
+
+    Args:
+        state: The arm's final state.
+        arm: The arm's name.
+        history: The arm's history, a row an epoch.
+        data: The prepared data set.
+        splits: The scenario's images by split.
+        probes: The images that are explained for every arm.
+        disregarded: The regions that experts disregarded, by image id.
+        settings: How images are explained.
+    """
+    logits = held_out_logits(state, splits)
+    scores = results.summary(history, arm)
+    scores |= class_and_group_scores(logits, data=data, splits=splits)
+    scores |= attention_scores(state, splits=splits, disregarded=disregarded, data=data, settings=settings)
+    z = inference.logits(state, probes.pixels)
+    target = targets(z, probes.labels, classes=data.classes, settings=settings)
+    return Evaluation(
+        scores=scores,
+        predictions=predictions.columns(logits, arm=arm, splits=splits, classes=data.classes),
+        saliency=explain(state, probes.pixels[:], target=target, settings=settings),
+        probe_predictions=[data.classes[int(c)] for c in z.argmax(dim=1)],
+    )
+
+
+def probe_images(splits: dict[str, Images], seed: int) -> Images:
+    """Return a few images, the same for the same seed: of test-shifted where it exists, else of test."""
+    images = splits["test-shifted" if "test-shifted" in splits else "test"]
+    some = torch.randperm(len(images.ids), generator=torch.Generator().manual_seed(seed))[:PROBES].tolist()
+    return Images([images.ids[i] for i in some], images.pixels[some], images.labels[some])
+
+
+def held_out_logits(state: State, splits: dict[str, Images]) -> dict[str, Tensor]:
+    """Return a network's logits (N, C) on every split except train."""
+    return {split: inference.logits(state, images.pixels) for split, images in splits.items() if split != "train"}
+
+
+def class_and_group_scores(logits: dict[str, Tensor], *, data: Prepared, splits: dict[str, Images]) -> Scores:
+    """Return each class's recall and the worst group's accuracy, from the logits (N, C) of each split."""
+    groups = data.index.set_index("id")["group"]
+    scores: Scores = {}
+    for split, z in logits.items():
+        images = splits[split]
+        members = [None if pd.isna(group) else int(group) for group in groups.loc[images.ids]]
+        readings = [*by_class(z, images.labels, data.classes), *worst_group(z, images.labels, members)]
+        scores |= {f"{split}_{name}": value for name, value in readings}
+    return scores
+
+
+def disregarded_areas(config: Config, scenario: str) -> Areas:
+    """Return the regions that experts disregarded in all rounds, by image id; empty for a scenario without rounds."""
+    if scenario not in config.hitl.scenarios:
+        return {}
+    return masks.in_force(masks.read(step_dir(scenario, config.hitl.last) / "masks.npz"))
+
+
+def attention_scores(
+    state: State,
+    *,
+    splits: dict[str, Images],
+    disregarded: Areas,
+    data: Prepared,
+    settings: Explain,
+    methods: tuple[Method, ...] = attention.QUICK,
+) -> Scores:
+    """Return how much a network looks at disregarded regions and, where evidence is known, at the evidence.
+
+    Args:
+        state: The network.
+        splits: The scenario's images by split.
+        disregarded: The regions of training images that experts disregarded, by image id.
+        data: The prepared data set. Its evidence is read on test images, or on val images if test has none.
+        settings: How images are explained.
+        methods: The explainers.
+    """
+    known = set(data.index.loc[data.index["evidence"].notna(), "id"])
+    held_out = next((splits[s] for s in ("test", "val") if known & set(splits[s].ids)), splits["val"])
+    some = [image_id for image_id in held_out.ids if image_id in known][: attention.LOOKED_AT]
+    evidence = {image_id: data.evidence(image_id) for image_id in some}
+    explained = partial(attention.measure, state, settings=settings, methods=methods)
+    on_marks = explained(images=splits["train"], areas=disregarded, name="marked")
+    return on_marks | explained(images=held_out, areas=evidence, name="evidence")
+
+
+def write(path: Path, scores: dict[str, Scores]) -> None:
+    """Write the scores of each arm as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+
+
+def read(path: Path) -> dict[str, Scores]:
+    """Return the scores of each arm; raises DamagedFileError if the file is missing or damaged."""
+    try:
+        found: dict[str, Scores] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError) as error:
+        raise DamagedFileError(f"cannot read {path} ({error}). Fix: run `dvc repro` to write it again") from error

@@ -1,0 +1,82 @@
+"""The experts' answers become the masks W (paper, section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelstudio.exchange import regions
+from labelstudio.exchange.records import Answer, Manifest
+from labelstudio.reading import consensus
+from labelstudio.reading.verdicts import Verdict, contradiction, removed, verdict
+from pipeline.config import Consensus
+from pipeline.data.prepared import Prepared
+from pipeline.feedback.masks import Entry
+
+
+def to_entries(manifest: Manifest, answers: list[Answer], settings: Consensus) -> list[Entry]:
+    """Return the experts' consensus on each query with an answer, and print each unused part of an answer.
+
+    A query that no expert could judge gives an entry with an empty mask: its regions are not shown again.
+    """
+    for remark in _remarks(manifest, answers):
+        print(remark)
+    queries = manifest.keys()
+    weights = consensus.weights(queries, answers, rule=settings.rule, soft=settings.soft)
+    answered = {answer.key for answer in answers if not answer.skipped}
+    return [
+        Entry.of(
+            manifest.round,
+            query.image_id,
+            weights.get(key, np.zeros((query.height, query.width), np.float32)),
+            regions.owners(query) >= 0,
+        )
+        for key, query in queries.items()
+        if key in answered
+    ]
+
+
+def known_answers(
+    manifest: Manifest, data: Prepared, *, count: int, evidence_share: float
+) -> dict[str, NDArray[np.bool_]]:
+    """Return the correct marks of up to ``count`` queries whose evidence is known, to judge experts by.
+
+    Experts see no difference between these queries and all others.
+
+    Args:
+        manifest: A round's queries.
+        data: The prepared data set with its evidence masks.
+        count: The number of queries to use; the first ones by key are taken.
+        evidence_share: A proposal with a smaller share of evidence must be marked.
+
+    Returns:
+        By a query's key: which of its proposals (P,) must be marked.
+    """
+    known = set(data.index.loc[data.index["evidence"].notna(), "id"])
+    queries = manifest.keys()
+    chosen = sorted(key for key, query in queries.items() if query.image_id in known)[:count]
+    correct = {}
+    for key in chosen:
+        query = queries[key]
+        evidence = data.evidence(query.image_id)
+        areas = [regions.pixels(proposal, query.width, query.height) for proposal in query.proposals]
+        correct[key] = np.array([regions.is_irrelevant(area, evidence, evidence_share) for area in areas], bool)
+    return correct
+
+
+def _remarks(manifest: Manifest, answers: list[Answer]) -> Iterator[str]:
+    """Yield a line for each part of an answer that gives no marks."""
+    queries = manifest.keys()
+    for answer in answers:
+        if answer.key not in queries or answer.skipped:
+            continue
+        query = queries[answer.key]
+        start = f"{answer.expert} on {query.image_id}: "
+        if said := contradiction(answer):
+            yield start + said
+        if verdict(answer, query) in (Verdict.MARKED, Verdict.REMOVED) and (count := removed(answer, query)):
+            yield f"{start}{count} of {len(query.proposals)} outlines removed: no marks"
+        for unused in regions.mask(answer.result, query.width, query.height)[1]:
+            yield f"{start}not used: {unused}"

@@ -1,0 +1,91 @@
+"""Proof, at a run's first masked step, that the penalty reaches the weights, and by which route it is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.choices import Form, Output
+from pipeline.errors import PipelineError
+from pipeline.feedback.penalty import penalty
+
+AGREE = 0.04  # share of its norm by which the fast gradient may differ: rounding moves units across kinks
+
+
+class DeadPenaltyError(PipelineError):
+    """The penalty does not reach the weights, so training would ignore the experts' masks."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The penalty's gradient over all weights, computed by both routes.
+
+    ``norm`` is the norm of the exact gradient; ``cosine`` is the cosine between both routes' gradients, NaN where the
+    fast route fails; ``fast`` is True where both agree.
+    """
+
+    norm: float
+    cosine: float
+    fast: bool
+
+
+def check(model: nn.Module, x: Tensor, w: Tensor, *, form: Form, output: Output, labels: Tensor | None = None) -> Check:
+    """Check that the penalty is alive, and find out which route is right for this network.
+
+    The fast route rewrites some of a network's operations (see ``double_backward``). A network may rely on a detail
+    that the rewriting changes; the comparison with PyTorch's own double backward detects this.
+
+    Args:
+        model: Any network that takes (B, C, H, W) and returns logits (B, classes).
+        x: Normalised images without augmentation, (B, C, H, W).
+        w: Masks (B, H, W), 1 where the model must not look.
+        form: The form of the penalty.
+        output: The scalar whose gradient is taken.
+        labels: Class numbers (B,), for the output ``ce``.
+
+    Returns:
+        Norm, agreement and the route to use, as ``penalty(..., fast=check.fast)``.
+
+    Raises:
+        DeadPenaltyError: The penalty reaches no weight.
+    """
+
+    def gradient(fast: bool) -> Tensor:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)  # the same projection on both routes
+            penalties = penalty(model, x, w, form=form, output=output, labels=labels, fast=fast)
+        return _living_gradient(model, penalties.sum())
+
+    exact = gradient(fast=False)
+    norm = float(exact.norm())
+    try:
+        quick = gradient(fast=True)
+        cosine = float((quick / quick.norm().clamp(min=torch.finfo(quick.dtype).tiny)) @ (exact / norm))
+        return Check(norm, cosine, float((quick - exact).norm()) <= AGREE * norm)
+    except (PipelineError, RuntimeError):  # any failure of the fast route: the exact route is used
+        return Check(norm, float("nan"), fast=False)
+
+
+def assert_alive(model: nn.Module, loss: Tensor) -> float:
+    """Return the norm of the penalty's gradient over all weights; raise DeadPenaltyError where it is zero.
+
+    ``loss`` is the sum of some images' penalties; its graph is kept for the caller's backward pass.
+    """
+    return float(_living_gradient(model, loss).norm())
+
+
+def _living_gradient(model: nn.Module, loss: Tensor) -> Tensor:
+    """Return the gradient over all weights as one vector; raise DeadPenaltyError where it is zero."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not loss.requires_grad:
+        raise DeadPenaltyError("the penalty has no graph. Fix: compute its gradient with `create_graph=True`")
+    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True)
+    together = torch.cat([torch.zeros(0), *(g.detach().double().flatten().cpu() for g in gradients)])
+    if not together.any():
+        raise DeadPenaltyError(
+            "the penalty's gradient is zero for every weight, so the experts' masks would change nothing. "
+            "Fix: check that the masks are not empty and that the network is not constant"
+        )
+    return together

@@ -1,0 +1,22 @@
+"""References: the images that an explanation compares with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as vision
+
+
+def blurred(images: Tensor, *, sigma: float = 0.1, reach: float = 2.0) -> Tensor:
+    """Return (B, C, S, S) images blurred until no region stands out.
+
+    The kernel is a Gaussian. Its ``sigma`` is a share of the side S; it ends at ``reach`` sigmas.
+    """
+    pixels = sigma * images.shape[-1]
+    kernel = 2 * round(reach * pixels) + 1
+    return vision.gaussian_blur(images, [kernel, kernel], [pixels, pixels])
+
+
+def plain(images: Tensor, colour: Tensor | float) -> Tensor:
+    """Return images of the same shape (B, C, H, W) in one colour: a number or (1, C, 1, 1); 1 is white, 0 black."""
+    return torch.zeros_like(images) + colour

@@ -1,0 +1,190 @@
+"""A round's queries: the images that the strategy picks, with the regions that experts judge (paper, section 3.2)."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from labelstudio.exchange.records import Manifest, Proposal, Query
+from pipeline.choices import Rank
+from pipeline.config import QuerySettings
+from pipeline.data.loading import Images
+from pipeline.feedback import masks
+from pipeline.query import sampling
+from pipeline.query.explanations import explain, targets
+from pipeline.query.proposals import outlined, propose
+from pipeline.training import inference
+from pipeline.training.states import State
+
+EXPLAINED_AT_ONCE = 4  # images; a CPU is no faster with more
+HEAT_SIDE = 160  # pixels, the width of its panel
+HEAT_COLOUR = (230, 30, 20)
+
+
+def select(
+    state: State,
+    pool: Images,
+    *,
+    entries: list[masks.Entry],
+    scenario: str,
+    round: str,
+    count: int,
+    settings: QuerySettings,
+    seed: int,
+    folder: Path,
+) -> Manifest:
+    """Select a round's queries and write their pictures.
+
+    Args:
+        state: The network in training.
+        pool: The training images to select from.
+        entries: The masks of all earlier rounds.
+        scenario: The scenario's name.
+        round: The round's number, two digits.
+        count: The number of queries wanted.
+        settings: The section `query` of the scenario.
+        seed: The run's seed; each round draws with a seed of its own.
+        folder: Where the pictures are written.
+
+    Returns:
+        Up to ``count`` queries, in the strategy's order. A query also shows the regions that earlier
+        rounds marked on its image.
+
+    Raises:
+        ConfigError: The class to explain is not one of the data set's.
+    """
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    found = choose(
+        state,
+        pool,
+        asked=masks.asked(entries),
+        count=count,
+        settings=settings,
+        seed=100 * seed + int(round),
+        folder=folder,
+    )
+    marked = masks.in_force(entries)
+    found = [replace(q, earlier=outlined(marked[q.image_id] > 0.5)) if q.image_id in marked else q for q in found]
+    return Manifest(scenario, round, tuple(found))
+
+
+def choose(
+    state: State,
+    pool: Images,
+    *,
+    asked: Mapping[str, NDArray[np.bool_]],
+    count: int,
+    settings: QuerySettings,
+    seed: int,
+    folder: Path,
+) -> list[Query]:
+    """Choose up to ``count`` queries; no query repeats a region that experts have judged.
+
+    An image of an earlier round returns only if at least half of its proposals are new. The query
+    then holds the new proposals alone, so that experts spend no time on regions that they know.
+
+    Args:
+        state: The network in training.
+        pool: The images to choose from.
+        asked: By image id, the pixels (S, S) that experts have judged.
+        count: The number of queries wanted.
+        settings: The section `query` of the scenario.
+        seed: The seed of the strategy `random`.
+        folder: Where the pictures are written, in the folder ``images``.
+
+    Returns:
+        The queries, in the strategy's order.
+
+    Raises:
+        ConfigError: The class to explain is not one of the data set's.
+    """
+    logits = inference.logits(state, pool.pixels)
+    entropy = sampling.entropy(logits)
+    order = sampling.top(sampling.scores(logits, pool.labels, strategy=settings.strategy, seed=seed), len(pool.ids))
+    classes = state.model.classes
+    target = targets(logits, pool.labels, classes=classes, settings=settings.explain)
+    queries: list[Query] = []
+    at_once = EXPLAINED_AT_ONCE * state.accelerator.num_processes
+    for start in range(0, len(order), at_once):
+        positions = order[start : start + at_once]
+        saliency = explain(state, pool.pixels[positions], target=target[positions], settings=settings.explain)
+        for position, heat in zip(positions, saliency, strict=True):
+            image_id, pixels = pool.ids[position], pool.pixels[position]
+            proposals = _new_proposals(heat, pixels, settings, asked.get(image_id))
+            if proposals is None:
+                continue
+            picture, probabilities = png(pixels), torch.softmax(logits[position].double(), dim=0)
+            query = Query(
+                image_id=image_id,
+                image=f"images/{image_id}.png",
+                digest=hashlib.sha256(picture).hexdigest(),
+                width=pixels.shape[1],
+                height=pixels.shape[0],
+                label=classes[int(pool.labels[position])],
+                prediction=classes[int(probabilities.argmax())],
+                probabilities={c: round(float(p), 4) for c, p in zip(classes, probabilities, strict=True)},
+                entropy=round(float(entropy[position]), 4),
+                proposals=proposals,
+                heat=f"images/{image_id}.heat.png",
+            )
+            if state.accelerator.is_main_process:
+                (folder / query.image).write_bytes(picture)
+                (folder / query.heat).write_bytes(png(overlaid(pixels, heat, settings.rank)))
+            queries.append(query)
+            if len(queries) == count:
+                return queries
+    return queries
+
+
+def overlaid(pixels: NDArray[np.uint8], saliency: NDArray[np.floating], rank: Rank) -> NDArray[np.uint8]:
+    """Return the picture (S, S, 3) in grey under its saliency (S, S) in red, blurred enough for the eye.
+
+    The result has ``HEAT_SIDE`` pixels a side, for the panel that an expert may open beside the image.
+    """
+    weight = np.abs(saliency) if rank == "absolute" else np.maximum(saliency, 0)
+    weight = ndimage.gaussian_filter(weight.astype(np.float64), sigma=len(weight) / 48)
+    alpha = 0.85 * weight[..., None] / max(float(weight.max()), np.finfo(np.float64).tiny)
+    grey = pixels.mean(axis=2, keepdims=True)
+    mixed = (1 - alpha) * grey + alpha * np.array(HEAT_COLOUR)
+    return np.asarray(Image.fromarray(mixed.astype(np.uint8)).resize((HEAT_SIDE, HEAT_SIDE), Image.Resampling.BILINEAR))
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return a picture (S, S, 3) as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _new_proposals(
+    saliency: NDArray[np.floating],
+    pixels: NDArray[np.uint8],
+    settings: QuerySettings,
+    asked: NDArray[np.bool_] | None,
+) -> tuple[Proposal, ...] | None:
+    """Return an image's proposals without those already judged; None if less than half of them are new."""
+
+    def proposals(asked: NDArray[np.bool_] | None) -> tuple[Proposal, ...]:
+        return propose(
+            saliency,
+            pixels,
+            kind=settings.regions,
+            rank=settings.rank,
+            cell=settings.cell,
+            count=settings.proposals,
+            asked=asked,
+        )
+
+    new = proposals(asked)
+    if asked is not None and 2 * len(new) < max(len(proposals(None)), 1):
+        return None
+    return new

@@ -1,0 +1,71 @@
+"""The predictions of each arm, written once and read by arm and split."""
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.config import Augment, Backbone, Train
+from pipeline.data.loading import Images
+from pipeline.errors import DamagedFileError
+from pipeline.evaluation import predictions, scores
+from pipeline.models import backbones, classifier
+from pipeline.training import inference, states
+from pipeline.training.metrics import classification
+
+CLASSES = ["01", "none"]  # pandas must read them as text
+SETTINGS = Train(
+    baseline_epochs=1,
+    learning_rate=0.001,
+    batch_size=4,
+    batchnorm="moving",
+    augment=Augment(flip=False, rotate_degrees=0.0, crop=0.0, brightness=0.0),
+)
+
+
+@pytest.fixture
+def pool():
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+    return Images([f"image-{n}" for n in range(6)], pixels, torch.arange(6) % 2)
+
+
+@pytest.fixture
+def state():
+    backbone = backbones.pretrained("x", Backbone(architecture="tf_efficientnet_lite0", weights="random"), seed=0)
+    torch.manual_seed(0)
+    return states.begin(classifier.build(backbone, CLASSES), SETTINGS)
+
+
+def test_predictions_are_written_once_and_read_by_arm_and_split(tmp_path, state, pool):
+    splits = {"train": pool, "val": pool, "test": pool}
+    logits = scores.held_out_logits(state, splits)
+    columns = [predictions.columns(logits, arm=arm, splits=splits, classes=CLASSES) for arm in ("automated", "hitl")]
+    predictions.write(tmp_path / "x.csv", predictions.images(splits, CLASSES), columns)
+    found = predictions.read(tmp_path / "x.csv")
+    assert list(found) == ["automated", "hitl"]
+    assert list(found["hitl"]) == ["val", "test"]
+    expected = dict(classification(inference.logits(state, pool.pixels), pool.labels))
+    assert found["hitl"]["test"].right.mean() == expected["accuracy"]
+    assert found["hitl"]["test"].loss.mean() == pytest.approx(expected["loss"], rel=1e-5)
+
+
+def test_a_missing_or_damaged_file_names_itself_and_the_remedy(tmp_path):
+    (tmp_path / "damaged.csv").write_text("image,hitl.prediction\na,b\n")
+    (tmp_path / "damaged.json").write_text("{")
+    for read, name in (
+        (predictions.read, "missing.csv"),
+        (predictions.read, "damaged.csv"),
+        (scores.read, "missing.json"),
+        (scores.read, "damaged.json"),
+    ):
+        with pytest.raises(DamagedFileError, match=rf"cannot read .*{name} .*Fix: run `dvc repro`"):
+            read(tmp_path / name)
+
+
+def test_the_probe_images_are_the_same_for_the_same_seed_and_shifted_where_possible(pool):
+    shifted = Images([f"shifted-{n}" for n in range(20)], np.zeros((20, 8, 8, 3), np.uint8), torch.zeros(20))
+    found = scores.probe_images({"test": pool, "test-shifted": shifted}, 0)
+    assert len(found.ids) == scores.PROBES
+    assert found.ids == scores.probe_images({"test-shifted": shifted}, 0).ids
+    assert set(found.ids) < set(shifted.ids)
+    assert found.ids != scores.probe_images({"test-shifted": shifted}, 1).ids
+    assert set(scores.probe_images({"test": pool}, 0).ids) == set(pool.ids)

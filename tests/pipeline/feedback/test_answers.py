@@ -1,0 +1,99 @@
+"""The experts' answers become masks, and each part of an answer that is not used is named."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from fakes.queries import CELL, SIDE, answer, manifest
+
+from pipeline.config import Consensus
+from pipeline.feedback.answers import known_answers, to_entries
+
+
+def test_answers_become_masks_and_remember_what_was_shown(tmp_path):
+    asked = manifest(tmp_path, 3)
+    (key, query), (skipped_key, skipped_query), _ = asked.keys().items()
+    p = query.proposals[1]
+    answers = [answer(key, {p.id}, query), answer(skipped_key, {p.id}, skipped_query, skipped=True)]
+    (entry,) = to_entries(asked, answers, Consensus())  # skipped and unanswered queries say nothing
+    expected = np.zeros((SIDE, SIDE), bool)
+    expected[p.y : p.y + p.height, p.x : p.x + p.width] = True
+    assert (entry.image_id, entry.round) == (query.image_id, "00")
+    assert np.array_equal(entry.mask, expected)
+    assert entry.asked.sum() == sum(p.width * p.height for p in query.proposals)
+
+
+def test_the_share_of_experts_who_marked_becomes_a_soft_mask(tmp_path):
+    asked = manifest(tmp_path, 1)
+    ((key, query),) = asked.keys().items()
+    p, *_ = query.proposals
+    answers = [answer(key, {p.id}, query, "a"), answer(key, {p.id}, query, "b"), answer(key, set(), query, "c")]
+    (soft,) = to_entries(asked, answers, Consensus(soft=True))
+    (hard,) = to_entries(asked, answers, Consensus())
+    (all_,) = to_entries(asked, answers, Consensus(rule="all"))
+    assert soft.mask[p.y, p.x] == pytest.approx(2 / 3)
+    assert (hard.mask[p.y, p.x], all_.mask.max()) == (1, 0)
+    assert soft.mask.sum() == pytest.approx(2 / 3 * p.width * p.height)
+
+
+def test_known_queries_are_those_with_evidence_and_their_truth_is_what_a_perfect_expert_says(tmp_path):
+    asked = manifest(tmp_path, 4)
+    evidence = np.zeros((SIDE, SIDE), bool)
+    evidence[:, : SIDE // 2] = True  # of the proposals, only the one in cell (7,7) is outside
+
+    class Data:
+        index = pd.DataFrame({"id": [q.image_id for q in asked.queries], "evidence": [0, 0, None, 0]})
+
+        @staticmethod
+        def evidence(image_id):
+            return evidence
+
+    known = known_answers(asked, Data, count=9, evidence_share=0.05)
+    assert set(known) == {key for key, q in asked.keys().items() if q.image_id != "image-002"}
+    assert all(truth.tolist() == [False, False, True] for truth in known.values())
+    some = known_answers(asked, Data, count=2, evidence_share=0.05)
+    assert len(some) == 2
+    assert set(some) < set(known)
+    assert known_answers(asked, Data, count=0, evidence_share=0.05) == {}
+
+
+def test_who_cannot_judge_takes_no_part_and_nothing_is_a_vote(tmp_path, capsys):
+    asked = manifest(tmp_path, 1)
+    ((key, query),) = asked.keys().items()
+    marks = answer(key, {query.proposals[1].id}, query)
+    cannot = dataclasses.replace(marks, expert="b@x", annotation_id=2, result=[*marks.result, choice("Cannot judge")])
+    nothing = dataclasses.replace(marks, expert="c@x", annotation_id=3, result=[choice("Nothing to disregard")])
+    (entry,) = to_entries(asked, [marks, cannot], Consensus())
+    assert entry.mask.sum() == CELL**2, "one of one who could judge"
+    told = capsys.readouterr().out
+    assert told == 'b@x on image-000: the answer has marks and the choice "Cannot judge": its marks are ignored\n'
+    (entry,) = to_entries(asked, [marks, nothing], Consensus())
+    assert not entry.mask.any(), "one of two is not more than half"
+    assert capsys.readouterr().out == "", "a choice is no region that could not be used"
+    (entry,) = to_entries(asked, [cannot], Consensus())
+    assert not entry.mask.any()
+    assert entry.asked.any(), "it has been shown, and need not be shown again"
+
+
+def test_who_removes_outlines_is_told_of_and_marks_nothing_there(tmp_path, capsys):
+    asked = manifest(tmp_path, 1)
+    ((key, query),) = asked.keys().items()
+    gone = query.proposals[1].id
+    given = answer(key, set(), query)
+    less = dataclasses.replace(given, result=[entry for entry in given.result if entry["id"] != gone])
+    (entry,) = to_entries(asked, [less], Consensus())
+    assert not entry.mask.any()
+    assert entry.asked.sum() == 3 * CELL**2, "it has been shown, and need not be shown again"
+    assert capsys.readouterr().out == "a@example.org on image-000: 1 of 3 outlines removed: no marks\n"
+
+
+def choice(value: str) -> dict:
+    return {
+        "id": "x",
+        "type": "choices",
+        "from_name": "verdict",
+        "to_name": "image",
+        "origin": "manual",
+        "value": {"choices": [value]},
+    }

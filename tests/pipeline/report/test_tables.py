@@ -1,0 +1,94 @@
+"""The comparison in tables and in words, worked out from the numbers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.arms import results
+from pipeline.evaluation.predictions import Outcomes
+from pipeline.report import meaning, tables
+from pipeline.report.comparison import Result
+
+
+def history(shifted, loss=0.1):
+    rows = [("start", 1, 0.9, 0.8), ("00", 2, loss, 0.7), ("00", 3, loss + 0.1, shifted)]
+    columns = ["step", "epoch", "val_loss", "test-shifted_accuracy"]
+    return pd.DataFrame(rows, columns=columns).assign(val_accuracy=0.9, test_accuracy=0.9, test_loss=[0.5, 0.3, 0.4])
+
+
+def outcomes(right, of=100, loss=0.4):
+    """A network that is right on the first so many images of a split."""
+    return Outcomes(np.arange(of) < right, np.linspace(loss - 0.1, loss + 0.1, of))
+
+
+def result(shifted):
+    """A scenario's result; ``shifted``: the number of right answers of each arm, of 100, on test-shifted."""
+    return Result(
+        images=260,
+        classes=10,
+        answers=80,
+        scores={arm: results.summary(history(count / 100), arm) for arm, count in shifted.items()},
+        outcomes={
+            arm: {"val": outcomes(90), "test": outcomes(90), "test-shifted": outcomes(count)}
+            for arm, count in shifted.items()
+        },
+    )
+
+
+def test_the_meaning_is_worked_out_from_the_numbers():
+    found = result({"automated": 50, "random-mask": 60, "hitl": 80})
+    first, automated, placebo = meaning.sentences("digits", found)
+    assert "(automated), the network loses 40.0 points of accuracy between test and test-shifted" in first
+    assert "With 80 answers from experts (hitl), it loses 10.0 points: 75% of the harm is undone." in first
+    assert "The placebo random-mask undoes 25%." in first
+    assert automated.startswith("hitl against automated: accuracy +30.0 [+2")
+    assert "points (higher, McNemar p < 0.001), loss 0.00 [0.00, 0.00], no difference shown" in automated
+    assert placebo.startswith("hitl against random-mask: accuracy +20.0 [")
+    *_, placebo = meaning.sentences("digits", result({"automated": 50, "random-mask": 79, "hitl": 80}))
+    assert "(no difference shown, McNemar p 1.000)" in placebo
+    (only,) = meaning.sentences("digits", result({"automated": 90, "hitl": 85}))
+    assert "too small to correct" in only
+
+
+def test_without_a_shifted_split_the_meaning_compares_accuracy_and_loss():
+    found = result({"automated": 50, "hitl": 50})
+    for by_split in found.outcomes.values():
+        del by_split["test-shifted"]
+    found.outcomes["hitl"]["test"] = outcomes(88, loss=0.3)
+    first, against = meaning.sentences("isic", found)
+    assert first == "isic: with 80 answers from experts, on the test images:"
+    assert "accuracy -2.0 [" in against
+    assert "loss -0.10 [-0.10, -0.10], lower" in against
+    assert meaning.markdown([first, against]) == f"{first}\n\n- {against}\n\n"
+
+
+def test_the_tables_have_a_row_an_arm_and_intervals():
+    found = result({"automated": 50, "hitl": 80})
+    for numbers in found.scores.values():
+        numbers.update({"test_balanced_accuracy": 0.85, "test_recall_a": 0.9, "test_recall_b": 0.75})
+    shown = tables.tables({"digits": found})
+    text = "".join(map(tables.markdown, shown))
+    wilson = "90.0 [82.6, 94.5]"
+    assert f"| digits (260, 10) | hitl | {wilson} | 0.10 | {wilson} | 0.40 [0.39, 0.41] | 80.0 [" in text
+    same = "0.0 [0.0, 0.0], no difference shown | 1.000 | 0.00 [0.00, 0.00], no difference shown"
+    assert f"| digits (260, 10) | hitl | {same} | +30.0 [" in text
+    assert "| Balanced accuracy (%) | Worst class's recall (%) |\n" in text  # no column without a value
+    assert "| digits (260, 10) | hitl | 85.0 | 75.0 |" in text
+    assert "| digits (260, 10) | hitl | 90.0 | 0.30 |" in text, "the epoch with the lowest loss on val"
+    assert "They do not cover training" in text
+    assert all(len(table.heads) - table.names <= 6 for table in shown), "a reader compares six columns at most"
+    assert [len(table.rows) for table in shown] == [2, 1, 2, 2], "automated is not compared with itself"
+
+
+def test_a_split_that_only_one_scenario_has_leaves_empty_cells():
+    plain = result({"automated": 50, "hitl": 50})
+    for by_split in plain.outcomes.values():
+        del by_split["test-shifted"]
+    every = tables.tables({"isic": plain, "digits": result({"automated": 50, "hitl": 80})})[0]
+    assert [row[-2:] for row in every.rows[:2]] == [["", ""]] * 2
+    assert all("" not in row for row in every.rows[2:])
+
+
+@pytest.mark.parametrize(("ours", "shown"), [(60, "0.002"), (90, "< 0.001"), (50, "1.000")])
+def test_p_has_three_digits(ours, shown):
+    assert tables.rounded_p(outcomes(ours), outcomes(50)) == shown
