@@ -31,7 +31,7 @@ check: .venv/installed-dev       ## ruff and mypy
 	mypy
 
 docs: .venv/installed-docs       ## the site, in site/; every warning is an error
-	mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 experiments: .venv/installed     ## searches, arms, seeds and sweeps for docs/results: many hours; it resumes
 	lookaway search

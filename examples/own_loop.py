@@ -6,6 +6,8 @@ expert says that the corner must not matter. In the test images, the square has 
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,6 +25,7 @@ from pipeline.query.references import blurred
 from pipeline.query.sampling import scores, top
 
 SIDE, CELL = 32, 8  # pixels
+QUERIES = 40
 
 
 class Network(nn.Module):
@@ -123,12 +126,14 @@ def main() -> None:
     pictures, labels = digits(500, shortcut=True, seed=0)
     test = digits(500, shortcut=False, seed=1)
     model = Network()
-    train(model, as_input(pictures), labels, epochs=10)
-    print(f"without feedback: accuracy {accuracy(model, *test):.2f} with random squares")
-    feedback = ask(model, pictures, labels, count=20)
-    print(f"the expert marked {len(feedback[0])} of 20 images")
-    train(model, as_input(pictures), labels, epochs=10, feedback=feedback)
-    print(f"with feedback:    accuracy {accuracy(model, *test):.2f} with random squares")
+    train(model, as_input(pictures), labels, epochs=8)
+    feedback = ask(model, pictures, labels, count=QUERIES)
+    print(f"the expert marked regions on {len(feedback[0])} of {QUERIES} images")
+    unguided = deepcopy(model)
+    train(unguided, as_input(pictures), labels, epochs=8)
+    train(model, as_input(pictures), labels, epochs=8, feedback=feedback)
+    print(f"accuracy with random squares: {accuracy(unguided, *test):.2f} without feedback, ", end="")
+    print(f"{accuracy(model, *test):.2f} with feedback")
 
 
 if __name__ == "__main__":

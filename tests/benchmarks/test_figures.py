@@ -120,7 +120,7 @@ def test_figures_that_are_not_measured_again_keep_their_values(two_figures):
 
 
 def test_an_unknown_figure_is_named_before_anything_is_measured(two_figures):
-    with pytest.raises(PipelineError, match="no figure quick. Fix: choose from fast, slow"):
+    with pytest.raises(PipelineError, match=r"no figure quick\. Fix: choose from fast, slow"):
         __main__.main(["fast", "quick"])
     assert not two_figures.exists()
 

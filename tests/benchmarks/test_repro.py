@@ -48,7 +48,7 @@ def test_a_copy_has_no_services_of_the_user(monkeypatch, tmp_path):
 
 
 def test_a_program_that_fails_shows_its_output(tmp_path):
-    with pytest.raises(RuntimeError, match="params.yaml"):
+    with pytest.raises(RuntimeError, match=r"params\.yaml"):
         project.run_program(tmp_path, "bare_loop")
 
 

@@ -37,5 +37,5 @@ def test_every_stage_with_a_launcher_is_measured(monkeypatch):
 
 def test_a_stage_that_fails_before_its_work_shows_its_output(monkeypatch):
     monkeypatch.setitem(starts.TRAINING, "placebo", ("--arm", "no-such-arm"))
-    with pytest.raises(RuntimeError, match="reached no work(.|\n)*no-such-arm"):
+    with pytest.raises(RuntimeError, match=r"reached no work(.|\n)*no-such-arm"):
         starts.stage_start_s(stages=("placebo",), runs=1)
