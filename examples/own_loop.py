@@ -24,7 +24,7 @@ from pipeline.query.proposals import propose
 from pipeline.query.references import blurred
 from pipeline.query.sampling import scores, top
 
-SIDE, CELL = 32, 8  # pixels
+SIDE, CELL = 16, 4  # pixels
 QUERIES = 40
 
 
@@ -103,7 +103,7 @@ def train(
         # Raises an error if the penalty reaches no weight; chooses the fast route if it is right for this network.
         route = check(model, masked, w, form="share", output="log-probs", labels=masked_labels)
     for _ in range(epochs):
-        for batch in torch.randperm(len(x)).split(50):
+        for batch in torch.randperm(len(x)).split(40):
             loss = cross_entropy(model(x[batch]), labels[batch])
             if feedback:
                 terms = penalty(model, masked, w, form="share", output="log-probs", fast=route.fast)
@@ -126,12 +126,12 @@ def main() -> None:
     pictures, labels = digits(500, shortcut=True, seed=0)
     test = digits(500, shortcut=False, seed=1)
     model = Network()
-    train(model, as_input(pictures), labels, epochs=8)
+    train(model, as_input(pictures), labels, epochs=10)
     feedback = ask(model, pictures, labels, count=QUERIES)
     print(f"the expert marked regions on {len(feedback[0])} of {QUERIES} images")
     unguided = deepcopy(model)
-    train(unguided, as_input(pictures), labels, epochs=8)
-    train(model, as_input(pictures), labels, epochs=8, feedback=feedback)
+    train(unguided, as_input(pictures), labels, epochs=10)
+    train(model, as_input(pictures), labels, epochs=10, feedback=feedback)
     print(f"accuracy with random squares: {accuracy(unguided, *test):.2f} without feedback, ", end="")
     print(f"{accuracy(model, *test):.2f} with feedback")
 

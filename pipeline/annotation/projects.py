@@ -1,4 +1,4 @@
-"""A scenario's project at Label Studio: what it is called, and what its page says of the rounds so far."""
+"""A scenario's project at Label Studio: its title, and the effects of past rounds on its page."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ from pipeline.paths import prepared_dir, step_dir
 
 
 def project_title(scenario: str, config: Config, data: str) -> str:
-    """One project for each scenario, seed and expert; ``data`` is the prepared data set's digest.
+    """Return the title: one project for each scenario, seed and kind of expert.
 
-    A person never meets a machine's answers, nor a simulated expert those of one who knew or erred
-    otherwise. Simulated experts of several DVC experiments at a time, which withdraw each other's questions where
-    these differ, have a project for each experiment; people have one, so that nobody is asked twice.
+    People and simulated experts never share a project, and neither do simulated experts with other traits. Simulated
+    experts of DVC experiments that run at the same time have a project for each experiment, because each experiment
+    withdraws the queries of the others. People have one project, so that nobody is asked twice.
+
+    Args:
+        scenario: The scenario's name.
+        config: All settings.
+        data: The digest of the prepared data set.
     """
     title = f"{scenario}, seed {config.seed}"
     if config.annotate.expert == "human":
@@ -31,9 +36,15 @@ def project_title(scenario: str, config: Config, data: str) -> str:
 
 
 def show_effects(client: LabelStudio, project: Project, scenario: str, config: Config) -> None:
-    """Say on the project's page what the rounds trained so far did, and show it picture by picture beside it.
+    """Describe the effects of all trained rounds on the project's page, and show their pictures in a project beside it.
 
-    However often: what is shown already stays, and what a round that was trained anew did before goes.
+    A repeated call changes nothing. The pictures of a round that was trained again are replaced.
+
+    Args:
+        client: Label Studio.
+        project: The scenario's project.
+        scenario: The scenario's name.
+        config: All settings.
     """
     folders = {entry.n: step_dir(scenario, entry.n) for entry in config.hitl.rounds}
     rounds = {n: effects.read(path / "effect.json") for n, path in folders.items() if (path / "effect.json").exists()}

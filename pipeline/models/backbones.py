@@ -35,7 +35,7 @@ BLOCKS_PER_STAGE = (1, 2, 2, 3, 3, 4, 1)
 
 def create(architecture: str, classes: int, pretrained: bool = False) -> Any:
     """Return timm's network of this name; raise ConfigError if timm has none."""
-    import timm  # here, because timm takes as long to import as torch
+    import timm  # here, because timm imports torch's compiler, which takes as long as torch itself
 
     from pipeline.models import small_cnn  # noqa: F401  # registers `lookaway_cnn` with timm
 

@@ -1,9 +1,9 @@
-"""Several processes that train and read one network, each with its share of the images.
+"""Several processes train and read one network, each with its share of the images.
 
-Accelerate brings the processes together; here is what they exchange. The network is not wrapped in PyTorch's
-DistributedDataParallel, whose hooks expect one backward pass after each forward pass through the wrapper: a step
-has two, the penalty's through a graph of gradients. Instead, what all backward passes of a step have left in
-``.grad`` is summed once, which is exact: several processes come to the gradient that one would have.
+Accelerate connects the processes; this module holds what they exchange. PyTorch's DistributedDataParallel is not used:
+its hooks expect one backward pass after each forward pass, and a step has two, of which the penalty's goes through a
+graph of gradients. Instead, the gradients of all backward passes of a step are summed once. The sum is exact: several
+processes compute the gradient of one process.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ T = TypeVar("T")
 
 
 def join(precision: str) -> Accelerator:
-    """This process as one of those that a launcher started, if one did; ``precision`` as `train.precision`."""
-    # Without a GPU, Accelerate takes the processes of a launcher for so many single ones unless it is told.
+    """Return the accelerator of this process, one of those that a launcher started; ``precision``: `train.precision`."""
+    # Without a GPU, Accelerate treats the processes of a launcher as unrelated unless ``cpu`` is set.
     together = int(os.environ.get("WORLD_SIZE", "1")) > 1
     return Accelerator(mixed_precision=precision, cpu=together and not torch.cuda.is_available())
 
 
 def share(items: list[T], accelerator: Accelerator) -> list[T]:
-    """This process's items; together, the processes have each item once."""
+    """Return this process's items; together, the processes have each item once."""
     return items[accelerator.process_index :: accelerator.num_processes]
 
 
 def sum_gradients(model: nn.Module, accelerator: Accelerator) -> None:
-    """Every process's gradients become the sum of all processes' gradients."""
+    """Set every process's gradients to the sum over all processes."""
     if accelerator.num_processes == 1:
         return
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -45,7 +45,7 @@ def sum_gradients(model: nn.Module, accelerator: Accelerator) -> None:
 
 
 def totals(values: list[float], accelerator: Accelerator) -> list[float]:
-    """Each value summed over the processes."""
+    """Return each value summed over the processes."""
     if accelerator.num_processes == 1:
         return values
     found: list[float] = accelerator.reduce(torch.tensor(values, device=accelerator.device), "sum").tolist()
@@ -53,7 +53,7 @@ def totals(values: list[float], accelerator: Accelerator) -> list[float]:
 
 
 def average_buffers(model: nn.Module, weight: float, accelerator: Accelerator) -> None:
-    """Every process's float buffers become the mean of all processes', by their weights."""
+    """Set every process's float buffers to the mean over all processes, weighted by ``weight``."""
     if accelerator.num_processes == 1:
         return
     (whole,) = totals([weight], accelerator)
@@ -63,14 +63,14 @@ def average_buffers(model: nn.Module, weight: float, accelerator: Accelerator) -
 
 
 def positions(count: int, accelerator: Accelerator) -> list[int]:
-    """This process's part of 0..count - 1: as many as every other's, the last ones repeated where they run out."""
+    """Return this process's part of 0..count - 1; all parts are equally long, with the last position repeated."""
     each = -(-count // accelerator.num_processes)
     start = accelerator.process_index * each
     return [min(n, count - 1) for n in range(start, start + each)]
 
 
 def gathered(part: Tensor, count: int, accelerator: Accelerator) -> Tensor:
-    """What the processes found at their ``positions`` as (count, …), on every process, on the CPU."""
+    """Return the results of all processes at their ``positions``, (count, …), on every process and on the CPU."""
     if accelerator.num_processes > 1:
         part = accelerator.gather(part.to(accelerator.device))
     return part[:count].cpu()

@@ -1,6 +1,6 @@
-"""What a classifier is judged by: pure functions from logits to (name, value).
+"""Metrics of a classifier: pure functions from logits to (name, value).
 
-Everywhere, ``logits`` is (N, C) and ``labels`` (N,), class numbers in the order of the columns.
+In all of them, ``logits`` is (N, C) and ``labels`` (N,) holds class numbers in the order of the columns.
 """
 
 from __future__ import annotations
@@ -8,24 +8,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from sklearn.metrics import accuracy_score, cohen_kappa_score, recall_score, roc_auc_score
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 BINS = 15  # as in Guo et al. 2017
-GROUP_OF_NOTE = 10  # images; the accuracy of a smaller group is noise
+SMALLEST_GROUP = 10  # images; the accuracy of a smaller group is noise
 
 
 def classification(logits: Tensor, labels: Tensor) -> Iterator[tuple[str, float]]:
-    """What every epoch is judged by, on one split.
+    """Yield the metrics that are read after every epoch, on one split.
 
-    ``loss``: mean CE in nats. ``accuracy`` and ``balanced_accuracy`` (the mean recall of the classes that
-    occur), 0..1. ``auc``: area under the ROC curve; with more than two classes, the mean over classes
-    of each against the rest; left out where a class does not occur. ``kappa``: Cohen's, quadratically
-    weighted, for graded classes; only with more than two, of which two occur. ``ece``: expected
-    calibration error of the predicted class's probability, 15 equal bins (Guo et al. 2017,
-    https://arxiv.org/abs/1706.04599).
+    - ``loss``: mean CE, nats.
+    - ``accuracy`` and ``balanced_accuracy`` (the mean recall of the classes that occur), 0..1.
+    - ``auc``: area under the ROC curve; with more than two classes, the mean over classes of each class against the
+      rest. It is left out where a class does not occur.
+    - ``kappa``: Cohen's kappa with quadratic weights, for graded classes: only with more than two classes, of which two
+      occur.
+    - ``ece``: expected calibration error of the predicted class's probability, in 15 equal bins (Guo et al. 2017,
+      *On Calibration of Modern Neural Networks*, https://arxiv.org/abs/1706.04599).
     """
+    # Imported late: scikit-learn takes a second, and the first metrics are read after the first epoch.
+    from sklearn.metrics import accuracy_score, cohen_kappa_score, recall_score, roc_auc_score
+
     probabilities = logits.double().softmax(dim=1).numpy()
     true, read = labels.numpy(), logits.argmax(dim=1).numpy()
     classes = np.arange(logits.shape[1])
@@ -41,7 +45,9 @@ def classification(logits: Tensor, labels: Tensor) -> Iterator[tuple[str, float]
 
 
 def by_class(logits: Tensor, labels: Tensor, names: Sequence[str]) -> Iterator[tuple[str, float]]:
-    """``recall_<class>`` of each class that occurs, 0..1."""
+    """Yield ``recall_<class>`` of each class that occurs, 0..1."""
+    from sklearn.metrics import recall_score
+
     true, read = labels.numpy(), logits.argmax(dim=1).numpy()
     occurring = np.unique(true)
     recalls = recall_score(true, read, labels=occurring, average=None)
@@ -49,12 +55,12 @@ def by_class(logits: Tensor, labels: Tensor, names: Sequence[str]) -> Iterator[t
 
 
 def worst_group(logits: Tensor, labels: Tensor, groups: Sequence[int | None]) -> Iterator[tuple[str, float]]:
-    """``worst_group_accuracy``, 0..1: the lowest of the groups with at least ten images; else nothing."""
+    """Yield ``worst_group_accuracy``, 0..1: the lowest of all groups with at least ten images, if there are any."""
     grouped = np.array([group is not None for group in groups])
     right = (logits.argmax(dim=1) == labels).numpy()[grouped]
     _, member = np.unique([group for group in groups if group is not None], return_inverse=True)
     sizes = np.bincount(member)
-    accuracies = np.bincount(member, weights=right)[sizes >= GROUP_OF_NOTE] / sizes[sizes >= GROUP_OF_NOTE]
+    accuracies = np.bincount(member, weights=right)[sizes >= SMALLEST_GROUP] / sizes[sizes >= SMALLEST_GROUP]
     if len(accuracies):
         yield "worst_group_accuracy", float(accuracies.min())
 
