@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
 
-from benchmarks import method
+from benchmarks import method, project
 from benchmarks.measure import RUNS, Figure, Figures, ratio, seconds
 from pipeline.data import loading
 from pipeline.data.loading import Images
@@ -155,6 +155,6 @@ def _launched(processes: int, count: int, size: int) -> float:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     done = subprocess.run(
         [*launcher, "-m", "benchmarks.programs.epoch", str(count), str(size)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=True,
+        env=project.environment() | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     return float(done.stdout.splitlines()[-1])

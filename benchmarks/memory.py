@@ -9,6 +9,7 @@ import tracemalloc
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import project
 from benchmarks.measure import Figure, Figures
 from pipeline.feedback import masks
 
@@ -59,4 +60,5 @@ def _grid(marked: NDArray[np.integer]) -> NDArray[np.bool_]:
 def _peak_mb(count: int) -> float:
     """Return the peak memory of a new process that chooses among so many images, megabytes."""
     command = [sys.executable, "-m", "benchmarks.programs.pool_memory", str(count)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    done = subprocess.run(command, env=project.environment(), capture_output=True, text=True, check=True)
+    return float(done.stdout.splitlines()[-1])

@@ -1,7 +1,7 @@
 """The method in a training loop of your own, without DVC, Label Studio or MLflow: `python examples/own_loop.py`.
 
 A small network learns digits. A grey square in the corner of each training image gives the class away. A simulated
-expert says that the corner must not matter. In the test images, the square has a random grey. It takes half a minute.
+expert says that the corner must not matter. In the test images, the square has a random grey. It takes ten seconds.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Network(nn.Module):
         self.gate, self.head = nn.Linear(16, 16), nn.Linear(16 * 16, 10)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits (B, 10) of images (B, 3, S, S)."""
         x = gelu(self.stem(x))
         x = x + torch.relu(self.body(x))
         x = x * torch.sigmoid(self.gate(x.mean((2, 3))))[:, :, None, None]
@@ -71,8 +72,8 @@ def as_input(pictures: NDArray[np.uint8]) -> Tensor:
 
 
 # --8<-- [start:method]
-def ask(model: nn.Module, pictures: NDArray[np.uint8], labels: Tensor, *, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Query the expert: return images (n, 3, S, S), labels (n,) and masks W (n, S, S) of the marked images."""
+def ask(model: nn.Module, pictures: NDArray[np.uint8], labels: Tensor, *, count: int) -> tuple[Tensor, Tensor]:
+    """Query the expert: return the images (n, 3, S, S) with a mark, and their masks W (n, S, S)."""
     x = as_input(pictures)
     with torch.no_grad():
         uncertainty = scores(model(x), labels, strategy="entropy")
@@ -84,7 +85,7 @@ def ask(model: nn.Module, pictures: NDArray[np.uint8], labels: Tensor, *, count:
         masks.append(expert(pictures[position], proposals))
     w = torch.stack(masks)
     marked = w.flatten(1).any(dim=1)
-    return x[asked][marked], labels[asked][marked], w[marked]
+    return x[asked][marked], w[marked]
 
 
 def train(
@@ -93,21 +94,21 @@ def train(
     labels: Tensor,
     *,
     epochs: int,
-    feedback: tuple[Tensor, Tensor, Tensor] | None = None,
+    feedback: tuple[Tensor, Tensor] | None = None,
     weight: float = 10.0,
 ) -> None:
     """Train with cross-entropy, and with the penalty (Eq. 2) on the images that the expert marked."""
     optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
     if feedback:
-        masked, masked_labels, w = feedback
+        masked, w = feedback
         # Raises an error if the penalty reaches no weight; chooses the fast route if it is right for this network.
-        route = check(model, masked, w, form="share", output="log-probs", labels=masked_labels)
+        route = check(model, masked, w, form="share", output="log-probs")
     for _ in range(epochs):
         for batch in torch.randperm(len(x)).split(40):
             loss = cross_entropy(model(x[batch]), labels[batch])
             if feedback:
-                terms = penalty(model, masked, w, form="share", output="log-probs", fast=route.fast)
-                loss = loss + weight * terms.mean()
+                penalties = penalty(model, masked, w, form="share", output="log-probs", fast=route.fast)
+                loss = loss + weight * penalties.mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -117,11 +118,13 @@ def train(
 
 
 def accuracy(model: nn.Module, pictures: NDArray[np.uint8], labels: Tensor) -> float:
+    """Return the share of pictures with the right prediction."""
     with torch.no_grad():
         return float((model(as_input(pictures)).argmax(dim=1) == labels).float().mean())
 
 
 def main() -> None:
+    """Train, ask the expert, and train on with and without the expert's masks."""
     torch.manual_seed(0)
     pictures, labels = digits(500, shortcut=True, seed=0)
     test = digits(500, shortcut=False, seed=1)

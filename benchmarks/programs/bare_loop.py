@@ -15,10 +15,10 @@ def main() -> None:
     config = load()
     (scenario,) = config.hitl.scenarios
     loop = cells.begin(config, scenario, folder=Path("loop"))
-    outcomes = cells.trained(loop, ("automated", "hitl", *config.hitl.placebos), given=None)
+    outcomes = cells.train_arms(loop, ("automated", "hitl", *config.hitl.placebos), given=None)
     disregarded = masks.in_force(outcomes["hitl"].entries)
     for arm, outcome in outcomes.items():
-        cells.reading(loop, arm, outcome, disregarded=disregarded, methods=attention.QUICK)
+        cells.arm_result(loop, arm, outcome, disregarded=disregarded, explainers=attention.QUICK)
 
 
 if __name__ == "__main__":

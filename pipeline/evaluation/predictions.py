@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from torch import Tensor
 
-from pipeline.data.loading import Images
 from pipeline.errors import DamagedFileError
+
+if TYPE_CHECKING:  # `compare` reads predictions without torch
+    from torch import Tensor
+
+    from pipeline.data.loading import Images
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,8 +17,8 @@ from pipeline.choices import Method
 from pipeline.config import Config, Explain
 from pipeline.data.loading import Images
 from pipeline.data.prepared import Prepared
-from pipeline.errors import DamagedFileError
 from pipeline.evaluation import attention, predictions
+from pipeline.evaluation.score_files import Scores
 from pipeline.feedback import masks
 from pipeline.paths import step_dir
 from pipeline.query.explanations import explain, targets
@@ -31,7 +29,6 @@ from pipeline.training.states import State
 PROBES = 6  # images
 
 Areas = Mapping[str, NDArray[np.float32]]  # image id → W (S, S)
-Scores = dict[str, float]  # metric → value
 
 
 @dataclass(frozen=True)
@@ -145,18 +142,3 @@ def attention_scores(
     explained = partial(attention.measure, state, settings=settings, methods=methods)
     on_marks = explained(images=splits["train"], areas=disregarded, name="marked")
     return on_marks | explained(images=held_out, areas=evidence, name="evidence")
-
-
-def write(path: Path, scores: dict[str, Scores]) -> None:
-    """Write the scores of each arm as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
-
-
-def read(path: Path) -> dict[str, Scores]:
-    """Return the scores of each arm; raises DamagedFileError if the file is missing or damaged."""
-    try:
-        found: dict[str, Scores] = json.loads(path.read_text(encoding="utf-8"))
-        return found
-    except (OSError, ValueError) as error:
-        raise DamagedFileError(f"cannot read {path} ({error}). Fix: run `dvc repro` to write it again") from error

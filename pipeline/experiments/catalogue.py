@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pipeline.choices import Method, Rule
 from pipeline.config import Config
@@ -176,7 +176,7 @@ EXPERIMENTS = {
         variants={"100pct": {GIVEN: 1.0}, "20pct": {GIVEN: 0.2, "scenario.penalty.weight": 1000.0}},
     ),
     "isic2017": Experiment(
-        "The paper's data: does feedback lower the loss, and does it do so more than every placebo?",
+        "Does feedback lower the loss on the paper's data, and more than every placebo does?",
         "isic2017-10pct",
         minutes=22,
         metrics=PAPER,
@@ -210,7 +210,7 @@ EXPERIMENTS = {
         variants={
             "one, right": crowd(1, 0.0, "majority"),
             "one": crowd(1, 0.3, "majority"),
-            **{f"three, {rule}": crowd(3, 0.3, rule) for rule in ("majority", "any", "all", "dawid-skene")},
+            **{f"three, {rule}": crowd(3, 0.3, rule) for rule in get_args(Rule)},
             "three, soft": crowd(3, 0.3, "majority") | {"consensus": {"rule": "majority", "soft": True}},
         },
         explainers=(),

@@ -1,4 +1,4 @@
-"""A cell is one seed of one variant of an experiment: run it, and keep its result in a small file of its own."""
+"""Cells: run one seed of one variant of an experiment, and store its result in a small file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ from pipeline.sources import preparing
 from pipeline.training import checkpoints
 
 RESULTS = Path("experiments")  # in Git
-WORK = Path("data/experiments")  # files that can be made again
+WORK = Path("data/experiments")  # temporary: every file here can be computed again
+# The columns of the history that a result keeps
 CURVE = ["epoch", "step", "train_loss", "val_loss", "val_accuracy", "val_balanced_accuracy", "test_loss"]
 CURVE += ["test_accuracy", "test_auc", "test-shifted_loss", "test-shifted_accuracy", "test-shifted_auc", "penalty"]
 
@@ -43,7 +44,7 @@ def path(experiment: str, variant: str, seed: int) -> Path:
 
 
 def result(experiment: str, variant: str, seed: int) -> Result | None:
-    """Return a cell's result, or None if no cell has run with these settings.
+    """Return the result of a cell with the present settings, or None if no such cell has run.
 
     A cell of another experiment with the same settings counts as well.
     """
@@ -51,29 +52,30 @@ def result(experiment: str, variant: str, seed: int) -> Result | None:
     for place in (path(experiment, variant, seed), *sorted(RESULTS.glob(f"*/*seed{seed}.json"))):
         if place.exists():
             found: Result = json.loads(place.read_text(encoding="utf-8"))
-            enough = set(about.arms) <= set(found["arms"]) and set(about.looks) <= set(found["looks"])
+            enough = set(about.arms) <= set(found["arms"]) and set(about.explainers) <= set(found["looks"])
             if found["settings"] == wanted and enough:
                 return found
     return None
 
 
 def run(experiment: str, variant: str, seed: int) -> Result:
-    """Train all arms of a cell, and write its result."""
+    """Train all arms of a cell, and write its result; an interrupted cell resumes after its last epoch."""
     began = time.monotonic()
-    about, config = catalogue.EXPERIMENTS[experiment], catalogue.settings(experiment, variant, seed)
+    about, config = catalogue.EXPERIMENTS[experiment], catalogue.settings(experiment, variant, seed=seed)
     checkpoint_dir = WORK / "checkpoints" / experiment / path(experiment, variant, seed).stem
     resumed = checkpoint_dir.exists()
     loop = begin(config, about.scenario, folder=WORK / "starts", checkpoint_dir=checkpoint_dir)
-    outcomes = trained(loop, about.arms, about.variants[variant].get(catalogue.GIVEN))
+    outcomes = train_arms(loop, about.arms, given=about.variants[variant].get(catalogue.GIVEN))
     hitl = outcomes.get("hitl")
-    disregarded = masks.in_force(hitl.entries) if hitl and about.looks else None
+    disregarded = masks.in_force(hitl.entries) if hitl and about.explainers else None
     arms = {
-        arm: reading(loop, arm, outcome, disregarded=disregarded, methods=about.looks)
+        arm: arm_result(loop, arm, outcome, disregarded=disregarded, explainers=about.explainers)
         for arm, outcome in outcomes.items()
     }
     found = {
         "settings": _digest(experiment, variant, seed),
-        "looks": about.looks,
+        "looks": about.explainers,
+        # The duration of an interrupted cell is unknown.
         "minutes": None if resumed else round((time.monotonic() - began) / 60, 1),
         "rounds": [[r.round, r.answers, round(r.seconds, 1)] for r in hitl.rounds] if hitl else [],
         "arms": arms,
@@ -88,24 +90,30 @@ def run(experiment: str, variant: str, seed: int) -> Result:
 
 
 def begin(config: Config, scenario: str, *, folder: Path, checkpoint_dir: Path | None = None) -> Loop:
-    """Return a scenario's loop, with its data and backbones prepared.
+    """Prepare the data and the backbones of a scenario, and return its loop.
 
     Args:
         config: All settings.
         scenario: The scenario's name.
-        folder: Where cells with equal baselines share them.
+        folder: The folder in which cells share equal baselines.
         checkpoint_dir: Where epochs are stored to be resumed; None stores none.
+
+    Returns:
+        The loop, before any training.
     """
     WORK.mkdir(parents=True, exist_ok=True)
-    with FileLock(WORK / "preparing.lock"):  # of cells that run side by side, the first one prepares
+    with FileLock(WORK / "preparing.lock"):  # cells run side by side; one of them prepares
         data = _prepared(config, config.scenario(scenario).dataset)
         _backbones(config)
     start = folder / _start_key(config, scenario)
     return Loop(config, scenario, data=data, folder=start, checkpoint_dir=checkpoint_dir)
 
 
-def trained(loop: Loop, arms: tuple[str, ...], given: float | None) -> dict[str, Outcome]:
-    """Train the baseline and these arms; ``given``: the share of images that come with masks, in place of answers."""
+def train_arms(loop: Loop, arms: tuple[str, ...], *, given: float | None) -> dict[str, Outcome]:
+    """Train the baseline and the arms, in this order.
+
+    With ``given``, `hitl` is trained with given masks on this share of the training images, in place of answers.
+    """
     outcomes = {"baseline": loop.baseline()}
     for arm in arms:
         if arm == "hitl" and given is not None:
@@ -115,22 +123,26 @@ def trained(loop: Loop, arms: tuple[str, ...], given: float | None) -> dict[str,
     return outcomes
 
 
-def reading(
+def arm_result(
     loop: Loop,
     arm: str,
     outcome: Outcome,
     *,
     disregarded: Mapping[str, NDArray[np.float32]] | None,
-    methods: tuple[Method, ...],
+    explainers: tuple[Method, ...],
 ) -> Result:
-    """Return an arm's result: the report's summary, the curves, and which test images are classified correctly.
+    """Return an arm's part of a cell's result.
 
     Args:
         loop: The scenario with one seed.
         arm: The arm's name.
         outcome: The arm's final state and history.
         disregarded: W (S, S) by image id, on which attention is measured; None measures none.
-        methods: The explainers by which attention is measured.
+        explainers: The explainers that measure attention.
+
+    Returns:
+        The report's summary as ``numbers``; one packed bit per image and split in ``right``, 1 for a correct
+        prediction; and the history as ``curve``.
     """
     read = scores.held_out_logits(outcome.state, loop.images)
     numbers = results.summary(outcome.history, arm)
@@ -142,7 +154,7 @@ def reading(
             disregarded=disregarded,
             data=loop.data,
             settings=loop.settings.query.explain,
-            methods=methods,
+            methods=explainers,
         )
     right = {split: (z.argmax(dim=1) == loop.images[split].labels).numpy() for split, z in read.items()}
     curve = outcome.history[[column for column in CURVE if column in outcome.history]]
@@ -154,7 +166,7 @@ def reading(
 
 
 def _prepared(config: Config, dataset: str) -> Prepared:
-    """The prepared data set, made now if there is none with these settings."""
+    """Return the prepared data set; prepare it first if there is none with these settings."""
     made_with = prepared_dir(dataset) / "experiments.json"
     wanted = fingerprint(config.datasets[dataset])
     if not made_with.exists() or made_with.read_text(encoding="utf-8") != wanted:
@@ -164,13 +176,14 @@ def _prepared(config: Config, dataset: str) -> Prepared:
 
 
 def _backbones(config: Config) -> None:
+    """Write the backbones that are missing."""
     for name, backbone in config.backbones.items():
         if not backbone_file(name).exists():
             files.write(pretrained(name, backbone, config.seed), backbone_file(name))
 
 
 def _start_key(config: Config, scenario: str) -> str:
-    """A name for all that a baseline follows from."""
+    """Return a digest of every setting that a baseline depends on."""
     settings = config.scenario(scenario)
     data = config.datasets[settings.dataset]
     return fingerprint(scenario, data, settings.fraction, settings.init, settings.train, config.seed)
@@ -178,8 +191,8 @@ def _start_key(config: Config, scenario: str) -> str:
 
 @cache
 def _digest(experiment: str, variant: str, seed: int) -> str:
-    """A name for all that a cell's arms follow from."""
-    about, config = catalogue.EXPERIMENTS[experiment], catalogue.settings(experiment, variant, seed)
+    """Return a digest of every setting that a cell's result depends on."""
+    about, config = catalogue.EXPERIMENTS[experiment], catalogue.settings(experiment, variant, seed=seed)
     settings = config.scenario(about.scenario)
     known = [config.datasets[settings.dataset], settings, config.annotate, config.consensus, *config.hitl.rounds]
     given = about.variants[variant].get(catalogue.GIVEN)

@@ -1,7 +1,7 @@
-"""The loop as the stages run it, in one process and without Label Studio: for simulated experts and many seeds.
+"""The loop in one process, without DVC and Label Studio: for simulated experts and many seeds.
 
-Every step is the library function that the stage calls, so the same settings and seed give the same weights, byte for
-byte (a test compares them). Files, DVC and the server are left out.
+Each step calls the library function that the stage calls. So the same settings and seed give the same weights as
+`dvc repro`, byte for byte; a test compares them.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from pipeline.training.states import State
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One round: the number of answers, and the experts' time, seconds."""
+class RoundCost:
+    """The cost of a round: the number of answers, and the experts' time in seconds."""
 
     round: str
     answers: int
@@ -43,19 +43,26 @@ class Asked:
 
 @dataclass
 class Outcome:
-    """An arm's result: its final state, its own epochs, the masks it was trained with, and its rounds."""
+    """The result of training an arm.
+
+    Attributes:
+        state: The final state.
+        history: The arm's own epochs, one row each.
+        entries: The masks of all rounds.
+        rounds: The cost of each round, for `hitl` with experts only.
+    """
 
     state: State
     history: pd.DataFrame
     entries: list[masks.Entry]
-    rounds: list[Asked]
+    rounds: list[RoundCost]
 
 
 class Loop:
-    """One scenario with one seed.
+    """The arms of one scenario with one seed.
 
-    ``folder`` keeps results that do not depend on experts, for all cells that share them. With the ``checkpoint_dir``
-    of another process, training resumes after that process's last epoch.
+    The baseline and `automated` do not depend on experts. They are stored in a folder, and all cells with equal
+    settings share them.
     """
 
     def __init__(
@@ -67,23 +74,33 @@ class Loop:
         folder: Path,
         checkpoint_dir: Path | None = None,
     ) -> None:
+        """Choose the training images of the scenario.
+
+        Args:
+            config: All settings, with the seed.
+            scenario: The scenario's name.
+            data: The scenario's prepared data set.
+            folder: The folder of the shared results.
+            checkpoint_dir: Where epochs are stored to be resumed; None stores none.
+        """
         self.config, self.name, self.data, self.folder = config, scenario, data, folder
         self.checkpoint_dir = checkpoint_dir
         self.settings: Scenario = config.scenario(scenario)
         self.images: dict[str, Images] = subset.by_split(data, subset.choose(data, self.settings.fraction, config.seed))
 
     def baseline(self) -> Outcome:
-        """Train without feedback; every other arm starts from here."""
+        """Train without feedback; every other arm starts from this state."""
         return self._once("start", self._train_baseline)
 
     def arm(self, arm: str, hitl: Outcome | None = None) -> Outcome:
-        """Train `hitl`, `automated`, or a placebo, which follows the given outcome of `hitl`."""
+        """Train `automated`, `hitl` or a placebo; a placebo needs the outcome of `hitl`."""
         if arm == "hitl":
             return self._hitl()
         if arm == "automated":
             epochs = "-".join(str(entry.epochs) for entry in self.config.hitl.rounds)
             return self._once(f"automated-{epochs}", lambda: self._replay([], self.settings.penalty))
-        assert hitl is not None
+        if hitl is None:
+            raise ValueError(f"the placebo {arm!r} needs the outcome of `hitl`")
         entries, penalty = placebo(
             cast(Placebo, arm),
             hitl.entries,
@@ -91,16 +108,18 @@ class Loop:
             cell=self.settings.query.cell,
             seed=self.config.seed,
         )
-        return Outcome(*self._replay(entries, penalty), entries, [])
+        state, history = self._replay(entries, penalty)
+        return Outcome(state, history, entries, [])
 
     def given(self, share: float) -> Outcome:
-        """Train with masks on a random share of the training images, in place of `hitl`: W is all but the evidence."""
+        """Train with given masks on a random share of the training images; W is 1 everywhere but on the evidence."""
         ids = self.images["train"].ids
         chosen = sorted(np.random.default_rng(self.config.seed).permutation(len(ids))[: round(share * len(ids))])
         areas = ((ids[n], ~self.data.evidence(ids[n])) for n in chosen)
         first = self.config.hitl.rounds[0].n
         entries = [masks.Entry.of(first, image_id, area.astype(np.float32), area) for image_id, area in areas]
-        return Outcome(*self._replay(entries, self.settings.penalty), entries, [])
+        state, history = self._replay(entries, self.settings.penalty)
+        return Outcome(state, history, entries, [])
 
     def _train_baseline(self) -> tuple[State, pd.DataFrame]:
         return train_baseline(
@@ -141,10 +160,12 @@ class Loop:
                 checkpoint_dir=self.checkpoint_dir,
             )
             history.append(trained)
-            rounds.append(Asked(entry.n, len(answers), sum(answer.lead_time or 0 for answer in answers)))
+            seconds = sum(answer.lead_time or 0 for answer in answers)
+            rounds.append(RoundCost(entry.n, len(answers), seconds))
         return Outcome(state, pd.concat(history, ignore_index=True), entries, rounds)
 
     def _replay(self, entries: list[masks.Entry], penalty: Penalty) -> tuple[State, pd.DataFrame]:
+        """Train the epochs of all rounds from the baseline, with these masks and this penalty."""
         state = self._start()
         history = train_rounds(
             state,
@@ -158,7 +179,7 @@ class Loop:
         return state, history
 
     def _once(self, name: str, train: Callable[[], tuple[State, pd.DataFrame]]) -> Outcome:
-        """Return a result that several cells share; the first cell that needs it trains it."""
+        """Return a shared result; the first cell that needs the result trains and stores it."""
         path = self.folder / f"{name}.pt"
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
@@ -170,4 +191,5 @@ class Loop:
         return Outcome(states.restore(path, self.settings.train), history, [], [])
 
     def _start(self) -> State:
+        """Return the state of the stored baseline."""
         return states.restore(self.folder / "start.pt", self.settings.train)

@@ -1,4 +1,4 @@
-"""The files of settings beside params.yaml, and the part of the paper's protocol that one scenario needs."""
+"""The files of settings in params/, and the part of the paper's protocol that a data set or a scenario needs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,24 @@ EXPERIMENTS = Path("params/experiments.yaml")
 
 
 def plain(path: Path) -> dict[str, Any]:
-    """Return the document with its anchors resolved, as a tree that may be changed."""
+    """Return the file's settings with all anchors resolved, as a new tree that the caller may change."""
     document: dict[str, Any] = json.loads(json.dumps(yaml.safe_load(path.read_text(encoding="utf-8"))))
     return document
 
 
 def chosen(document: Any, *, only: str, backbone: str) -> Any:
-    """Return the part of the protocol that a data set or a scenario needs ("all": everything), with one backbone.
+    """Return the part of the paper's protocol that a data set or a scenario needs.
 
-    Raises ConfigError where a name is unknown or nothing is left to compare.
+    Args:
+        document: The settings of params/paper.yaml; this function changes them in place.
+        only: A data set, a scenario, or "all" for the whole protocol.
+        backbone: The backbone of every scenario.
+
+    Returns:
+        The document.
+
+    Raises:
+        ConfigError: A name is unknown, or no scenario with rounds remains.
     """
     scenarios, datasets = document["scenarios"], document["datasets"]
     if only not in ("all", *datasets, *scenarios):
@@ -46,10 +55,13 @@ def chosen(document: Any, *, only: str, backbone: str) -> Any:
     for name in [name for name in with_rounds if name not in kept]:
         with_rounds.remove(name)
     if not with_rounds:
-        raise ConfigError(f"{only} has no rounds, so there is nothing to compare. Fix: choose its data set instead")
+        raise ConfigError(
+            f"scenario {only!r} of {PAPER} has no rounds, so there is nothing to compare. Fix: choose its data set"
+        )
     return document
 
 
 def _keep(section: Any, names: list[str]) -> None:
+    """Delete all other names from a section; this keeps the comments of a document that is written again."""
     for name in [name for name in section if name not in names]:
         del section[name]

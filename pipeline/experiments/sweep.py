@@ -1,8 +1,9 @@
-"""``python -m pipeline.experiments.sweep``: the paper's future work, one setting at a time, on DVC's queue.
+"""`lookaway sweep`: the paper's future work, one setting at a time, on DVC's queue.
 
-How many squares are shown, how large, of what shape, in how many rounds, how far apart, and lambda. Each value
-is a DVC experiment of its own (`dvc exp run --queue`), which `dvc exp show` lists and `dvc exp apply` brings back;
-several run at a time, against one Label Studio. What has run is in experiments/sweep.json, and is not run again.
+The settings are the number, the size and the shape of the proposals, the number of rounds, the epochs between rounds,
+and lambda. Each value is a DVC experiment (`dvc exp run --queue`): `dvc exp show` lists it, and `dvc exp apply`
+restores its files. Several experiments run at a time, with one Label Studio. Finished experiments have their results
+in experiments/sweep.json and do not run again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from labelstudio.server import local
 from pipeline.commands import params_file
 from pipeline.config import Config, fingerprint, load
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.evaluation.figures import save
 from pipeline.evaluation.statistics import mean_over_seeds, paired_difference, show
 from pipeline.experiments import catalogue, tables
@@ -33,16 +34,17 @@ from pipeline.tracking import publishing
 
 RESULTS = Path("experiments/sweep.json")
 PICTURE = Path("docs/images/sweeps.png")
-QUERIES, EPOCHS = 100, 10  # in all, whatever the rounds
-POLL_S = 30  # asking DVC takes two seconds of a core that experiments could have
+QUERIES, EPOCHS = 100, 10  # of all rounds together, for every value
+MINUTES = 4  # duration of one experiment
+POLL_S = 30  # a query of DVC's queue takes two seconds of a core that runs experiments
+Known = dict[str, dict[str, Result]]  # experiment → arm → metric → value
 
 
 def rounds(epochs: list[int]) -> str:
-    """As a value of `hitl.rounds` that DVC's --set-param understands."""
+    """Return the value of `hitl.rounds` for rounds with these epochs, in the syntax of DVC's `--set-param`."""
     entries = catalogue.rounds(QUERIES, epochs)["hitl.rounds"]
-    return (
-        "[" + ",".join("{" + ",".join(f"{k}:{_quoted(v)}" for k, v in entry.items()) + "}" for entry in entries) + "]"
-    )
+    texts = [",".join(f"{key}:{_quoted(value)}" for key, value in entry.items()) for entry in entries]
+    return "[" + ",".join(f"{{{text}}}" for text in texts) + "]"
 
 
 def _quoted(value: Any) -> str:
@@ -50,12 +52,15 @@ def _quoted(value: Any) -> str:
 
 
 def _spaced(count: int, apart: int) -> dict[str, str]:
+    """Return the settings of ``count`` rounds with ``apart`` epochs each; the last one trains the remaining epochs."""
     epochs = [apart] * (count - 1)
     return {"hitl.rounds": rounds([*epochs, EPOCHS - sum(epochs)]), "hitl.last": f"'{count - 1:02d}'"}
 
 
-ALL = {"hitl.placebos": "[]"}  # of every experiment: nobody looks at placebos here
-SWEEPS: dict[str, dict[str, dict[str, Any]]] = {  # what is varied → its values → settings; {} is what params.yaml has
+ALL = {"hitl.placebos": "[]"}  # in every experiment: no result of a placebo is used
+# Setting → value → changes of params.yaml; no change marks the value in params.yaml. The names of the results in
+# experiments/sweep.json are made of these words.
+SWEEPS: dict[str, dict[str, dict[str, Any]]] = {
     "squares shown": {"5": {"query.proposals": 5}, "10": {}, "20": {"query.proposals": 20}},
     "their side, pixels": {"4": {"query.cell": 4}, "8": {}, "16": {"query.cell": 16}},
     "their shape": {"grid": {}, "blobs": {"query.regions": "blobs"}, "superpixels": {"query.regions": "superpixels"}},
@@ -66,45 +71,57 @@ SWEEPS: dict[str, dict[str, dict[str, Any]]] = {  # what is varied → its value
 
 
 def main(*, seeds: int, jobs: int | None) -> None:
-    """Queue the experiments that have no result yet, run them, and write the table and the picture.
+    """Queue the experiments without a result, run them, and write the table and the picture.
 
     Args:
-        seeds: How many seeds of each value.
-        jobs: How many experiments to run at a time; None stands for one per core.
+        seeds: The number of seeds of each value.
+        jobs: The number of experiments that run at a time; None means one per core.
+
+    Raises:
+        ConfigError: params.yaml has no simulated expert.
+        PipelineError: An experiment failed.
     """
     jobs = jobs or os.cpu_count() or 1
     params_file.restore_committed()
     config = load()
     if config.annotate.expert != "simulated":
-        raise ConfigError("sweeps ask a simulated expert; set `annotate.expert: simulated` in params.yaml")
-    wanted = {  # seeds in turn: where two experiments run the same stage at the same moment, DVC fails one of them
+        raise ConfigError(
+            "the sweep needs simulated experts, but params.yaml has `annotate.expert: human`. "
+            "Fix: set `annotate.expert: simulated` in params.yaml"
+        )
+    # Seeds alternate: if two experiments run the same stage at the same moment, DVC fails one of them.
+    wanted = {
         _name(sweep, value, seed): settings | ALL | {"seed": seed}
         for sweep, values in SWEEPS.items()
         for value, settings in values.items()
         for seed in range(seeds)
     }
     digests = {name: _digest(config, settings) for name, settings in wanted.items()}
-    head = _git("rev-parse", "HEAD").strip()  # somebody may commit while experiments run
+    head = _git("rev-parse", "HEAD").strip()  # a user may commit while experiments run
     keep(digests, head)
     todo = {name: settings for name, settings in wanted.items() if name not in found(digests)}
-    print(f"{len(todo)} of {len(wanted)} experiments to run, about {4 * len(todo) / jobs / 60:.1f} hours", flush=True)
+    hours = MINUTES * len(todo) / jobs / 60
+    print(f"{len(todo)} of {len(wanted)} experiments to run, about {hours:.1f} hours", flush=True)
     if todo:
-        _run(config, todo, jobs, lambda: keep(digests, head))
+        _run(config, todo, jobs=jobs, keep_finished=lambda: keep(digests, head))
     known = found(digests)
     if missing := [name for name in wanted if name not in known]:
-        raise ConfigError(f"{len(missing)} experiments failed; `dvc queue logs {missing[0]}` says why of the first")
+        raise PipelineError(
+            f"{len(missing)} of {len(wanted)} experiments failed, the first of them {missing[0]}. "
+            f"Fix: remove the cause that `dvc queue logs {missing[0]}` shows, and run `lookaway sweep` again"
+        )
     save(picture(seeds, known), PICTURE)
     tables.put("sweep", table(config.hitl.scenarios[0], seeds, known))
 
 
-def found(digests: dict[str, str]) -> dict[str, dict[str, Result]]:
-    """Of each experiment that has run with the settings that it has now: arm → metric → value."""
+def found(digests: dict[str, str]) -> Known:
+    """Return the results that were made with the present settings."""
     kept = _kept()
     return {name: kept[name]["arms"] for name in digests if name in kept and kept[name]["settings"] == digests[name]}
 
 
 def keep(digests: dict[str, str], head: str) -> None:
-    """Take over what DVC has run on that commit, which only this clone knows."""
+    """Copy the results of DVC's experiments on a commit to experiments/sweep.json; DVC's results stay in this clone."""
     refs = _git("for-each-ref", "--format=%(refname)", f"refs/exps/{head[:2]}/{head[2:]}").split()
     kept = _kept()
     for ref in refs:
@@ -125,30 +142,38 @@ def _of_interest(numbers: dict[str, float]) -> dict[str, float]:
 
 
 def _digest(config: Config, settings: dict[str, Any]) -> str:
-    """A name for all that an experiment follows from."""
+    """Return a digest of every setting that an experiment's result depends on."""
     (scenario,) = config.hitl.scenarios
     parts = [config.scenario(scenario), config.annotate, config.consensus, config.hitl]
     return fingerprint(*parts, settings)
 
 
 def changes(scenario: str, settings: dict[str, Any]) -> list[str]:
-    """Settings as DVC's --set-param takes them; most of them are the scenario's."""
-    ours = ("hitl.", "seed")
-    return [f"{'' if path.startswith(ours) else f'scenarios.{scenario}.'}{path}={v}" for path, v in settings.items()]
+    """Return the settings as arguments of DVC's `--set-param`; a setting without its section is the scenario's."""
+    outside = ("hitl.", "seed")
+    prefix = f"scenarios.{scenario}."
+    return [f"{'' if path.startswith(outside) else prefix}{path}={value}" for path, value in settings.items()]
 
 
 def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
 
 
-def _run(config: Config, todo: dict[str, dict[str, Any]], jobs: int, keep_finished: Callable[[], None]) -> None:
-    """Queue these experiments and wait for them, with the Label Studio and the MLflow of this folder."""
+def _run(config: Config, todo: dict[str, dict[str, Any]], *, jobs: int, keep_finished: Callable[[], None]) -> None:
+    """Queue experiments and wait for them, with the Label Studio and the MLflow of this folder.
+
+    Args:
+        config: All settings.
+        todo: Name → settings of each experiment.
+        jobs: The number of experiments that run at a time.
+        keep_finished: Stores the results of finished experiments.
+    """
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}")
-    os.environ["MLFLOW_EXPERIMENT_NAME"] = "lookaway-sweep"  # a page of its own: each experiment ends in a comparison
+    os.environ["MLFLOW_EXPERIMENT_NAME"] = "lookaway-sweep"  # apart from the demo: each experiment logs its comparison
     os.environ["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 1) // jobs, 1))
     publishing.create_database()
     (scenario,) = config.hitl.scenarios
-    ours = local.status() is None
+    started_here = local.status() is None
     try:
         url, api_key, expert_keys = local.connect(len(config.annotate.crowd))
         os.environ |= {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": api_key}
@@ -158,18 +183,18 @@ def _run(config: Config, todo: dict[str, dict[str, Any]], jobs: int, keep_finish
             subprocess.run(["dvc", "exp", "run", "--quiet", "--queue", "--name", name, *options], check=True)
         _wait(todo, jobs, keep_finished)
     finally:
-        if ours:
+        if started_here:
             local.stop()
 
 
 def _wait(todo: dict[str, dict[str, Any]], jobs: int, keep_finished: Callable[[], None]) -> None:
-    """Until none of these is queued or running, so many at a time; keeps what has run, and says how many have."""
+    """Start DVC's workers and wait until no experiment is queued or running; print and store the progress."""
     left = len(todo) + 1
     while True:
         shown = subprocess.run(["dvc", "queue", "status"], capture_output=True, text=True, check=True).stdout
         states = [row.split()[-1] for row in shown.splitlines() if _named(row, todo)]
         queued, running = states.count("Queued"), states.count("Running")
-        if queued and running < jobs:  # at first; and later, since a worker that a busy machine starves gives up
+        if queued and running < jobs:  # at first, and again later: on a busy machine, DVC's workers give up
             subprocess.run(["dvc", "queue", "start", "--jobs", str(jobs)], check=True)
         busy = queued + running
         if busy < left:
@@ -186,50 +211,56 @@ def _named(row: str, todo: dict[str, dict[str, Any]]) -> bool:
 
 
 def _name(sweep: str, value: str, seed: int) -> str:
-    """What DVC calls the experiment; the value that params.yaml has is one experiment for all sweeps."""
+    """Return DVC's name of an experiment; the value in params.yaml is one experiment for all settings."""
     settings = SWEEPS[sweep][value]
     label = f"{sweep.replace(', ', ' ').replace(' ', '-')}-{value.replace('.', '_')}" if settings else "as-it-is"
     return f"sweep-{label}-seed{seed}"
 
 
-def _closed(metrics: dict[str, Result]) -> float:
-    """Of what `automated` loses where the shortcut misleads, the share that `hitl` does not lose."""
-    return HARM.of(metrics["hitl"], metrics["automated"])
+def _harm_undone(sweep: str, value: str, *, seeds: int, known: Known) -> NDArray[np.float64]:
+    """Return the harm that `hitl` undoes with one value of a setting.
+
+    Args:
+        sweep: The setting.
+        value: The value.
+        seeds: The number of seeds.
+        known: The results.
+
+    Returns:
+        A share for each seed, (seeds,).
+    """
+    results = [known[_name(sweep, value, seed)] for seed in range(seeds)]
+    return np.array([HARM.of(result["hitl"], result["automated"]) for result in results])
 
 
-def _readings(sweep: str, value: str, seeds: int, known: dict[str, Any]) -> NDArray[np.float64]:
-    return np.array([_closed(known[_name(sweep, value, seed)]) for seed in range(seeds)])
-
-
-def table(scenario: str, seeds: int, known: dict[str, Any]) -> str:
-    """A row a value: the harm undone, and its difference from that of what params.yaml has, paired by seed."""
+def table(scenario: str, seeds: int, known: Known) -> str:
+    """Return the table: for each value, the harm undone, and its difference from the value in params.yaml by seed."""
     rows = []
     for sweep, values in SWEEPS.items():
+        undone = {value: _harm_undone(sweep, value, seeds=seeds, known=known) for value in values}
         (usual,) = (value for value, settings in values.items() if not settings)
-        as_it_is = _readings(sweep, usual, seeds, known)
-        for value, settings in values.items():
-            closed = _readings(sweep, value, seeds, known)
-            against = tables.difference(paired_difference(closed, as_it_is), HARM) if settings else ""
-            label = value if settings else f"{value} (as it is)"
-            rows.append([sweep, label, show(mean_over_seeds(closed), scale=HARM.scale, digits=HARM.digits), against])
+        for value, found in undone.items():
+            label = f"{value} (as it is)" if value == usual else value
+            minus = "" if value == usual else tables.difference(paired_difference(found, undone[usual]), HARM)
+            rows.append([sweep, label, show(mean_over_seeds(found), scale=HARM.scale, digits=HARM.digits), minus])
     note = (
         f"`lookaway sweep --seeds {seeds}`. Harm undone: how much of the accuracy that `automated` loses between test "
         "and test-shifted `hitl` keeps. *As it is*: the value in `params.yaml`."
     )
     return markdown(
-        Table(f"One setting at a time, {scenario}", ["Setting", "Value", HARM.title, "against as it is"], rows, note)
+        Table(f"One setting at a time, {scenario}", ["Setting", "Value", HARM.title, "Minus *as it is*"], rows, note)
     )
 
 
-def picture(seeds: int, known: dict[str, Any]) -> Figure:
-    """A panel a setting: each seed as a dot, the mean as a line."""
+def picture(seeds: int, known: Known) -> Figure:
+    """Return the picture: a panel for each setting, each seed as a dot, the mean as a line."""
     figure = Figure(figsize=(9.6, 5.2))
     axes = figure.subplots(2, 3, sharey=True)
     for axis, (sweep, values) in zip(axes.flat, SWEEPS.items(), strict=True):
-        readings = np.array([_readings(sweep, value, seeds, known) for value in values])
-        axis.plot(list(values), 100 * readings.mean(axis=1), color="#1f4e79", lw=1.4)
+        undone = np.array([_harm_undone(sweep, value, seeds=seeds, known=known) for value in values])
+        axis.plot(list(values), 100 * undone.mean(axis=1), color="#1f4e79", lw=1.4)
         for seed in range(seeds):
-            axis.plot(list(values), 100 * readings[:, seed], "o", color="#1f4e79", alpha=0.35, ms=4)
+            axis.plot(list(values), 100 * undone[:, seed], "o", color="#1f4e79", alpha=0.35, ms=4)
         axis.set_title(sweep, fontsize=9)
         axis.tick_params(labelsize=8)
     for axis in axes[:, 0]:

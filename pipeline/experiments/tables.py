@@ -70,7 +70,7 @@ def tables(name: str) -> str:
     count = sorted({len(seeds) for seeds in found.values()})
     ran = "1 seed" if count == [1] else f"{' or '.join(map(str, count))} seeds"
     shown = _variants(about, found) if len(about.variants) > 1 else []
-    for variant, seeds in found.items() if about.looks else []:
+    for variant, seeds in found.items() if about.explainers else []:
         suffix = f", variant {variant}" if variant else ""
         of_variant = [*_arms(about, seeds), *_attention(seeds), *_spent(about, seeds)]
         shown += [replace(table, title=f"{table.title}{suffix}") for table in of_variant]

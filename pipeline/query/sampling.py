@@ -103,7 +103,7 @@ STRATEGIES: dict[Strategy, Scorer] = {
 
 def _finite(logits: Tensor) -> Tensor:
     if not torch.isfinite(logits).all():
-        raise ValueError("logits are infinite or NaN: training diverged. Fix: lower `train.learning_rate`")
+        raise ValueError("the logits are not finite: training diverged. Fix: lower `train.learning_rate`")
     return logits
 
 

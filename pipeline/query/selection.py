@@ -119,7 +119,7 @@ def choose(
         saliency = explain(state, pool.pixels[positions], target=target[positions], settings=settings.explain)
         for position, heat in zip(positions, saliency, strict=True):
             image_id, pixels = pool.ids[position], pool.pixels[position]
-            proposals = _new_proposals(heat, pixels, settings, asked.get(image_id))
+            proposals = _new_proposals(heat, pixels, settings=settings, asked=asked.get(image_id))
             if proposals is None:
                 continue
             picture, probabilities = png(pixels), torch.softmax(logits[position].double(), dim=0)
@@ -168,6 +168,7 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
 def _new_proposals(
     saliency: NDArray[np.floating],
     pixels: NDArray[np.uint8],
+    *,
     settings: QuerySettings,
     asked: NDArray[np.bool_] | None,
 ) -> tuple[Proposal, ...] | None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from labelstudio.exchange.records import read_answers
 from pipeline.config import Config
 from pipeline.data import prepared, subset
-from pipeline.evaluation import predictions, scores
+from pipeline.evaluation import predictions, score_files
 from pipeline.evaluation.predictions import ByArm
-from pipeline.evaluation.scores import Scores
+from pipeline.evaluation.score_files import Scores
 from pipeline.paths import REPORT, predictions_file, prepared_dir, scores_file, step_dir, subset_file
 
 
@@ -53,7 +53,7 @@ def _result(config: Config, scenario: str) -> Result:
         images=int((chosen["split"] == "train").sum()),
         classes=len(data.classes),
         answers=_answers(config, scenario),
-        scores=scores.read(scores_file(scenario)),
+        scores=score_files.read(scores_file(scenario)),
         outcomes=predictions.read(predictions_file(scenario)),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.evaluation.predictions import Outcomes
-from pipeline.evaluation.scores import Scores
+from pipeline.evaluation.score_files import Scores
 from pipeline.evaluation.statistics import Interval, mcnemar, mean_over_images, share_of_images, show, verdict
 from pipeline.report.comparison import Result
 

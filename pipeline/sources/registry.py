@@ -9,7 +9,7 @@ from pipeline.config import Dataset
 from pipeline.sources import aptos2019, decoy_digits, decoy_mnist, folder, isic2017, isic2017_patches, nci
 from pipeline.sources.source import Source
 
-READERS: dict[str, Callable[[Any], Source]] = {  # each takes its own settings of pipeline/config.py
+READERS: dict[str, Callable[[Any], Source]] = {  # each takes its own settings of pipeline/config/datasets.py
     "aptos2019": aptos2019.read,
     "decoy-digits": decoy_digits.read,
     "decoy-mnist": decoy_mnist.read,

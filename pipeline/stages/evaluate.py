@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.arms import results
 from pipeline.config import load
 from pipeline.data import prepared, subset
-from pipeline.evaluation import figures, predictions, scores
+from pipeline.evaluation import figures, predictions, score_files, scores
 from pipeline.paths import (
     curves_file,
     explanations_file,
@@ -43,7 +43,7 @@ def main(scenario: str) -> None:
 
     if not state.accelerator.is_main_process:
         return
-    scores.write(scores_file(scenario), {arm: evaluation.scores for arm, evaluation in found.items()})
+    score_files.write(scores_file(scenario), {arm: evaluation.scores for arm, evaluation in found.items()})
     images = predictions.images(splits, data.classes)
     predictions.write(predictions_file(scenario), images, [evaluation.predictions for evaluation in found.values()])
     saliency = {arm: (evaluation.saliency, evaluation.probe_predictions) for arm, evaluation in found.items()}

@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 from fakes.checkout import ROOT
 
-from benchmarks import __main__, browser, measure, method
+from benchmarks import __main__, browser, digits, epochs, measure, memory, method, starts
 from benchmarks.measure import Figure
 from pipeline.errors import PipelineError
+from pipeline.models.classifier import Classifier
+from pipeline.sources import decoy_digits
+from pipeline.training import states
 
 TINY = {"size": 32, "runs": 1}
 ONE_NETWORK = {"architectures": (method.SMALLEST,)}
-FEW_DIGITS = {"count": 16, "epochs": 1, "repeats": 1}
+FEW_DIGITS = {"count": 8, "epochs": 1, "repeats": 1}
 SMALL = {
     "prepared_vs_decode_ratio": {"count": 2, "runs": 1},
     "penalty_step_ratio": TINY,
@@ -30,13 +33,14 @@ SMALL = {
     "epoch_vs_plain_timm_ratio": {"count": 4, **TINY},
     "waiting_for_data_share": {"count": 4, **TINY},
     "compiled_step_speedup": {"architecture": method.SMALLEST, "backend": "eager", **TINY},
-    "two_process_speedup": {"processes": (1, 1), "count": 4, **TINY},
-    "pool_scoring_rss_growth": {"few": 4, "many": 8, "runs": 1},
+    "two_process_speedup": {"runs": 2},
+    "pool_scoring_rss_growth": {"few": 4, "many": 8, "runs": 2},
     "mask_memory_mb_nci": {"images": 200},
     "annotate_start_s": {"runs": 1},
-    "stage_start_s": {"stages": ("automated", "placebo"), "runs": 1},
+    "stage_start_s": {"stages": ("automated", "placebo"), "runs": 2},
     "noop_repro_s": {"rounds": 1, "runs": 1},
 }
+BEGIN, LAUNCHED, PEAK_MB = digits.begin, epochs._launched, memory._peak_mb
 ELSEWHERE = {"demo_overhead_ratio", *browser.FIGURES}  # the parts of the former are in test_repro.py
 
 
@@ -44,7 +48,7 @@ def small(name, folder):
     if name.startswith("spending_"):
         return FEW_DIGITS
     if name.startswith("worst_rise_"):
-        return {"seeds": (0,), "epochs": 2, "count": 16, "folder": folder}
+        return {"seeds": (0,), "epochs": 2, "count": 8, "folder": folder}
     if is_annotation(name):
         return {"counts": (2, 4)}
     return SMALL[name]
@@ -52,6 +56,27 @@ def small(name, folder):
 
 def is_annotation(name):
     return name.startswith("annotation_")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_digits():
+    """Small images and the smallest network for all figures on digits, whose functions cache their results."""
+
+    def begin(seed):
+        return states.begin(Classifier(method.SMALLEST, decoy_digits.CLASSES), digits.TRAIN)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digits, "SIZE", 32)
+        patch.setattr(digits, "begin", begin)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _one_process(monkeypatch):
+    """No figure starts a process that imports PyTorch: each such process has one test below, or in test_starts.py."""
+    monkeypatch.setattr(epochs, "_launched", lambda processes, count, size: 1.5 / processes)
+    monkeypatch.setattr(memory, "_peak_mb", float)
+    monkeypatch.setattr(starts, "_input_s", lambda folder, stage: float(len(stage)))
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +99,19 @@ def test_a_figure_is_measured(name, folder):
     if name.endswith("_share"):
         assert figure.low >= 0
         assert figure.high < 1
+
+
+def test_digits_start_from_imagenet():
+    state = BEGIN(seed=0)
+    assert (state.model.architecture, state.model.classes) == ("tf_efficientnet_lite0", decoy_digits.CLASSES)
+
+
+def test_a_launcher_trains_an_epoch():
+    assert LAUNCHED(processes=1, count=4, size=32) > 0
+
+
+def test_a_process_chooses_queries_and_reports_its_memory():
+    assert PEAK_MB(8) > 50
 
 
 def test_a_mask_takes_hundreds_of_bytes():

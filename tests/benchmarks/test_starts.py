@@ -24,6 +24,12 @@ def test_a_stage_accepts_its_arguments(name, ran):
     assert ran == [(name, starts.SCENARIO)]
 
 
+@pytest.mark.parametrize("name", ["automated", "placebo"])  # the prepared data is read first, or the masks
+def test_a_stage_reaches_its_work(name):
+    with starts._project() as folder:
+        assert 0 < starts._input_s(folder, name) < starts.LIMIT_S
+
+
 def test_every_stage_with_a_launcher_is_measured(monkeypatch):
     launched = []
     monkeypatch.setattr(stage, "_launch", lambda: launched.append(True))

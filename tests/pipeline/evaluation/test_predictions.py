@@ -7,7 +7,7 @@ import torch
 from pipeline.config import Augment, Backbone, Train
 from pipeline.data.loading import Images
 from pipeline.errors import DamagedFileError
-from pipeline.evaluation import predictions, scores
+from pipeline.evaluation import predictions, score_files, scores
 from pipeline.models import backbones, classifier
 from pipeline.training import inference, states
 from pipeline.training.metrics import classification
@@ -54,8 +54,8 @@ def test_a_missing_or_damaged_file_names_itself_and_the_remedy(tmp_path):
     for read, name in (
         (predictions.read, "missing.csv"),
         (predictions.read, "damaged.csv"),
-        (scores.read, "missing.json"),
-        (scores.read, "damaged.json"),
+        (score_files.read, "missing.json"),
+        (score_files.read, "damaged.json"),
     ):
         with pytest.raises(DamagedFileError, match=rf"cannot read .*{name} .*Fix: run `dvc repro`"):
             read(tmp_path / name)

@@ -35,8 +35,8 @@ digests = {name: sweep._digest(params, settings) for name, settings in wanted.it
 print(json.dumps([sum(cells_found), len(cells_found), len(sweep.found(digests)), len(wanted)]))
 """
 
-# What params files may leave out, as it was when the results were published. A digest leaves a setting at its default
-# out, so that another default would keep results that were made with this one.
+# The defaults with which the results were published. A digest leaves out each setting that has its default, so a
+# changed default would keep results that were made with the old default.
 DEFAULTS = {
     "Annotate": {"crowd": [{}], "experts_per_query": 1},
     "Aptos2019": {"masks": None},
@@ -65,7 +65,7 @@ DEFAULTS = {
 
 @pytest.fixture
 def copy(tmp_path):
-    """The code, the settings and the published results in a folder of its own."""
+    """A copy of the code, the settings and the published results."""
     for folder in ("pipeline", "labelstudio", "params", "experiments"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "params.yaml", tmp_path)
@@ -73,7 +73,7 @@ def copy(tmp_path):
 
 
 def valid(folder) -> list[int]:
-    """How many cells have a valid result, of how many; the same of sweeps."""
+    """Return the numbers of cells with a valid result, of all cells, and the same two numbers of the sweep."""
     done = subprocess.run(
         [sys.executable, "-c", COUNT],
         cwd=folder, env={**os.environ, "PYTHONPATH": str(folder)}, capture_output=True, text=True,

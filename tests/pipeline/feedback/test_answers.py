@@ -11,7 +11,7 @@ from pipeline.config import Consensus
 from pipeline.feedback.answers import known_answers, to_entries
 
 
-def test_answers_become_masks_and_remember_what_was_shown(tmp_path):
+def test_answers_become_masks_and_entries_keep_the_judged_regions(tmp_path):
     asked = manifest(tmp_path, 3)
     (key, query), (skipped_key, skipped_query), _ = asked.keys().items()
     p = query.proposals[1]
@@ -37,7 +37,7 @@ def test_the_share_of_experts_who_marked_becomes_a_soft_mask(tmp_path):
     assert soft.mask.sum() == pytest.approx(2 / 3 * p.width * p.height)
 
 
-def test_known_queries_are_those_with_evidence_and_their_truth_is_what_a_perfect_expert_says(tmp_path):
+def test_known_answers_follow_from_the_evidence(tmp_path):
     asked = manifest(tmp_path, 4)
     evidence = np.zeros((SIDE, SIDE), bool)
     evidence[:, : SIDE // 2] = True  # of the proposals, only the one in cell (7,7) is outside
@@ -58,7 +58,7 @@ def test_known_queries_are_those_with_evidence_and_their_truth_is_what_a_perfect
     assert known_answers(asked, Data, count=0, evidence_share=0.05) == {}
 
 
-def test_who_cannot_judge_takes_no_part_and_nothing_is_a_vote(tmp_path, capsys):
+def test_cannot_judge_is_no_vote_and_nothing_to_disregard_is_a_vote(tmp_path, capsys):
     asked = manifest(tmp_path, 1)
     ((key, query),) = asked.keys().items()
     marks = answer(key, {query.proposals[1].id}, query)
@@ -76,7 +76,7 @@ def test_who_cannot_judge_takes_no_part_and_nothing_is_a_vote(tmp_path, capsys):
     assert entry.asked.any(), "it has been shown, and need not be shown again"
 
 
-def test_who_removes_outlines_is_told_of_and_marks_nothing_there(tmp_path, capsys):
+def test_a_removed_outline_is_reported_and_marks_nothing(tmp_path, capsys):
     asked = manifest(tmp_path, 1)
     ((key, query),) = asked.keys().items()
     gone = query.proposals[1].id

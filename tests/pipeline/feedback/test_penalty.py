@@ -1,4 +1,4 @@
-"""The penalty is Eq. 2, reaches the weights where W is set, and nothing else."""
+"""The penalty equals Eq. 2, and it reaches the weights only where W is set."""
 
 from contextlib import nullcontext
 from functools import partial
@@ -80,7 +80,7 @@ def test_it_reaches_the_weights_where_w_is_set_and_only_there(network, x, form, 
     )
 
 
-def test_the_penalty_as_published_is_dead_and_found_out(network, x):
+def test_the_penalty_as_published_is_dead_and_detected(network, x):
     published = penalty(network, x, corner(4), form="as-published", output="logits").mean()
     leaf = x.clone().requires_grad_()
     network.eval()
@@ -90,7 +90,7 @@ def test_the_penalty_as_published_is_dead_and_found_out(network, x):
         assert_alive(network, published)
 
 
-def test_an_empty_mask_is_found_out_and_a_living_penalty_is_measured(network, x):
+def test_an_empty_mask_is_detected_and_a_living_penalty_is_measured(network, x):
     with pytest.raises(DeadPenaltyError, match="masks are not empty"):
         assert_alive(network, penalty(network, x, torch.zeros(4, 8, 8), form="eq2", output="logits").sum())
     loss = penalty(network, x, corner(4), form="eq2", output="logits").sum()
@@ -137,7 +137,7 @@ def test_the_network_is_left_as_it_was_and_dropout_has_no_say(network, x):
         assert [module.training for module in network.children()] == [False, False] + [True] * 5
 
 
-def test_what_is_not_a_number_is_named(network, x):
+def test_an_infinite_or_nan_tensor_is_named(network, x):
     with pytest.raises(NumericalError, match="input gradient is infinite or NaN for 4 of 4 masked images, in float32"):
         penalty(nn.Sequential(nn.Flatten(), Sqrt(), nn.Linear(192, 2)), x * 0, corner(4), form="eq2", output="logits")
     network[-1].weight.data *= 1e25
@@ -166,7 +166,7 @@ class Sqrt(nn.Module):
 
 
 class SiLUInPlace(nn.Module):
-    """Relies on what an in-place operation does to its argument, which the fast route does not do."""
+    """Relies on an in-place change of an argument; the fast route changes no argument."""
 
     def forward(self, z):
         z = z * 1.0
@@ -191,7 +191,7 @@ def test_a_run_checks_that_the_fast_route_is_right_and_else_takes_the_exact_one(
     assert not check(network, x, corner(4), form="eq2", output=output, labels=LABELS).fast
 
 
-def test_a_network_that_the_fast_route_gets_wrong_is_found(network, x):
+def test_a_wrong_fast_route_is_detected(network, x):
     network[2] = SiLUInPlace()
     found = check(network, x, corner(4), form="eq2", output="logits")
     assert not found.fast
@@ -229,7 +229,7 @@ def test_the_fast_route_changes_neither_values_nor_gradients(name):
 
 
 class Passes(TorchDispatchMode):
-    """Counts how often something passes through a convolution, forwards, back, or to its weight."""
+    """Counts passes through convolutions: forwards, backwards, and to the weight."""
 
     count = 0
 

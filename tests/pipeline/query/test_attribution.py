@@ -1,4 +1,4 @@
-"""Attributions: DeepLIFT is complete and equal to what is worked by hand; nothing is left behind in the network."""
+"""DeepLIFT is complete and equals results worked by hand; explainers leave the network as it was."""
 
 import warnings
 
@@ -22,7 +22,7 @@ COMPLETE = [
 
 @pytest.fixture(autouse=True)
 def nondeterministic():
-    """Captum's max pooling has no deterministic form, and training, which asks for one, may have run before."""
+    """Allow captum's max pooling, which is not deterministic; an earlier test may have forbidden it by training."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(False)
     yield
@@ -35,7 +35,7 @@ def x():
 
 
 def build(name, x):
-    """A random network whose logits move with ``x``: a fresh one is nearly linear and flat, which would be too easy."""
+    """A random network whose logits change with ``x``; a fresh network is nearly linear and flat."""
     torch.manual_seed(0)
     network = timm.create_model(name, num_classes=5)
     for key, parameter in network.named_parameters():
@@ -57,7 +57,7 @@ def build(name, x):
 
 
 def difference(network, x, reference, target):
-    """What attributions have to add up to, from the network itself."""
+    """The expected sum of attributions, from the network itself."""
     with torch.no_grad():
         rows = torch.arange(len(x))
         return network.eval()(x)[rows, target] - network(reference)[rows, target]
@@ -75,7 +75,7 @@ def by_hand(network, x, reference):
 
 
 class Function(nn.Module):
-    """What people write in a ``forward`` of their own."""
+    """A module around any function."""
 
     def __init__(self, function):
         super().__init__()
@@ -139,7 +139,7 @@ def test_attributions_add_up_on_whole_networks(name, x):
     assert float(error.max()) <= 0.01
 
 
-def test_rounding_is_not_taken_for_a_missing_rule(x):
+def test_rounding_is_told_apart_from_a_missing_rule(x):
     network = build("efficientnet_b3", x)  # whose statistics a black image is far from: logits in tens of thousands
     with pytest.warns(UserWarning, match="large values cancel although every module has a rule"):
         deeplift(network, x, plain(x, 0.0), TARGET)
@@ -180,7 +180,7 @@ FORWARDS = {
 
 
 @pytest.mark.parametrize("name", FORWARDS)
-def test_attributions_add_up_whatever_people_write(name, x):
+def test_attributions_add_up_for_functions_in_any_forward(name, x):
     network = convolved(Function(FORWARDS[name]))
     before = x.clone()
     saliency, _ = deeplift(network, x, blurred(x), TARGET)
@@ -239,7 +239,7 @@ def test_a_warning_names_the_modules_without_a_rule(x):
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
 
 
-def test_what_only_the_network_itself_does_is_named_too(x):
+def test_an_operation_of_the_outermost_module_is_named(x):
     class Net(nn.Sequential):
         def forward(self, z):
             return super().forward(z).softmax(dim=1)
@@ -250,7 +250,7 @@ def test_what_only_the_network_itself_does_is_named_too(x):
     assert uncovered(build("tf_efficientnet_lite0", x), x[:1], blurred(x[:1])) == []
 
 
-def test_a_difference_that_is_no_number_is_not_complete(x):
+def test_a_difference_of_nan_is_incomplete(x):
     with pytest.warns(UserWarning, match="DeepLIFT misses nan%"):
         deeplift(convolved(Function(lambda y: y / 0)), x, blurred(x), TARGET)
 
@@ -298,7 +298,7 @@ def test_a_batch_explains_each_image_as_alone(x, method):
     assert torch.allclose(together, torch.cat(alone), atol=1e-3 * float(together.abs().max()))
 
 
-def test_what_is_explained_is_the_prediction_unless_said_otherwise(x):
+def test_the_predicted_class_is_explained_by_default(x):
     network = convolved(nn.SiLU(), nn.Dropout(0.9))  # a network in training predicts at random
     predicted = network.eval()(x).argmax(dim=1)
     found = attribute(network.train(), x, blurred(x))

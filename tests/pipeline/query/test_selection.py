@@ -60,7 +60,7 @@ def test_queries_are_the_least_certain_images_with_their_most_salient_cells(tmp_
         assert sum(query.probabilities.values()) == pytest.approx(1, abs=1e-3)
 
 
-def test_the_saliency_is_red_where_it_is_and_the_picture_grey_elsewhere():
+def test_salient_pixels_are_red_and_all_others_grey():
     saliency = np.zeros((64, 64), np.float32)
     saliency[:16, :16] = -1.0
     picture = np.full((64, 64, 3), 100, np.uint8)
@@ -88,7 +88,7 @@ def test_the_strategy_and_the_explained_class_can_be_set(tmp_path, state, pool):
     for name in state.model.classes:
         for q in asked(explain=Explain(target=name)):
             assert (q.proposals == true[q.image_id]) == (q.label == name)
-    with pytest.raises(ConfigError, match="no class 'maybe'; choose predicted, true, or one of no, yes"):
+    with pytest.raises(ConfigError, match=r"no such class\. Fix: choose `predicted`, `true`, or one of no, yes"):
         asked(explain=Explain(target="maybe"))
 
 
@@ -99,7 +99,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("varied", WAYS)
-def test_every_way_to_explain_proposes_something_else(tmp_path, state, pool, varied):
+def test_every_setting_of_the_explainer_changes_the_proposals(tmp_path, state, pool, varied):
     (tmp_path / "images").mkdir()
     settings = [QUERY.model_copy(update={"explain": Explain(**way)}) for way in WAYS[varied]]
     found = [
@@ -108,7 +108,7 @@ def test_every_way_to_explain_proposes_something_else(tmp_path, state, pool, var
     assert len(set(found)) == len(settings)
 
 
-def test_an_answered_image_comes_back_only_with_new_cells(tmp_path, state, pool):
+def test_an_answered_image_returns_only_with_new_cells(tmp_path, state, pool):
     (tmp_path / "images").mkdir()
     first = choose(state, pool, asked={}, count=2, settings=QUERY, seed=0, folder=tmp_path)
     asked = {}
@@ -130,7 +130,7 @@ def test_an_answered_image_comes_back_only_with_new_cells(tmp_path, state, pool)
 
 
 @pytest.mark.parametrize("kind", ["blobs", "superpixels"])
-def test_polygons_are_asked_about_once_and_come_back_as_masks(tmp_path, state, pool, kind):
+def test_polygons_are_shown_once_and_become_masks(tmp_path, state, pool, kind):
     (tmp_path / "images").mkdir()
     settings = QUERY.model_copy(update={"regions": kind})
     found = choose(state, pool, asked={}, count=2, settings=settings, seed=0, folder=tmp_path)
@@ -150,7 +150,7 @@ def test_polygons_are_asked_about_once_and_come_back_as_masks(tmp_path, state, p
     figures.save(figures.queries(asked, tmp_path, entries), tmp_path / "round.png")
 
 
-def test_an_image_asked_again_shows_what_was_disregarded_before(tmp_path):
+def test_a_repeated_image_shows_the_marks_of_earlier_rounds(tmp_path):
     area = np.zeros((SIDE, SIDE), bool)
     area[:12, :24], area[60:72, 12:24], area[63:69, 15:21] = True, True, False  # the second part has a hole
     (query,) = manifest(tmp_path, 1).queries
@@ -161,7 +161,7 @@ def test_an_image_asked_again_shows_what_was_disregarded_before(tmp_path):
     asked = Manifest("digits", "01", (again,))
     asked.write(tmp_path / "queries.json")
     assert Manifest.read(tmp_path / "queries.json") == asked
-    assert again.key("digits") == query.key("digits")  # it is the same question
+    assert again.key("digits") == query.key("digits")  # the key ignores marks of earlier rounds
     assert outlined(np.zeros((SIDE, SIDE), bool)) == ()
 
     p = query.proposals[0]
@@ -170,9 +170,9 @@ def test_an_image_asked_again_shows_what_was_disregarded_before(tmp_path):
     assert {entry["id"] for entry in earlier} == {part.id for part in again.earlier}
     assert {label for entry in earlier for label in entry["value"].get("labels", [])} == {BEFORE}
     marked, unused = mask(given.result, SIDE, SIDE)
-    np.testing.assert_array_equal(marked, pixels(p, SIDE, SIDE))  # shown, but nobody's answer to this question
+    np.testing.assert_array_equal(marked, pixels(p, SIDE, SIDE))  # earlier marks are no answer to this query
     assert unused == []
     theirs = [{name: value for name, value in entry.items() if name != "readonly"} for entry in earlier]
     _, unused = mask(theirs, SIDE, SIDE)
-    assert all("is for what was disregarded in an earlier round" in reason for reason in unused)
-    assert len(unused) == 2  # an expert who drew with that label is told so
+    assert all("is reserved for marks of earlier rounds" in reason for reason in unused)
+    assert len(unused) == 2  # an expert drew with that label

@@ -1,0 +1,25 @@
+"""The scores of each arm as a file, written by `evaluate` and read by `compare`, which needs no torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pipeline.errors import DamagedFileError
+
+Scores = dict[str, float]  # metric → value
+
+
+def write(path: Path, scores: dict[str, Scores]) -> None:
+    """Write the scores of each arm as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+
+
+def read(path: Path) -> dict[str, Scores]:
+    """Return the scores of each arm; raises DamagedFileError if the file is missing or damaged."""
+    try:
+        found: dict[str, Scores] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError) as error:
+        raise DamagedFileError(f"cannot read {path} ({error}). Fix: run `dvc repro` to write it again") from error

@@ -1,0 +1,63 @@
+"""The loop in one process: shared results, and given masks. tests/e2e compares its weights with the stages' weights."""
+
+import numpy as np
+import pytest
+from fakes import data_set
+
+from pipeline.config import Config
+from pipeline.data import prepared
+from pipeline.experiments import catalogue, loop, protocols
+from pipeline.experiments.loop import Loop
+from pipeline.models import files
+from pipeline.models.backbones import pretrained
+
+SCENARIO = "decoy-mnist"
+
+
+@pytest.fixture
+def new_loop(tmp_path, monkeypatch):
+    """Return loops of one scenario on a small data set, all with the same folder of shared results."""
+    monkeypatch.setattr(data_set, "SIZE", 28)  # of the small CNN's images, pixels
+    numbers = {"train": range(20), "val": range(20, 24), "test": range(24, 28)}
+    items = [data_set.item(n, "ab"[n % 2], split) for split, some in numbers.items() for n in some]
+    data_set.prepare_items(tmp_path / "data", ["a", "b"], items)
+    document = protocols.plain(protocols.EXPERIMENTS)
+    document["hitl"] |= {"scenarios": [SCENARIO], **_rounds([1, 2])}
+    document["scenarios"][SCENARIO]["init"] = str(tmp_path / "cnn.pt")
+    config = Config.model_validate(document)
+    files.write(pretrained("cnn", config.backbones["cnn"], config.seed), tmp_path / "cnn.pt")
+    data = prepared.read(tmp_path / "data")
+    return lambda: Loop(config, SCENARIO, data=data, folder=tmp_path / "shared")
+
+
+def _rounds(epochs):
+    return {key.removeprefix("hitl."): value for key, value in catalogue.rounds(4, epochs).items()}
+
+
+def test_loops_share_the_arms_that_ask_no_expert(new_loop, monkeypatch):
+    first = new_loop()
+    trained = {"baseline": first.baseline(), "automated": first.arm("automated")}
+    monkeypatch.setattr(loop, "train_baseline", None)
+    monkeypatch.setattr(loop, "train_rounds", None)
+    second = new_loop()
+    for arm, outcome in {"baseline": second.baseline(), "automated": second.arm("automated")}.items():
+        assert outcome.history.equals(trained[arm].history)
+        ours, theirs = (one.state.model.state_dict() for one in (outcome, trained[arm]))
+        assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+    assert trained["automated"].history["step"].tolist() == ["00", "01", "01"]
+
+
+def test_given_masks_cover_all_but_the_evidence(new_loop):
+    one = new_loop()
+    one.baseline()
+    outcome = one.given(0.25)
+    assert [entry.round for entry in outcome.entries] == ["00"] * 5, "a quarter of 20 images"
+    for entry in outcome.entries:
+        assert np.array_equal(entry.mask, ~one.data.evidence(entry.image_id))
+    assert outcome.rounds == []
+    assert outcome.history["penalty"].max() > 0
+
+
+def test_a_placebo_needs_the_arm_that_it_follows(new_loop):
+    with pytest.raises(ValueError, match="the placebo 'random-mask' needs the outcome of `hitl`"):
+        new_loop().arm("random-mask")
