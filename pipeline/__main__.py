@@ -75,9 +75,11 @@ def sweep(
     jobs: Jobs = None,
 ) -> None:
     """Vary one setting of the demo at a time, on DVC's queue."""
+    from pipeline.commands.params_file import restore_committed
     from pipeline.experiments import sweep
 
     with user_errors(again="lookaway sweep"):
+        restore_committed()
         sweep.main(seeds=seeds, jobs=jobs)
 
 

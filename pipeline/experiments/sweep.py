@@ -21,7 +21,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from labelstudio.server import local
-from pipeline.commands import params_file
 from pipeline.config import Config, fingerprint, load
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.evaluation.figures import save
@@ -82,7 +81,6 @@ def main(*, seeds: int, jobs: int | None) -> None:
         PipelineError: An experiment failed.
     """
     jobs = jobs or os.cpu_count() or 1
-    params_file.restore_committed()
     config = load()
     if config.annotate.expert != "simulated":
         raise ConfigError(

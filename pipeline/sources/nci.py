@@ -1,7 +1,7 @@
 """nci: cervigrams, normal or not (United States National Cancer Institute).
 
-The data set is not public and has no download page. The NCI gives the images and the covariate table to research groups on
-request, under an agreement. ``root`` holds both:
+The data set is not public and has no download page. The NCI gives the images and the covariate table to research groups
+on request, under an agreement. ``root`` holds both:
 
     **/<IMAGE_ID>_C1.jpg     cervigrams, in any folders
     <covariates>             a spreadsheet or CSV: IMAGE_ID, WRST_HIST_AFTER, and a patient's id if there is one

@@ -19,7 +19,10 @@ T = TypeVar("T")
 
 
 def join(precision: str) -> Accelerator:
-    """Return the accelerator of this process, one of those that a launcher started; ``precision``: `train.precision`."""
+    """Return this process's accelerator, connected to the other processes of a launcher.
+
+    ``precision``: as `train.precision`.
+    """
     # Without a GPU, Accelerate treats the processes of a launcher as unrelated unless ``cpu`` is set.
     together = int(os.environ.get("WORLD_SIZE", "1")) > 1
     return Accelerator(mixed_precision=precision, cpu=together and not torch.cuda.is_available())
