@@ -8,7 +8,7 @@ from fakes.checkout import ROOT
 
 FOLDERS = "pipeline|labelstudio|benchmarks|tests|examples|params|deploy|docs"
 NAMED = re.compile(rf"(?<![\w/.-])((?:{FOLDERS})/[\w./-]*\w)")
-LEFT_OUT = ("CHANGELOG.md", "tests/")  # it names what was there; tests make files of their own
+LEFT_OUT = ("CHANGELOG.md", "tests/", "docs/extend/")  # they name earlier files, files of tests, and toys
 KINDS = (".md", ".py", ".yaml", ".yml", ".toml", ".cff", ".sh", "Makefile")
 
 
