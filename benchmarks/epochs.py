@@ -32,7 +32,9 @@ COUNT = 64  # images of an epoch
 
 
 def epoch_vs_plain_timm_ratio(count: int = COUNT, size: int = method.SIZE, runs: int = RUNS) -> Figure:
-    """Time of an epoch over that of a plain loop: timm's network, a DataLoader with a worker, torchvision's transforms.
+    """Time of an epoch over the time of a plain loop's epoch.
+
+    The plain loop has timm's network, a DataLoader with a worker, and torchvision's transforms.
 
     Both augment alike and ahead of the training step, and train in channels-last with a fused Adam.
     """

@@ -1,7 +1,6 @@
-"""Where every artefact lies; nothing else spells out a path.
+"""Where every artefact lies; no other module spells out a path.
 
-`data/` holds what is made from the original images, `runs/` what training made, `report/` what it
-came to.
+`data/` holds what is made from the original images, `runs/` the results of training, and `report/` the comparison.
 """
 
 from __future__ import annotations
@@ -9,54 +8,54 @@ from __future__ import annotations
 from pathlib import Path
 
 REPORT = Path("report")
-PAGE = REPORT / "index.html"  # the whole comparison, in one file
+PAGE = REPORT / "index.html"  # the whole comparison in one file
 
 
 def prepared_dir(dataset: str) -> Path:
-    """The prepared data set: images.npy, evidence.npy, index.csv, manifest.json."""
+    """Return the prepared data set: images.npy, evidence.npy, index.csv, manifest.json."""
     return Path("data/prepared") / dataset
 
 
 def originals_file(dataset: str) -> Path:
-    """Which original file each prepared image is: never leaves this machine."""
+    """Return the table of each prepared image's original file, which never leaves this machine."""
     return Path("data/originals") / f"{dataset}.csv"
 
 
 def backbone_file(backbone: str) -> Path:
-    """Pretrained weights, whatever they came from."""
+    """Return the pretrained weights of a backbone."""
     return Path("data/backbones") / f"{backbone}.pt"
 
 
 def subset_file(scenario: str) -> Path:
-    """The chosen image ids with labels and splits, and the prepared data's digest."""
+    """Return the ids, labels and splits of a scenario's images, with the prepared data's digest."""
     return Path("runs") / scenario / "subset.csv"
 
 
 def step_dir(scenario: str, step: str) -> Path:
-    """What one step of a scenario wrote: ``start``, a round (``00``, …), or an arm's name."""
+    """Return the folder of one step of a scenario: ``start``, a round (``00``, …), or an arm's name."""
     return Path("runs") / scenario / step
 
 
 def asked_file(scenario: str, round: str) -> Path:
-    """What a round asked and what was marked, as a picture."""
+    """Return the picture of a round's queries and marks."""
     return step_dir(scenario, round) / "asked.png"
 
 
 def scores_file(scenario: str) -> Path:
-    """What each arm of a scenario came to: arm → metric → value."""
+    """Return the scores of each arm of a scenario: arm → metric → value."""
     return REPORT / "scenarios" / f"{scenario}.json"
 
 
 def predictions_file(scenario: str) -> Path:
-    """What each arm's final network says of every image that is not trained on."""
+    """Return the predictions of each arm's final network on all images but the training images."""
     return REPORT / "predictions" / f"{scenario}.csv"
 
 
 def curves_file(scenario: str) -> Path:
-    """Every arm's history as a picture; beside it lies the same as CSV."""
+    """Return the picture of every arm's history; the same numbers lie beside it as CSV."""
     return REPORT / "curves" / f"{scenario}.png"
 
 
 def explanations_file(scenario: str) -> Path:
-    """What every arm's final network looks at, as a picture."""
+    """Return the picture of the explanations of every arm's final network."""
     return REPORT / "explanations" / f"{scenario}.png"

@@ -1,4 +1,4 @@
-"""Which answers a round has: from the archive, from the server, and those that came too late."""
+"""The answers of a round: from the archive, from the server, and answers that came too late."""
 
 from __future__ import annotations
 

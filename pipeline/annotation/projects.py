@@ -18,9 +18,9 @@ from pipeline.paths import prepared_dir, step_dir
 def project_title(scenario: str, config: Config, data: str) -> str:
     """Return the title: one project for each scenario, seed and kind of expert.
 
-    People and simulated experts never share a project, and neither do simulated experts with other traits. Simulated
-    experts of DVC experiments that run at the same time have a project for each experiment, because each experiment
-    withdraws the queries of the others. People have one project, so that nobody is asked twice.
+    People and simulated experts never share a project, and neither do simulated experts with other traits. DVC
+    experiments with simulated experts have a project each: experiments that run at the same time would withdraw each
+    other's queries. People have one project, so that nobody is asked twice.
 
     Args:
         scenario: The scenario's name.

@@ -26,7 +26,7 @@ from pipeline.feedback.masks import Entry
 def placebo(
     arm: Placebo, entries: list[Entry], *, penalty: Penalty, cell: int, seed: int
 ) -> tuple[list[Entry], Penalty]:
-    """Return the masks and the penalty of a placebo, given those of `hitl`.
+    """Return the masks and the penalty of a placebo, given the masks and the penalty of `hitl`.
 
     Args:
         arm: Which placebo.

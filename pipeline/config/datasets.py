@@ -11,7 +11,7 @@ from pipeline.config.sections import Section
 
 
 class Source(Section):
-    """What every data set has. ``root``: its files; DVC prepares the data again when they change."""
+    """Settings of every data set. ``root``: its files; DVC prepares the data again when they change."""
 
     root: str
     size: Annotated[int, Field(ge=32, le=1024)]  # side of the prepared square images, pixels

@@ -1,4 +1,4 @@
-"""What all sections of params.yaml share."""
+"""The base of all sections of params.yaml, and digests of them."""
 
 from __future__ import annotations
 

@@ -24,8 +24,10 @@ BALANCED_OVER = 32  # masked images from which `weight: auto` sets lambda
 class PenalisedStep:
     """The images that one step penalises.
 
-    ``images`` are positions in the training images (n); ``weight`` is the factor of the sum of their penalties over
-    the batch; ``directions`` (n, C) are those of the output `projection`, else None.
+    Attributes:
+        images: Positions in the training images, (n).
+        weight: The factor of the sum of their penalties over the batch.
+        directions: (n, C) for the output `projection`, else None.
     """
 
     images: list[int]

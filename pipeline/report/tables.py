@@ -87,7 +87,7 @@ def rounded_p(ours: Outcomes, theirs: Outcomes) -> str:
 
 
 def _table(title: str, results: dict[str, Result], row: Callable[[Result, str], Row], note: str = "") -> Table:
-    """Return a table with a row for each scenario and arm, except those that have no cell."""
+    """Return a table with a row for each scenario and arm, except a row without any cell."""
     rows = {(name, arm): row(result, arm) for name, result in results.items() for arm in result.scores}
     rows = {key: cells for key, cells in rows.items() if cells}
     possible = dict.fromkeys(head for cells in rows.values() for head in cells)

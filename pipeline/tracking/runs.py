@@ -132,7 +132,7 @@ def _create(client: MlflowClient, *, experiment: str, config: Config, scenario: 
 
 
 def _log_params(client: MlflowClient, run: Run, params: dict[str, Any]) -> None:
-    """Log the settings that the run lacks: all of a new run, those of a newer version of this project otherwise."""
+    """Log the settings that the run lacks: all for a new run, and otherwise the settings that a new version added."""
     from mlflow.entities import Param
 
     missing = [Param(name, str(value)) for name, value in params.items() if name not in run.data.params]

@@ -1,8 +1,8 @@
 """Several processes train and read one network, each with its share of the images.
 
-Accelerate connects the processes; this module holds what they exchange. PyTorch's DistributedDataParallel is not used:
-its hooks expect one backward pass after each forward pass, and a step has two, of which the penalty's goes through a
-graph of gradients. Instead, the gradients of all backward passes of a step are summed once. The sum is exact: several
+Accelerate connects the processes; this module holds what they exchange. PyTorch's DistributedDataParallel is not used.
+Its hooks expect one backward pass after each forward pass. A step has two, and the penalty's pass goes through a graph
+of gradients. Instead, the gradients of all backward passes of a step are summed once. The sum is exact: several
 processes compute the gradient of one process.
 """
 

@@ -85,7 +85,7 @@ def train_epoch(
 
 @dataclass
 class _Epoch:
-    """One epoch under way, with the sums of what it has seen."""
+    """One epoch under way, with its sums so far."""
 
     state: State
     images: Images
@@ -128,7 +128,7 @@ class _Epoch:
         places = share(list(range(len(step.images))), self.state.accelerator)
         for part in _slices(len(places), self.settings.slices):
             penalties = self.feedback.penalties(self.state.model, step, places[part])
-            if penalties.requires_grad:  # those of the form as-published do not
+            if penalties.requires_grad:  # penalties of the form as-published do not
                 self.state.accelerator.backward(step.weight * penalties.sum() / len(batch))
             self.sums[1:] += float(penalties.detach().sum()), len(penalties)
 
@@ -154,8 +154,8 @@ class _Epoch:
 def draw_batches(labels: Tensor, settings: Train, times: Tensor | None) -> tuple[Tensor, list[list[int]]]:
     """Return the weight of each class in the loss (C,), and an epoch's batches as positions of images.
 
-    ``times`` (N,): how often each image occurs in the epoch. `class_balance: loss` weighs classes by N / (C n_c), as
-    King and Zeng 2001, *Logistic regression in rare events data*; `sampler` draws images with replacement, each class
+    ``times`` (N,): how often each image occurs in the epoch. `class_balance: loss` weighs classes by N / (C n_c), after
+    King and Zeng 2001, *Logistic regression in rare events data*. `sampler` draws images with replacement, each class
     equally often.
     """
     counts = torch.bincount(labels)

@@ -41,8 +41,8 @@ def train(
     """Train some epochs on ``data["train"]``, and read every other split after each epoch.
 
     The penalty sees BatchNorm with its running statistics. These lag behind weights that the penalty moves fast, so an
-    epoch may look worse than its weights are. `batchnorm: moving` accepts this, as the paper does; `settled` averages
-    the statistics anew after each epoch; `frozen` does so in the baseline and keeps them from then on.
+    epoch may look worse than its weights are. `batchnorm: moving` accepts this, as the paper does. `settled` averages
+    the statistics anew after each epoch. `frozen` does so in the baseline and keeps them from then on.
 
     Args:
         state: The network to train; it moves on by ``epochs`` epochs.

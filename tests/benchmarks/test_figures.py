@@ -1,9 +1,14 @@
 """Every figure is measured once on few images, so that none of them rots."""
 
 import ast
+import io
 import json
 import math
 import re
+import runpy
+import subprocess
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -110,7 +115,14 @@ def test_a_launcher_trains_an_epoch():
     assert LAUNCHED(processes=1, count=4, size=32) > 0
 
 
-def test_a_process_chooses_queries_and_reports_its_memory():
+def test_a_process_chooses_queries_and_reports_its_memory(monkeypatch):
+    def run_here(command, **_):  # a process of its own would import PyTorch again
+        monkeypatch.setattr(sys, "argv", command[2:])
+        with redirect_stdout(io.StringIO()) as output:
+            runpy.run_module(command[2], run_name="__main__")
+        return subprocess.CompletedProcess(command, 0, output.getvalue())
+
+    monkeypatch.setattr(memory.subprocess, "run", run_here)
     assert PEAK_MB(8) > 50
 
 

@@ -1,3 +1,7 @@
+import ast
+import io
+import tokenize
+
 import pytest
 from docs.english import ROOT, check, files, main, sentences
 
@@ -6,6 +10,32 @@ from docs.english import ROOT, check, files, main, sentences
 def test_this_page_follows_the_house_style(path):
     found = check(path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix())
     assert not found, "\n".join(map(str, found))
+
+
+def words_of_code(path):
+    """Every docstring and comment of a module, with its first line."""
+    source = path.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+            yield text, node.body[0].lineno
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string.lstrip("# "), token.start[0]
+
+
+MODULES = [p for folder in ("benchmarks", "examples", "labelstudio", "pipeline") for p in (ROOT / folder).rglob("*.py")]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_docstrings_and_comments_use_the_words_of_the_house(path):
+    name = path.relative_to(ROOT).as_posix()
+    found = [
+        f"{name}:{first + violation.line - 1}: rule {violation.rule}: {violation.message}"
+        for text, first in words_of_code(path)
+        for violation in check(text, name)
+        if violation.rule in (2, 3, 4)
+    ]
+    assert not found, "\n".join(found)
 
 
 LONG = "The model " + "really " * 24 + "trains."
