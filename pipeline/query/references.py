@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as vision
 
 
 def blurred(images: Tensor, *, sigma: float = 0.1, reach: float = 2.0) -> Tensor:
@@ -12,9 +11,11 @@ def blurred(images: Tensor, *, sigma: float = 0.1, reach: float = 2.0) -> Tensor
 
     The kernel is a Gaussian. Its ``sigma`` is a share of the side S; it ends at ``reach`` sigmas.
     """
+    from torchvision.transforms.v2.functional import gaussian_blur  # late: it takes as long as torch
+
     pixels = sigma * images.shape[-1]
     kernel = 2 * round(reach * pixels) + 1
-    return vision.gaussian_blur(images, [kernel, kernel], [pixels, pixels])
+    return gaussian_blur(images, [kernel, kernel], [pixels, pixels])
 
 
 def plain(images: Tensor, colour: Tensor | float) -> Tensor:

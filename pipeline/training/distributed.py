@@ -9,11 +9,13 @@ processes compute the gradient of one process.
 from __future__ import annotations
 
 import os
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 T = TypeVar("T")
 
@@ -23,6 +25,8 @@ def join(precision: str) -> Accelerator:
 
     ``precision``: as `train.precision`.
     """
+    from accelerate import Accelerator  # late: a stage loads its files before it needs the processes
+
     # Without a GPU, Accelerate treats the processes of a launcher as unrelated unless ``cpu`` is set.
     together = int(os.environ.get("WORLD_SIZE", "1")) > 1
     return Accelerator(mixed_precision=precision, cpu=together and not torch.cuda.is_available())

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator
 
 from pipeline.config import Train
 from pipeline.models import classifier, files
 from pipeline.models.classifier import Classifier
 from pipeline.training.distributed import join
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 @dataclass

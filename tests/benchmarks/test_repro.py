@@ -6,7 +6,7 @@ import pytest
 import yaml
 from e2e.project import tiny
 
-from benchmarks import project, repro, scaling
+from benchmarks import method, project, repro, scaling
 from benchmarks.measure import Figure
 from benchmarks.programs import bare_loop
 from pipeline.sources import decoy_digits
@@ -14,12 +14,13 @@ from pipeline.sources import decoy_digits
 
 @pytest.fixture
 def few_digits(monkeypatch):
-    """Few images to evaluate, and settings that train on few: 32 pixels, one round of two queries."""
+    """Few images to evaluate, and settings that take seconds: the smallest network, and one round of two queries."""
     monkeypatch.setattr(decoy_digits, "VAL", 60)
     monkeypatch.setattr(decoy_digits, "TEST", 60)
     monkeypatch.setattr(decoy_digits, "COUNT", 1797 + 60 + 60)
     params = tiny(project.settings())
     params["datasets"]["decoy-digits"]["size"] = 32
+    params["backbones"]["efficientnet-lite0"]["architecture"] = method.SMALLEST
     (settings,) = params["scenarios"].values()
     settings |= {"fraction": 0.02, "query": {"strategy": "entropy", "cell": 4, "proposals": 6}}
     params["hitl"] |= {"last": "00", "rounds": [{"n": "00", "after": "start", "queries": 2, "epochs": 1}]}
