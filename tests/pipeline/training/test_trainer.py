@@ -106,7 +106,7 @@ def test_killed_between_epochs_it_goes_on_to_the_same_bytes(tmp_path, images, ma
     capsys.readouterr()
     again, same = train()
     assert len(calls) == 7
-    assert "going on after epoch 2" in capsys.readouterr().out
+    assert "resuming after epoch 2" in capsys.readouterr().out
     assert same == weights
     pd.testing.assert_frame_equal(again, straight)
     checkpoints.clear(folder)
@@ -181,8 +181,8 @@ def test_statistics_are_settled_on_the_training_images(images, batchnorm):
 def test_the_network_sees_the_augmented_image_and_the_penalty_the_original(images, masks, monkeypatch):
     seen = []
     alive = Check(norm=1.0, cosine=1.0, fast=True)
-    monkeypatch.setattr(spending, "check", lambda *_: alive)
-    monkeypatch.setattr(spending, "penalty", lambda m, x, *_: seen.append(x.clone()) or m(x).square().sum(dim=1))
+    monkeypatch.setattr(spending, "check", lambda *_, **__: alive)
+    monkeypatch.setattr(spending, "penalty", lambda m, x, *_, **__: seen.append(x.clone()) or m(x).square().sum(dim=1))
     state = fresh()
     epoch(state, images, masks)
     originals = inference.as_input(state, as_tensor(images.pixels[:6]))
@@ -307,7 +307,7 @@ def test_bf16_reads_about_the_same_and_the_penalty_stays_in_float32(images, mask
             state,
             images,
             narrow,
-            0,
+            seed=0,
             freeze_batchnorm=False,
             feedback=trainer.feedback_on(state, images, PENALTY, masks),
         )
@@ -320,5 +320,5 @@ def test_bf16_reads_about_the_same_and_the_penalty_stays_in_float32(images, mask
 def test_the_check_of_a_run_changes_nothing_that_follows(images, masks, monkeypatch):
     plain, unchecked = fresh(), fresh()
     row = epoch(plain, images, masks)
-    monkeypatch.setattr(spending, "check", lambda *_: Check(norm=1.0, cosine=1.0, fast=True))
+    monkeypatch.setattr(spending, "check", lambda *_, **__: Check(norm=1.0, cosine=1.0, fast=True))
     assert epoch(unchecked, images, masks) == row
