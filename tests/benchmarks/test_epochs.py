@@ -1,6 +1,10 @@
 """The plain loop, with which an epoch is compared, does the same work."""
 
+import pytest
+
 from benchmarks import epochs, method
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_plain_loop_augments_the_same_pictures():

@@ -21,6 +21,8 @@ from pipeline.models.classifier import Classifier
 from pipeline.sources import decoy_digits
 from pipeline.training import states
 
+pytestmark = pytest.mark.slow
+
 TINY = {"size": 32, "runs": 1}
 ONE_NETWORK = {"architectures": (method.SMALLEST,)}
 FEW_DIGITS = {"count": 8, "epochs": 1, "repeats": 1}

@@ -11,6 +11,8 @@ from benchmarks.measure import Figure
 from benchmarks.programs import bare_loop
 from pipeline.sources import decoy_digits
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def few_digits(monkeypatch):

@@ -7,6 +7,8 @@ from benchmarks import starts
 from pipeline.__main__ import app
 from pipeline.commands import stage
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def ran(monkeypatch):

@@ -10,6 +10,8 @@ import pytest
 from docs.english import MARKDOWN
 from fakes.checkout import ROOT
 
+pytestmark = pytest.mark.slow
+
 PAGES = sorted((ROOT / "docs" / "extend").glob("*.md"))
 
 

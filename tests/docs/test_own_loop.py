@@ -5,7 +5,10 @@ import re
 import subprocess
 import sys
 
+import pytest
 from fakes.checkout import ROOT
+
+pytestmark = pytest.mark.slow
 
 FILE = "examples/own_loop.py"
 

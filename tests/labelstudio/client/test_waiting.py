@@ -339,6 +339,7 @@ def repro(folder, environment) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.slow
 def test_several_scenarios_can_be_open_at_once(fake, two_scenarios):
     folder, environment = two_scenarios
     code, output = repro(folder, environment)
@@ -378,6 +379,7 @@ def test_a_bad_value_ends_before_anything_is_asked(fake, two_scenarios):
     assert fake.requests == []
 
 
+@pytest.mark.slow
 def test_no_token_is_in_any_output(fake, two_scenarios, listener):
     folder, environment = two_scenarios
     token = fake.personal_access_token

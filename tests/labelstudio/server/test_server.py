@@ -145,6 +145,7 @@ def test_a_folder_that_cannot_be_one_is_said_to_be(tmp_path):
         local.start(tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_start_says_why(tmp_path):
     (tmp_path / "label_studio.sqlite3").write_text("this is no database")
     with pytest.raises(AnnotationError, match="file is not a database"):

@@ -79,6 +79,7 @@ def run(folder, *arguments, **environment):
         (["stga"], 2, "No such command"),
     ],
 )
+@pytest.mark.slow
 def test_a_mistake_ends_with_a_message_and_its_code(tmp_path, arguments, code, says):
     done = run(tmp_path, *arguments)
     assert done.returncode == code, done.stderr

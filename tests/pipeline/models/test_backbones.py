@@ -93,6 +93,7 @@ def hub(tmp_path):
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_the_hub_is_asked_and_what_it_has_not_got_is_an_error(hub, tmp_path):
     url, stem = hub
     code = """

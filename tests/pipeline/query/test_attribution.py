@@ -139,6 +139,7 @@ def test_attributions_add_up_on_whole_networks(name, x):
     assert float(error.max()) <= 0.01
 
 
+@pytest.mark.slow
 def test_rounding_is_told_apart_from_a_missing_rule(x):
     network = build("efficientnet_b3", x)  # whose statistics a black image is far from: logits in tens of thousands
     with pytest.warns(UserWarning, match="large values cancel although every module has a rule"):

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from fakes.checkout import ROOT
 
+pytestmark = pytest.mark.slow
+
 WORK = ROOT / "tests" / "fakes" / "two_processes.py"
 PENALTIES = [
     {"form": "eq2", "output": "logits", "weight": 1.0},

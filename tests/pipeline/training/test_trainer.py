@@ -64,6 +64,7 @@ def epoch(state, images, masks=None, penalised=PENALTY, freeze_batchnorm=False):
     return train_epoch(state, images, SETTINGS, seed=0, freeze_batchnorm=freeze_batchnorm, feedback=spending)
 
 
+@pytest.mark.slow
 def test_the_same_seed_is_the_same_bytes_and_a_restored_state_goes_on_as_if_nothing_happened(tmp_path, images, masks):
     straight = fresh()
     rows = [epoch(straight, images, masks) for _ in range(2)]
@@ -82,6 +83,7 @@ def test_the_same_seed_is_the_same_bytes_and_a_restored_state_goes_on_as_if_noth
     assert (tmp_path / "straight.pt").read_bytes() == (tmp_path / "resumed.pt").read_bytes()
 
 
+@pytest.mark.slow
 def test_killed_between_epochs_it_goes_on_to_the_same_bytes(tmp_path, images, masks, monkeypatch, capsys):
     folder = tmp_path / "checkpoints"
     settings = SCENARIO.model_copy(update={"penalty": PENALTY.model_copy(update={"every": 2})})
@@ -140,6 +142,7 @@ def test_where_half_of_the_experts_marked_the_penalty_is_half_as_large(images, m
     assert epoch(fresh(), images, soft)["penalty"] > 0
 
 
+@pytest.mark.slow
 def test_the_network_learns_to_look_away(images, masks):
     shares = {}
     for name, given in (("hitl", masks), ("automated", None)):
