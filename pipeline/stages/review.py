@@ -13,6 +13,7 @@ from pipeline.evaluation import before_after, figures
 from pipeline.feedback import masks
 from pipeline.feedback.answers import known_answers
 from pipeline.paths import asked_file, prepared_dir, step_dir, subset_file
+from pipeline.tracking import publishing
 from pipeline.training import states
 
 
@@ -42,3 +43,4 @@ def main(scenario: str, round: str, after: str) -> None:
     )
     effects.write(folder / "effect.json", compared)
     print(effects.words({round: compared}))
+    publishing.publish_reviews(config, scenario)

@@ -56,6 +56,18 @@ def publish_arm(config: Config, scenario: str, arm: str, *, through: str | None 
         print(f"warning: not published to MLflow ({error}). The stage `compare` tries again.", file=sys.stderr)
 
 
+def publish_reviews(config: Config, scenario: str) -> None:
+    """Log the pictures of all reviewed rounds to the run of `hitl`, if it exists; a failure prints a warning only."""
+    try:
+        client = _client()
+        run = runs.find(client, _experiment(client), runs.key(config, scenario, "hitl"))
+        if run:
+            rounds = [entry.n for entry in config.hitl.rounds]
+            runs.log_queries(client, run.info.run_id, scenario=scenario, rounds=rounds)
+    except Exception as error:  # see publish_arm
+        print(f"warning: not published to MLflow ({error}). The stage `compare` tries again.", file=sys.stderr)
+
+
 def publish_all(config: Config, note: list[str]) -> None:
     """Bring all runs, pictures, registered models and the experiment's page up to date.
 

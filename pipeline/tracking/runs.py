@@ -40,8 +40,7 @@ def update(
         history: The arm's history so far, a row an epoch.
     """
     name = key(config, scenario, arm)
-    found = client.search_runs([experiment], f"tags.`{KEY}` = '{name}'")
-    run = found[0] if found else None
+    run = find(client, experiment, name)
     rows = [_digest(row.to_json()) for _, row in history.iterrows()]
     logged: list[str] = json.loads(run.data.tags.get(HISTORY, "[]")) if run else []
     if run and logged != rows[: len(logged)]:
@@ -52,6 +51,12 @@ def update(
     _log_epochs(client, run, history.iloc[len(logged) :])
     client.set_tag(run.info.run_id, HISTORY, json.dumps(rows))
     return str(run.info.run_id)
+
+
+def find(client: MlflowClient, experiment: str, name: str) -> Run | None:
+    """Return the run with this key, if there is one."""
+    found = client.search_runs([experiment], f"tags.`{KEY}` = '{name}'")
+    return found[0] if found else None
 
 
 def log_queries(client: MlflowClient, run_id: str, *, scenario: str, rounds: list[str]) -> None:

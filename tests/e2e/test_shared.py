@@ -168,7 +168,7 @@ def test_experiments_at_the_same_time_do_not_meet(first, label_studio, mlflow):
     queued = environment() | dotenv_values(first / ".env")  # as `set -a; . ./.env` does: they run in other folders
     for cell in ("4", "8"):
         changed = ["--set-param", f"scenarios.{SCENARIO}.query.cell={cell}"]
-        stage = f"hitl-train@{SCENARIO}-round0"
+        stage = f"review@{SCENARIO}-round0"
         call(first, "dvc", "exp", "run", "--queue", "--name", f"cell-{cell}", *changed, stage)
     call(first, "dvc", "queue", "start", "--jobs", "2", env=queued)
     process.wait_while(lambda: re.search("Queued|Running", call(first, "dvc", "queue", "status")), 300, every_s=3)
