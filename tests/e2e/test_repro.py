@@ -181,10 +181,10 @@ def test_a_changed_drawing_trains_nothing_again(project, finished, environment):
     drawing.write_text(original.replace("#d0021b", "#d0021c"))
     assert drawing.read_text() != original
     reviews = [f"review@{SCENARIO}-round{n}" for n in range(2)]
-    would_run = ran(repro(project, environment, "--dry"))
+    assert sorted(ran(repro(project, environment))) == sorted([*reviews, f"evaluate@{SCENARIO}", "compare"])
     drawing.write_text(original)
-    assert {*reviews, f"evaluate@{SCENARIO}", "compare"} <= set(would_run)
-    assert not [name for name in would_run if "train" in name or name.startswith(("baseline", "automated", "placebo"))]
+    repro(project, environment)
+    repro(project, environment, "--force", "--single-item", "compare")  # DVC has its outputs, and MLflow not yet
 
 
 def test_dvc_has_something_to_say(project, finished, environment):
