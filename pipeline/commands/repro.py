@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 from labelstudio.server import local
+from pipeline.commands.server import print_passwords
 from pipeline.config import Config, load
 from pipeline.paths import PAGE, REPORT, curves_file, explanations_file, step_dir
 
@@ -45,9 +46,7 @@ def _show_login() -> None:
     url, *_ = local.connect()
     print(f"\nExperts answer in Label Studio at {url}", flush=True)
     if local.status() == url:
-        server = local.start()
-        print(f"expert         {server.expert['email']}  {server.expert['password']}")
-        print(f"administrator  {server.admin['email']}  {server.admin['password']}")
+        print_passwords(local.start())
     print("You may interrupt at any time: the same command resumes.\n", flush=True)
 
 

@@ -6,11 +6,14 @@ The commands import the server when they run: every other command starts faster 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.commands.running import user_errors
+
+if TYPE_CHECKING:
+    from labelstudio.server.local import Server
 
 app = typer.Typer(no_args_is_help=True, help="Start, find and stop the local Label Studio.")
 
@@ -48,8 +51,13 @@ def login(data_dir: DataDir = None) -> None:
     with user_errors(again="lookaway server login"):
         server = local.start(data_dir or local.DATA_DIR)
         print(server.url)
-        print(f"expert         {server.expert['email']}  {server.expert['password']}")
-        print(f"administrator  {server.admin['email']}  {server.admin['password']}")
+        print_passwords(server)
+
+
+def print_passwords(server: Server) -> None:
+    """Print the accounts of the expert and of the administrator."""
+    print(f"expert         {server.expert['email']}  {server.expert['password']}")
+    print(f"administrator  {server.admin['email']}  {server.admin['password']}")
 
 
 @app.command()

@@ -54,7 +54,7 @@ def finished(project, environment):
 
 @pytest.fixture(scope="module")
 def report(project, finished):
-    """What the first run came to."""
+    """The metrics of the first run."""
     return report_of(project)
 
 

@@ -1,4 +1,4 @@
-"""What test_distributed runs as one process and as two: gradients, scores, explanations, queries."""
+"""The program of test_distributed, run as one process and as two: gradients, scores, explanations, queries."""
 
 import json
 import sys

@@ -67,7 +67,7 @@ def ask(label_studio, path: str, **params):
 
 
 def labelled(label_studio, project) -> list[bool]:
-    """What the server itself says of each task."""
+    """Whether the server itself counts each task as complete."""
     rows = ask(label_studio, "tasks", project=project.id, fields="all")["tasks"]
     return [row["is_labeled"] for row in sorted(rows, key=lambda row: row["id"])]
 

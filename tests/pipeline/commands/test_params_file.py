@@ -1,4 +1,4 @@
-"""What the commands write to params.yaml."""
+"""The changes that commands make to params.yaml."""
 
 import shutil
 
