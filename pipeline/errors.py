@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 READABLE = 10  # entries of a long list that are named
 
@@ -21,6 +23,15 @@ class DataError(PipelineError):
 
 class DamagedFileError(PipelineError):
     """A file that a stage wrote is missing or damaged."""
+
+
+@contextmanager
+def naming_damage(path: Path) -> Iterator[None]:
+    """Turn errors while reading a file that a stage wrote into a DamagedFileError that names the file."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        raise DamagedFileError(f"cannot read {path} ({error}). Fix: run `dvc repro` to write it again") from error
 
 
 def listed(found: Iterable[object]) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.config import Config
 from pipeline.data.prepared import SPLITS
-from pipeline.errors import DamagedFileError
+from pipeline.errors import naming_damage
 from pipeline.paths import step_dir
 
 
@@ -25,12 +25,9 @@ def final_dir(config: Config, scenario: str, arm: str) -> Path:
 
 def history(folder: Path) -> pd.DataFrame:
     """Read a history, one row per epoch from the baseline's first; raises DamagedFileError if it cannot be read."""
-    try:
-        return pd.read_csv(folder / "history.csv", dtype={"step": str})
-    except (OSError, ValueError) as error:
-        raise DamagedFileError(
-            f"cannot read {folder / 'history.csv'} ({error}). Fix: run `dvc repro` to write it again"
-        ) from error
+    path = folder / "history.csv"
+    with naming_damage(path):
+        return pd.read_csv(path, dtype={"step": str})
 
 
 def own_epochs(history: pd.DataFrame, arm: str) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.errors import DamagedFileError
+from pipeline.errors import naming_damage
 
 if TYPE_CHECKING:  # `compare` reads predictions without torch
     from torch import Tensor
@@ -73,15 +73,13 @@ def write(path: Path, images: pd.DataFrame, columns: list[pd.DataFrame]) -> None
 
 def read(path: Path) -> ByArm:
     """Return the outcomes of each arm and split; raises DamagedFileError if the file is missing or damaged."""
-    try:
+    with naming_damage(path):
         table = pd.read_csv(path, dtype=str, keep_default_na=False)  # a class may be called 01, or none
         arms = [column.removesuffix(".prediction") for column in table.columns if column.endswith(".prediction")]
         return {
             arm: {str(split): _outcomes(rows, arm) for split, rows in table.groupby("split", sort=False)}
             for arm in arms
         }
-    except (OSError, ValueError, KeyError) as error:
-        raise DamagedFileError(f"cannot read {path} ({error}). Fix: run `dvc repro` to write it again") from error
 
 
 def _outcomes(rows: pd.DataFrame, arm: str) -> Outcomes:

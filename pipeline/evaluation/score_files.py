@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pipeline.errors import DamagedFileError
+from pipeline.errors import naming_damage
 
 Scores = dict[str, float]  # metric → value
 
@@ -18,8 +18,6 @@ def write(path: Path, scores: dict[str, Scores]) -> None:
 
 def read(path: Path) -> dict[str, Scores]:
     """Return the scores of each arm; raises DamagedFileError if the file is missing or damaged."""
-    try:
+    with naming_damage(path):
         found: dict[str, Scores] = json.loads(path.read_text(encoding="utf-8"))
         return found
-    except (OSError, ValueError) as error:
-        raise DamagedFileError(f"cannot read {path} ({error}). Fix: run `dvc repro` to write it again") from error

@@ -16,7 +16,7 @@ from labelstudio.exchange import effects
 from labelstudio.exchange.records import read_answers
 from pipeline.arms import results
 from pipeline.config import Config
-from pipeline.errors import DamagedFileError
+from pipeline.errors import naming_damage
 from pipeline.paths import asked_file, curves_file, explanations_file, step_dir
 from pipeline.report import provenance
 from pipeline.report.tables import CAVEAT, Table
@@ -114,11 +114,9 @@ def _agreement(name: str, rounds: list[str]) -> Table:
 
 
 def _crowd(path: Path) -> dict[str, Any]:
-    try:
+    with naming_damage(path):
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
-    except (OSError, ValueError) as error:
-        raise DamagedFileError(f"cannot read {path} ({error}). Fix: run `dvc repro` to write it again") from error
 
 
 def _effect(name: str, rounds: list[str]) -> Table:
@@ -163,8 +161,6 @@ def _cell(value: float | None) -> str:
 
 def _png(path: Path) -> str:
     """Return a picture as a data URI."""
-    try:
+    with naming_damage(path):
         content = path.read_bytes()
-    except OSError as error:
-        raise DamagedFileError(f"cannot read {path} ({error}). Fix: run `dvc repro` to write it again") from error
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"

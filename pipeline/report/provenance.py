@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 
-from pipeline.errors import DamagedFileError
+from pipeline.errors import naming_damage
 from pipeline.paths import prepared_dir
 
 
@@ -18,7 +18,5 @@ def commit() -> str:
 def data(dataset: str) -> str:
     """Return the SHA-256 of the images of a prepared data set; raises DamagedFileError if it is not there."""
     path = prepared_dir(dataset) / "manifest.json"
-    try:
+    with naming_damage(path):
         return str(json.loads(path.read_text(encoding="utf-8"))["sha256"]["images.npy"])
-    except (OSError, ValueError, KeyError) as error:
-        raise DamagedFileError(f"cannot read {path} ({error}). Fix: run `dvc repro` to write it again") from error
