@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from fakes import warm_python
 from fakes.checkout import ROOT
 
 AUTHOR = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
@@ -31,13 +32,18 @@ def copy_of_the_project(folder: Path) -> None:
             shutil.copy(ROOT / name, folder / name)
 
 
+def path() -> str:
+    """Return a PATH with this environment's programs, and with a `python` that starts stages soon."""
+    return os.pathsep.join([str(warm_python.folder()), str(Path(sys.executable).parent), os.environ["PATH"]])
+
+
 def environment_for(label_studio) -> dict[str, str]:
     """The tests' environment, with this Label Studio and nothing of the machine's own settings."""
     settings = {
         "LABEL_STUDIO_URL": label_studio.url,
         "LABEL_STUDIO_API_KEY": label_studio.api_key,
         "LABEL_STUDIO_EXPERT_API_KEY": label_studio.expert_api_key,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": path(),
         # An installed copy of the project, or the folder that pytest runs in, must not be imported instead.
         "PYTHONPATH": "",
     }
@@ -55,9 +61,9 @@ def tiny_project(folder: Path) -> None:
 
 
 def tiny(params):
-    """The shipped params, made small: 48 pixels, random weights, two rounds of four queries."""
+    """The shipped params, made small: 48 pixels, a small network, random weights, two rounds of four queries."""
     params["datasets"]["decoy-digits"]["size"] = 48
-    params["backbones"]["efficientnet-lite0"]["weights"] = "random"
+    params["backbones"]["efficientnet-lite0"] = {"architecture": "test_efficientnet", "weights": "random"}
     settings = next(iter(params["scenarios"].values()))
     settings |= {"fraction": 0.1, "query": {"strategy": "entropy", "cell": 6, "proposals": 6}}
     settings["train"] |= {"baseline_epochs": 1}

@@ -5,14 +5,13 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import boto3
 import pytest
 import requests
 import yaml
 from dotenv import dotenv_values
-from e2e.project import AUTHOR, ROOT, SCENARIO, ran, repro, tiny_project
+from e2e.project import AUTHOR, ROOT, SCENARIO, path, ran, repro, tiny_project
 from fakes.label_studio import FakeLabelStudio
 from fakes.postgres import USER, postgres
 from mlflow import MlflowClient
@@ -83,7 +82,7 @@ def serves(url):
 def environment():
     """Nothing of the machine's own settings: what a checkout uses is in its .env."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": ""}
+    return {**kept, "PATH": path(), "PYTHONPATH": ""}
 
 
 def call(folder, *command, env=None):

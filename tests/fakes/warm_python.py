@@ -1,0 +1,136 @@
+"""A `python` whose libraries are imported already, for tests that run dozens of stages.
+
+A stage imports PyTorch, timm, scikit-learn and MLflow, which takes longer than a tiny project's training. Here one
+process imports these libraries, none of the project's own modules, and forks for each `python …`. Everything else is
+as in a process of its own: arguments, environment, folder, output, exit status; a killed command takes its fork along.
+tests/benchmarks and tests/pipeline/commands start stages as users do.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+LIBRARIES = [
+    *("accelerate", "captum.attr", "label_studio_sdk", "matplotlib.figure", "mlflow.pyfunc", "mlflow.pytorch"),
+    *(
+        "mlflow.store.tracking.sqlalchemy_store",
+        "pandas",
+        "scipy.ndimage",
+        "sklearn.metrics",
+        "sklearn.model_selection",
+    ),
+    *("tenacity", "timm", "torch._dynamo", "torchvision.transforms.v2", "typer"),
+]
+LOOK_S = 0.01  # between two looks at a fork
+SHIM = """#!{python} -IS
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect({address!r})
+    request = json.dumps([os.getcwd(), sys.argv[1:], dict(os.environ)]).encode()
+    socket.send_fds(server, [len(request).to_bytes(8, "big")], [0, 1, 2])
+    server.sendall(request)
+    sys.exit(int.from_bytes(server.recv(4) or bytes([1]), "big"))
+"""
+
+
+@functools.cache
+def folder() -> Path:
+    """Return a folder to put first on the PATH; its `python` serves as long as this process lives."""
+    place = Path(tempfile.mkdtemp(prefix="warm-python-"))
+    address = str(place / "socket")
+    (place / "python").write_text(SHIM.format(python=sys.executable, address=address))
+    (place / "python").chmod(0o755)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(address)
+        listening.listen(32)  # what comes before the libraries are there waits
+        subprocess.Popen(
+            [sys.executable, __file__, str(listening.fileno()), str(os.getpid())],
+            pass_fds=[listening.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=(place / "log").open("w"),
+        )
+    return place
+
+
+def serve(listening: socket.socket, parent: int) -> list[str]:
+    """Fork for each request, until ``parent`` is gone; return the arguments of the request in the fork."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the keepers
+    while os.getppid() == parent:
+        if not select.select([listening], [], [], 1.0)[0]:
+            continue
+        connection, _ = listening.accept()
+        if os.fork() == 0:
+            listening.close()
+            return keep(connection)
+        connection.close()
+    os._exit(0)
+
+
+def keep(connection: socket.socket) -> list[str]:
+    """Fork the command, kill it with its caller, and report its exit status; return its arguments in the fork."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    head, files, _, _ = socket.recv_fds(connection, 8, 3)
+    with connection.makefile("rb") as request:
+        where, arguments, environment = json.loads(request.read(int.from_bytes(head, "big")))
+    worker = os.fork()
+    if worker == 0:
+        connection.close()
+        for number, file in enumerate(files):
+            os.dup2(file, number)
+            os.close(file)
+        os.chdir(where)
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.dont_write_bytecode = "PYTHONDONTWRITEBYTECODE" in environment
+        return arguments
+    while True:
+        ended, status = os.waitpid(worker, os.WNOHANG)
+        if ended:
+            connection.sendall((os.waitstatus_to_exitcode(status) & 0xFF).to_bytes(4, "big"))
+            os._exit(0)
+        if select.select([connection], [], [], LOOK_S)[0]:  # the caller says no more: it is gone
+            os.kill(worker, signal.SIGKILL)
+            os._exit(0)
+
+
+if __name__ == "__main__":
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    gc.collect()
+    gc.freeze()  # a collection in a fork would copy all of these libraries' memory
+    first, *rest = serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
+    sys.path[0] = os.getcwd()
+    code: object = 0
+    try:
+        if first == "-m":
+            sys.argv = rest
+            runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = [first, *rest]
+            runpy.run_path(first, run_name="__main__")
+    except SystemExit as ended:
+        code = ended.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))  # tidying up would copy all memory, too
