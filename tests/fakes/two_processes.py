@@ -32,7 +32,7 @@ mask = np.zeros((32, 32), np.float32)
 mask[:16] = 1
 masks = dict.fromkeys(images.ids[:6], mask)
 torch.manual_seed(0)
-weights = pretrained("x", Backbone(architecture="tf_efficientnet_lite0", weights="random"), seed=0)
+weights = pretrained("x", Backbone(architecture="test_efficientnet", weights="random"), seed=0)
 state = states.begin(build(weights, ["no", "yes"]), settings)
 
 steps = []
