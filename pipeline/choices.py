@@ -18,6 +18,10 @@ Precision = Literal["no", "bf16"]
 Form = Literal["eq2", "eq2-mean", "share", "cosine", "as-published"]
 Output = Literal["logits", "log-probs", "predicted", "ce", "projection"]
 
+# Forms of feedback, and what fills the marked areas of a counterexample
+FeedbackForm = Literal["penalty", "counterexamples"]
+Fill = Literal["another", "surround", "blur", "noise"]
+
 # Queries
 Strategy = Literal["entropy", "margin", "least-confident", "confident-mistakes", "random"]
 Method = Literal["deeplift", "integrated-gradients", "input-x-gradient", "grad-cam"]
@@ -31,3 +35,4 @@ Rule = Literal["majority", "any", "all", "dawid-skene"]
 
 # Arms
 Placebo = Literal["random-mask", "shuffled-mask", "weight-decay", "oversample-only", "as-published"]
+OfPenalty = Literal["weight-decay", "oversample-only", "as-published"]  # placebos that only the penalty has

@@ -9,7 +9,7 @@ import torch
 
 from pipeline.config import Scenario
 from pipeline.data.loading import Images
-from pipeline.models import classifier, files
+from pipeline.models import classifier
 from pipeline.training import states, trainer
 from pipeline.training.states import State
 
@@ -35,8 +35,7 @@ def train_baseline(
         The state after the last epoch, and the history, one row per epoch.
     """
     torch.manual_seed(seed)
-    network = classifier.build(files.read(Path(settings.init)), classes)
-    state = states.begin(network, settings.train)
+    state = states.begin(classifier.initial(settings.init, classes), settings.train)
     history = trainer.train(
         state,
         images,

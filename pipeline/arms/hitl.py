@@ -11,7 +11,8 @@ from labelstudio.reading.verdicts import summary
 from pipeline.config import Consensus, Scenario
 from pipeline.data.loading import Images
 from pipeline.feedback import answers as reading
-from pipeline.feedback import masks
+from pipeline.feedback import masks, spreading
+from pipeline.models import classifier
 from pipeline.training import trainer
 from pipeline.training.states import State
 
@@ -29,7 +30,7 @@ def train_round(
     epochs: int,
     checkpoint_dir: Path | None = None,
 ) -> tuple[list[masks.Entry], pd.DataFrame]:
-    """Turn a round's answers into masks, and train with all masks in force.
+    """Turn a round's answers into masks, spread them where the scenario says so, and train with all masks in force.
 
     Args:
         state: The network after the round before; it moves on by ``epochs`` epochs.
@@ -47,6 +48,8 @@ def train_round(
         The masks of all rounds so far, and the history of this round, one row per epoch.
     """
     entries = [*earlier, *reading.to_entries(manifest, answers, consensus)]
+    if settings.feedback.spread:
+        entries += spread(entries, images["train"], settings, state.model.classes, round=manifest.round)
     in_force = masks.in_force(entries)
     said = summary(answers, manifest.keys())
     print(f"{manifest.scenario}, round {manifest.round}: {said}; masks on {len(in_force)} images in force", flush=True)
@@ -61,3 +64,24 @@ def train_round(
         checkpoint_dir=checkpoint_dir,
     )
     return entries, history
+
+
+def spread(
+    entries: list[masks.Entry], images: Images, settings: Scenario, classes: list[str], *, round: str
+) -> list[masks.Entry]:
+    """Return masks for the images that were no query, learned from all answers so far; print the skill.
+
+    Args:
+        entries: The masks of all rounds so far.
+        images: The training images.
+        settings: The scenario's settings. Its initial network, and not the network in training, reads the cells.
+        classes: Class names.
+        round: The round in which the masks hold.
+    """
+    assert settings.feedback.spread
+    network = classifier.initial(settings.init, classes)
+    cells = spreading.judged_cells(entries, images, network, cell=settings.query.cell)
+    spreader = spreading.learn(cells, images, precision=settings.feedback.spread.precision)
+    found = spreader.entries(round, images, asked=masks.asked(entries))
+    print(f"spreading: {spreader.skill.words()}; {len(found)} of {len(images.ids)} images reached", flush=True)
+    return found

@@ -14,6 +14,8 @@ Every placebo is a function of `hitl`'s entries: no expert is asked, and images 
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,45 +50,62 @@ def placebo(
     if arm == "weight-decay":
         # Over all pixels, the share of the gradient's energy is always 1. Eq. 2's amount of energy has a meaning.
         is_share = penalty.form in ("share", "cosine")
-        return _spread(entries), penalty.model_copy(update={"form": "eq2", "weight": "auto"} if is_share else {})
+        return _evened(entries), penalty.model_copy(update={"form": "eq2", "weight": "auto"} if is_share else {})
     if arm == "oversample-only":
         return entries, penalty.model_copy(update={"weight": 0.0, "oversample": max(2, penalty.oversample)})
     return entries, penalty.model_copy(update={"form": "as-published"})
 
 
 def _at_random(entries: list[Entry], cell: int, seed: int) -> list[Entry]:
-    """Equally many grid cells with the same mean W; an area is rounded to whole cells."""
+    """Equally many grid cells with the same mean W; an area is rounded to whole cells.
+
+    Like what is spread to an image, its places hardly change from round to round.
+    """
     rng = np.random.default_rng(seed)
     placed = []
     for entry in entries:
         before = entry.mask
         side, marked = len(before) // cell, before[before > 0]
         chosen = np.zeros(side * side, before.dtype)
-        chosen[rng.permutation(side * side)[: round(marked.size / cell**2)]] = (
-            marked.mean(dtype=float) if marked.size else 0
-        )
+        order = (rng if entry.kind != "spread" else _rng_of(entry.image_id, seed)).permutation(side * side)
+        chosen[order[: round(marked.size / cell**2)]] = marked.mean(dtype=float) if marked.size else 0
         mask = np.zeros_like(before)  # cells that do not divide the side leave a margin
         mask[: side * cell, : side * cell] = chosen.reshape(side, side).repeat(cell, axis=0).repeat(cell, axis=1)
         placed.append(entry.with_mask(mask))
     return placed
 
 
+def _rng_of(image_id: str, seed: int) -> np.random.Generator:
+    return np.random.default_rng([seed, int(hashlib.sha256(image_id.encode()).hexdigest()[:12], 16)])
+
+
 def _shuffled(entries: list[Entry], seed: int) -> list[Entry]:
-    """Exchange masks at random so that none stays on its image; images without marks stay without."""
+    """Exchange masks at random so that none stays on its image; images without marks stay without.
+
+    Experts' masks are exchanged among all rounds, and spread masks within their round.
+    """
     marked = [n for n, entry in enumerate(entries) if entry.mask.any()]
+    spread = sorted({entries[n].round for n in marked if entries[n].kind == "spread"})
+    parts = [[n for n in marked if entries[n].kind != "spread"]]
+    parts += [[n for n in marked if (entries[n].kind, entries[n].round) == ("spread", round)] for round in spread]
+    given = {n: giver for part in parts for n, giver in _exchanged(part, entries, seed).items()}
+    return [entry.with_mask(entries[given.get(n, n)].mask) for n, entry in enumerate(entries)]
+
+
+def _exchanged(marked: list[int], entries: list[Entry], seed: int) -> dict[int, int]:
+    """Return for each of these entries another one, of another image, whose mask it gets."""
     order = np.random.default_rng(seed).permutation(marked)
     for shift in range(1, max(len(order), 2)):
         givers = np.roll(order, shift)
         if all(entries[a].image_id != entries[b].image_id for a, b in zip(order, givers, strict=True)):
-            given = {int(a): entries[b].mask for a, b in zip(order, givers, strict=True)}
-            return [entry.with_mask(given.get(n, entry.mask)) for n, entry in enumerate(entries)]
+            return {int(a): int(b) for a, b in zip(order, givers, strict=True)}
     raise ConfigError(
         "the placebo `shuffled-mask` needs marks on at least two images, and experts marked fewer. "
         "Fix: remove it from `hitl.placebos` in params.yaml"
     )
 
 
-def _spread(entries: list[Entry]) -> list[Entry]:
+def _evened(entries: list[Entry]) -> list[Entry]:
     """Spread each image's W so far evenly over all of its pixels."""
     so_far: dict[str, NDArray[np.float32]] = {}
     even = []

@@ -11,12 +11,23 @@ from pipeline.config.datasets import (
     Folder,
     Isic2017,
     Isic2017Patches,
+    Isic2017Ruler,
     Nci,
     Source,
 )
 from pipeline.config.params import Config, load
 from pipeline.config.rounds import Annotate, Compute, Consensus, Hitl, Round, Simulated
-from pipeline.config.scenarios import Augment, Backbone, Explain, Penalty, QuerySettings, Scenario, Train
+from pipeline.config.scenarios import (
+    Augment,
+    Backbone,
+    Explain,
+    FeedbackSettings,
+    Penalty,
+    QuerySettings,
+    Scenario,
+    Spread,
+    Train,
+)
 from pipeline.config.sections import Section, fingerprint
 
 __all__ = [
@@ -33,11 +44,13 @@ __all__ = [
     "DecoyMnist",
     "Drawn",
     "Explain",
+    "FeedbackSettings",
     "Files",
     "Folder",
     "Hitl",
     "Isic2017",
     "Isic2017Patches",
+    "Isic2017Ruler",
     "Nci",
     "Penalty",
     "QuerySettings",
@@ -46,6 +59,7 @@ __all__ = [
     "Section",
     "Simulated",
     "Source",
+    "Spread",
     "Train",
     "fingerprint",
     "load",

@@ -51,6 +51,13 @@ class Isic2017(Files):
     classes: Literal["melanoma", "seborrheic-keratosis", "melanoma-or-seborrheic-keratosis"] = "melanoma"
 
 
+class Isic2017Ruler(Files):
+    """See pipeline/sources/isic2017_ruler.py."""
+
+    source: Literal["isic2017-ruler"]
+    artefacts: str = "artefacts.csv"  # the table of artefacts, below root
+
+
 class Aptos2019(Files):
     """See pipeline/sources/aptos2019.py."""
 
@@ -88,4 +95,4 @@ class Folder(Files):
 
 
 Drawn = DecoyDigits | DecoyMnist | Isic2017Patches  # data sets with a planted shortcut, drawn from the files of others
-Dataset = Annotated[Drawn | Isic2017 | Aptos2019 | Nci | Folder, Field(discriminator="source")]
+Dataset = Annotated[Drawn | Isic2017 | Isic2017Ruler | Aptos2019 | Nci | Folder, Field(discriminator="source")]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from pipeline import choices
 from pipeline.config.datasets import Dataset
 from pipeline.config.rounds import Annotate, Compute, Consensus, Hitl
 from pipeline.config.scenarios import Backbone, Scenario
@@ -46,6 +47,12 @@ class Config(Section):
                 raise ValueError(
                     f"scenarios.{name}.query.proposals: {scenario.query.proposals} proposals, but an image has only "
                     f"{(size // cell) ** 2} regions of {cell} x {cell} pixels. Fix: lower `proposals` or `cell`"
+                )
+            other = [arm for arm in self.hitl.placebos if arm in get_args(choices.OfPenalty)]
+            if other and name in self.hitl.scenarios and scenario.feedback.form != "penalty":
+                raise ValueError(
+                    f"hitl.placebos: {other[0]!r} changes the penalty, but the scenario {name!r} trains with "
+                    f"{scenario.feedback.form!r}. Fix: remove it from `placebos`, or set `feedback.form: penalty`"
                 )
         for name in self.hitl.scenarios:
             if name not in self.scenarios:

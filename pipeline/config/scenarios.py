@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -58,6 +58,27 @@ class Penalty(Section):
     oversample: Annotated[int, Field(ge=1)] = 1  # how often masked images occur in an epoch
 
 
+class Spread(Section):
+    """Marks for images without an answer; see pipeline/feedback/spreading.py."""
+
+    precision: Share = 0.9  # share of the spread cells that must be right, by cross-validation
+
+
+SWITCHES: dict[str, Any] = {"off": None, "False": None, "on": {}, "True": {}}  # YAML reads `off` and `on` as booleans
+
+
+class FeedbackSettings(Section):
+    """The effect of the masks on training, and whether marks are spread."""
+
+    form: choices.FeedbackForm = "penalty"
+    # counterexamples; see pipeline/feedback/counterexamples.py
+    fill: choices.Fill = "another"
+    edge: Annotated[float, Field(ge=0, le=0.1)] = 0.0  # width of the soft edge, share of the side
+    share: Share = 1.0  # of the times that a masked image is read; 1: its original is never read
+    # off | on | {precision: …}
+    spread: Annotated[Spread | None, BeforeValidator(lambda given: SWITCHES.get(str(given), given))] = None
+
+
 class Explain(Section):
     """How images are explained, for queries and in the report; see pipeline/query/attribution.py."""
 
@@ -88,4 +109,5 @@ class Scenario(Section):
     init: str  # weights to start from: a prepared backbone, or another scenario's state
     train: Train
     penalty: Penalty
+    feedback: FeedbackSettings = FeedbackSettings()
     query: QuerySettings

@@ -8,7 +8,7 @@ of threads and processes.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -54,6 +54,7 @@ def batches(
     draws: list[Tensor],
     settings: Augment,
     device: torch.device,
+    replace: Callable[[int, Tensor], Tensor] | None = None,
 ) -> Iterator[Tensor]:
     """Yield augmented batches, (B, 3, S, S) in 0..1 on the device.
 
@@ -63,12 +64,14 @@ def batches(
         draws: For each batch, (B, DRAWS) uniform numbers.
         settings: The augmentation.
         device: The device of the returned batches.
+        replace: Takes a batch's number and its images without augmentation, and returns the images to read instead.
     """
 
-    def make(some: list[int], drawn: Tensor) -> Tensor:
-        return augmented(as_tensor(pixels[some], device), drawn, settings)
+    def make(number: int, some: list[int], drawn: Tensor) -> Tensor:
+        images = as_tensor(pixels[some], device)
+        return augmented(replace(number, images) if replace else images, drawn, settings)
 
-    waiting = deque(zip(chosen, draws, strict=True))
+    waiting = deque(zip(range(len(chosen)), chosen, draws, strict=True))
     with ThreadPoolExecutor(1, initializer=_use_one_core) as thread:
         coming = deque(thread.submit(make, *waiting.popleft()) for _ in range(min(AHEAD, len(waiting))))
         while coming:

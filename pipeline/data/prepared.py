@@ -2,7 +2,8 @@
 
     images.npy     (N, S, S, 3) uint8, RGB, memory-mapped when read
     evidence.npy   (E, S, ceil(S / 8)) uint8, bit-packed along the width: 1 where the evidence is
-    index.csv      id, label, split, group (or empty), row of images.npy, evidence: row of evidence.npy (or empty)
+    index.csv      id, label, split, group (or empty), row of images.npy, evidence: row of evidence.npy (or empty),
+                   and a column for each attribute
     manifest.json  the data set's name, class names, counts per split, copies, SHA-256 of the files above
 
 Nothing here tells a patient: ids are digests of the images, groups are numbers. A separate table names the original of
@@ -16,8 +17,8 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, DamagedFileError, DataError, listed
 
+COLUMNS = ["name", "label", "split", "group", "row", "evidence", "digest"]  # of a table of images, before attributes
 SPLITS = ("train", "val", "val-shifted", "test", "test-shifted")
 
 
@@ -43,17 +45,22 @@ class Item:
     image: NDArray[np.uint8]
     evidence: NDArray[np.bool_] | None
     group: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared data set, memory-mapped. ``index`` has one row an image; its column ``row`` points into ``images``."""
+    """A prepared data set, memory-mapped. ``index`` has one row an image; its column ``row`` points into ``images``.
+
+    ``attributes`` are the names of the index's columns that say more of an image, as text.
+    """
 
     folder: Path
     classes: list[str]
     index: pd.DataFrame
     images: NDArray[np.uint8]
     digest: str
+    attributes: tuple[str, ...] = ()
 
     def evidence(self, image_id: str) -> NDArray[np.bool_]:
         """Return the evidence of one image, (S, S) bool; raise ConfigError if the image has none."""
@@ -77,14 +84,14 @@ def write_arrays(folder: Path, *, count: int, size: int, items: Iterable[Item]) 
         items: The images, written one by one.
 
     Returns:
-        One row an item: name, label, split, group, row (of images.npy), evidence (a row of evidence.npy, or None), and
-        digest (SHA-256 of the image).
+        One row an item: name, label, split, group, row (of images.npy), evidence (a row of evidence.npy, or None),
+        digest (SHA-256 of the image), and the items' attributes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(count, size, size, 3))
     packed_width = (size + 7) // 8
     known: dict[bytes, int] = {}  # digest of evidence → its row
-    rows = []
+    rows, attributes = [], []
     with tempfile.TemporaryFile(dir=folder) as areas:
         for position, item in enumerate(items):
             images[position] = item.image
@@ -96,14 +103,15 @@ def write_arrays(folder: Path, *, count: int, size: int, items: Iterable[Item]) 
                     areas.write(packed)
             digest = hashlib.sha256(item.image.tobytes()).hexdigest()
             rows.append((item.name, item.label, item.split, item.group, position, evidence, digest))
+            attributes.append(dict(item.attributes))
         images.flush()
         areas.seek(0)
         with (folder / "evidence.npy").open("wb") as file:
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(known), size, packed_width)}
             np.lib.format.write_array_header_1_0(file, header)
             shutil.copyfileobj(areas, file)
-    columns = ["name", "label", "split", "group", "row", "evidence", "digest"]
-    return pd.DataFrame(rows, columns=columns).astype({"evidence": "Int64"})
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({"evidence": "Int64"})
+    return table.join(pd.DataFrame(attributes, index=table.index, dtype=object))
 
 
 def pseudonyms(table: pd.DataFrame) -> pd.Series:
@@ -138,6 +146,8 @@ def write_index(folder: Path, *, name: str, classes: list[str], table: pd.DataFr
     groups, _ = pd.factorize(table["group"])
     index = table[["id", "label", "split", "row", "evidence"]].copy()
     index.insert(3, "group", pd.Series(groups, index=table.index).astype("Int64").replace(-1, pd.NA))
+    attributes = [column for column in table if column not in (*COLUMNS, "id")]
+    index = index.join(table[attributes])
     index.to_csv(folder / "index.csv", index=False)
     counts = index.groupby(["split", "label"]).size().unstack(fill_value=0)
     manifest = {
@@ -145,6 +155,7 @@ def write_index(folder: Path, *, name: str, classes: list[str], table: pd.DataFr
         "classes": classes,
         "counts": {split: {c: int(counts.loc[split].get(c, 0)) for c in classes} for split in counts.index},
         "copies": [rows["id"].tolist() for rows in copies(table)],
+        **({"attributes": attributes} if attributes else {}),
         "sha256": {f: _sha256(folder / f) for f in ("images.npy", "evidence.npy", "index.csv")},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -156,9 +167,9 @@ def read(folder: Path) -> Prepared:
     try:
         text = (folder / "manifest.json").read_text(encoding="utf-8")
         manifest = json.loads(text)
-        index = pd.read_csv(
-            folder / "index.csv", dtype={"id": str, "label": str, "split": str, "group": "Int64", "evidence": "Int64"}
-        )
+        attributes = tuple(manifest.get("attributes", ()))
+        types = {"id": str, "label": str, "split": str, "group": "Int64", "evidence": "Int64"}
+        index = pd.read_csv(folder / "index.csv", dtype=types | dict.fromkeys(attributes, str))
         images = np.load(folder / "images.npy", mmap_mode="r")
         classes = list(manifest["classes"])
     except (OSError, ValueError, KeyError) as error:
@@ -170,7 +181,7 @@ def read(folder: Path) -> Prepared:
             f"{folder}/index.csv names images that images.npy does not have. Fix: prepare the data set again with "
             f"`dvc repro --force --single-item prepare@{folder.name}`."
         )
-    return Prepared(folder, classes, index, images, hashlib.sha256(text.encode()).hexdigest())
+    return Prepared(folder, classes, index, images, hashlib.sha256(text.encode()).hexdigest(), attributes)
 
 
 def _check(name: str, classes: list[str], index: pd.DataFrame) -> None:

@@ -47,7 +47,9 @@ def compare(
     Returns:
         One effect for each marked image, in the order of the entries.
     """
-    marked = [entry for entry in entries if entry.round == manifest.round and entry.mask.any()]
+    marked = [
+        entry for entry in entries if entry.round == manifest.round and entry.kind == "judged" and entry.mask.any()
+    ]
     maps = [
         attention(state, images=images, entries=marked, manifest=manifest, settings=settings)
         for state in (before, after)

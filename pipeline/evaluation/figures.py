@@ -39,7 +39,9 @@ def queries(manifest: Manifest, folder: Path, entries: list[masks.Entry]) -> Ima
         folder: The round's folder, which holds the queries' images.
         entries: All masks so far; only the masks of this round are drawn.
     """
-    marked = {entry.image_id: entry.mask for entry in entries if entry.round == manifest.round}
+    marked = {
+        entry.image_id: entry.mask for entry in entries if entry.round == manifest.round and entry.kind != "spread"
+    }
     panels = []
     for query in manifest.queries[:MOST]:
         panel, mask = _panel(Image.open(folder / query.image), SIDE), marked.get(query.image_id)
@@ -103,6 +105,25 @@ def effect(
     for _, panel in panels:
         panel.paste(MARKED, mask=ImageOps.crop(outline, border=2))
     return _sheet([panels], side=LARGE)
+
+
+def spread(images: Images, entries: list[masks.Entry], classes: list[str]) -> Image.Image:
+    """Return the first images of these masks, with W in red; ``entries`` are of one round.
+
+    Args:
+        images: The training images.
+        entries: The masks, answers first.
+        classes: The names of the classes.
+    """
+    position, panels = {image_id: n for n, image_id in enumerate(images.ids)}, []
+    for entry in entries[: 2 * COLUMNS]:
+        n = position[entry.image_id]
+        panel = _panel(Image.fromarray(images.pixels[[n]][0]), SIDE)
+        area = Image.fromarray(entry.mask > 0.5).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+        panel.paste(MARKED, mask=ImageChops.logical_and(area, _crosses()))
+        whose = "spread" if entry.kind == "spread" else "an expert's marks"
+        panels.append((f"{whose}: {classes[int(images.labels[n])]}", panel))
+    return _sheet([panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)], side=SIDE)
 
 
 def curves(histories: dict[str, pd.DataFrame], title: str) -> Figure:

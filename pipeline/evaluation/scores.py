@@ -23,7 +23,7 @@ from pipeline.feedback import masks
 from pipeline.paths import step_dir
 from pipeline.query.explanations import explain, targets
 from pipeline.training import inference
-from pipeline.training.metrics import by_class, worst_group
+from pipeline.training.metrics import by_attribute, by_class, worst_group
 from pipeline.training.states import State
 
 PROBES = 6  # images
@@ -98,13 +98,20 @@ def held_out_logits(state: State, splits: dict[str, Images]) -> dict[str, Tensor
 
 
 def class_and_group_scores(logits: dict[str, Tensor], *, data: Prepared, splits: dict[str, Images]) -> Scores:
-    """Return each class's recall and the worst group's accuracy, from the logits (N, C) of each split."""
-    groups = data.index.set_index("id")["group"]
+    """Return each class's recall, the worst group's accuracy, and the accuracies by attribute and class.
+
+    ``logits``: (N, C) of each split.
+    """
+    index = data.index.set_index("id")
+    groups = index["group"]
     scores: Scores = {}
     for split, z in logits.items():
         images = splits[split]
         members = [None if pd.isna(group) else int(group) for group in groups.loc[images.ids]]
         readings = [*by_class(z, images.labels, data.classes), *worst_group(z, images.labels, members)]
+        for attribute in data.attributes:
+            values = [None if pd.isna(value) else str(value) for value in index.loc[images.ids, attribute]]
+            readings += by_attribute(z, images.labels, data.classes, attribute=attribute, values=values)
         scores |= {f"{split}_{name}": value for name, value in readings}
     return scores
 
@@ -113,7 +120,7 @@ def disregarded_areas(config: Config, scenario: str) -> Areas:
     """Return the regions that experts disregarded in all rounds, by image id; empty for a scenario without rounds."""
     if scenario not in config.hitl.scenarios:
         return {}
-    return masks.in_force(masks.read(step_dir(scenario, config.hitl.last) / "masks.npz"))
+    return masks.marked(masks.read(step_dir(scenario, config.hitl.last) / "masks.npz"))
 
 
 def attention_scores(

@@ -67,7 +67,7 @@ def run(experiment: str, variant: str, seed: int) -> Result:
     loop = begin(config, about.scenario, folder=WORK / "starts", checkpoint_dir=checkpoint_dir)
     outcomes = train_arms(loop, about.arms, given=about.variants[variant].get(catalogue.GIVEN))
     hitl = outcomes.get("hitl")
-    disregarded = masks.in_force(hitl.entries) if hitl and about.explainers else None
+    disregarded = masks.marked(hitl.entries) if hitl and about.explainers else None
     arms = {
         arm: arm_result(loop, arm, outcome, disregarded=disregarded, explainers=about.explainers)
         for arm, outcome in outcomes.items()

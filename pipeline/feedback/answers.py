@@ -19,7 +19,8 @@ from pipeline.feedback.masks import Entry
 def to_entries(manifest: Manifest, answers: list[Answer], settings: Consensus) -> list[Entry]:
     """Return the experts' consensus on each query with an answer, and print each unused part of an answer.
 
-    A query that no expert could judge gives an entry with an empty mask: its regions are not shown again.
+    A query that no expert could judge gives an entry with an empty mask: its regions are not shown again, and nothing
+    is learned from it.
     """
     for remark in _remarks(manifest, answers):
         print(remark)
@@ -32,6 +33,7 @@ def to_entries(manifest: Manifest, answers: list[Answer], settings: Consensus) -
             query.image_id,
             weights.get(key, np.zeros((query.height, query.width), np.float32)),
             regions.owners(query) >= 0,
+            kind="judged" if key in weights else "unclear",
         )
         for key, query in queries.items()
         if key in answered

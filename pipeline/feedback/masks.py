@@ -1,7 +1,8 @@
 """The masks in force in a run: the experts' marks of all rounds so far, as training reads them.
 
-An entry is one image in one round. Later rounds may add marks to an image and remove none. An entry holds its areas
-packed, in some hundred bytes each; a step of training unpacks the areas of its batch only.
+An entry is one image in one round. Later rounds may add marks to an image and remove none. Marks that were spread to
+an image without an answer hold until the next round spreads anew, or an expert judges the image. An entry holds its
+areas packed, in some hundred bytes each; a step of training unpacks the areas of its batch only.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DamagedFileError
 
+# judged: an expert's answer; unclear: no expert could judge the image; spread: learned from the answers so far
+Kind = Literal["judged", "unclear", "spread"]
 BITS, FLOATS = 0, 1  # how an area is packed: one bit per pixel if it holds 0 and 1 only
 
 
@@ -29,18 +32,22 @@ class Entry:
     image_id: str
     packed_mask: bytes
     packed_asked: bytes
+    kind: Kind = "judged"
 
     @classmethod
-    def of(cls, round: str, image_id: str, mask: NDArray[Any], asked: NDArray[np.bool_]) -> Entry:
+    def of(
+        cls, round: str, image_id: str, mask: NDArray[Any], asked: NDArray[np.bool_], kind: Kind = "judged"
+    ) -> Entry:
         """Return the entry of one image in one round.
 
         Args:
             round: The round's number, two digits.
             image_id: The image.
             mask: W (S, S), 0..1.
-            asked: The pixels (S, S) that experts judged.
+            asked: The pixels (S, S) that experts were shown.
+            kind: Where the mask comes from.
         """
-        return cls(round, image_id, _packed(mask), _packed(asked))
+        return cls(round, image_id, _packed(mask), _packed(asked), kind)
 
     @property
     def mask(self) -> NDArray[np.float32]:
@@ -49,7 +56,7 @@ class Entry:
 
     @property
     def asked(self) -> NDArray[np.bool_]:
-        """The pixels (S, S) that experts judged."""
+        """The pixels (S, S) that experts were shown."""
         return _unpacked(self.packed_asked).astype(bool)
 
     def with_mask(self, mask: NDArray[Any]) -> Entry:
@@ -58,13 +65,24 @@ class Entry:
 
 
 def in_force(entries: list[Entry]) -> Mapping[str, NDArray[np.float32]]:
-    """Return W (S, S) by image id: the maximum over all rounds, for images with a mark only."""
-    return _Union([entry for entry in entries if entry.mask.any()], lambda entry: entry.mask)
+    """Return W (S, S) by image id, for images with a mark only.
+
+    An image that was a query has the maximum over all rounds. Any other image has the marks that the last round spread
+    to it.
+    """
+    known, last = asked(entries), max((entry.round for entry in entries), default="")
+    valid = [e for e in entries if e.kind != "spread" or (e.round == last and e.image_id not in known)]
+    return _Union([entry for entry in valid if entry.mask.any()], lambda entry: entry.mask)
+
+
+def marked(entries: list[Entry]) -> Mapping[str, NDArray[np.float32]]:
+    """Return W (S, S) by image id as experts marked it, nothing spread: the maximum over all rounds."""
+    return _Union([e for e in entries if e.kind != "spread" and e.mask.any()], lambda entry: entry.mask)
 
 
 def asked(entries: list[Entry]) -> Mapping[str, NDArray[np.bool_]]:
-    """Return the pixels (S, S) that experts have judged, by image id, all rounds together."""
-    return _Union(entries, lambda entry: entry.asked)
+    """Return the pixels (S, S) that experts were shown, by image id, all rounds together."""
+    return _Union([entry for entry in entries if entry.kind != "spread"], lambda entry: entry.asked)
 
 
 def write(path: Path, entries: list[Entry]) -> None:
@@ -75,6 +93,7 @@ def write(path: Path, entries: list[Entry]) -> None:
         path,
         round=np.array([entry.round for entry in entries], dtype=str),
         image_id=np.array([entry.image_id for entry in entries], dtype=str),
+        kind=np.array([entry.kind for entry in entries], dtype=str),
         end=np.cumsum([len(area) for area in areas], dtype=np.int64),
         packed=np.frombuffer(b"".join(areas), np.uint8),
     )
@@ -86,8 +105,10 @@ def read(path: Path) -> list[Entry]:
         with np.load(path) as stored:
             packed, ends = stored["packed"].tobytes(), stored["end"].tolist()
             areas = [packed[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-            rows = zip(stored["round"], stored["image_id"], areas[::2], areas[1::2], strict=True)
-            return [Entry(sys.intern(str(n)), str(image_id), mask, asked) for n, image_id, mask, asked in rows]
+            # Files from before marks were spread have no kinds.
+            kinds = stored["kind"] if "kind" in stored else np.full(len(stored["round"]), "judged")
+            rows = zip(stored["round"], stored["image_id"], areas[::2], areas[1::2], kinds, strict=True)
+            return [Entry(sys.intern(str(n)), str(i), w, asked, cast(Kind, str(kind))) for n, i, w, asked, kind in rows]
     except (OSError, ValueError, KeyError) as error:
         raise DamagedFileError(f"{path} holds no masks: it is missing or damaged. Fix: run `dvc repro`") from error
 

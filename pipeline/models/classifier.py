@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.models import backbones
+from pipeline.models import backbones, files
 
 HEAD_STD = 0.01  # timm draws the head from U(+-1/sqrt(classes)): with few classes the first loss is huge
 
@@ -68,3 +69,8 @@ def build(stored: dict[str, Any], classes: list[str]) -> Classifier:
     model.network.load_state_dict(weights)
     # Depthwise convolutions run twice as fast on a CPU in this layout.
     return model.to(memory_format=torch.channels_last)
+
+
+def initial(init: str, classes: list[str]) -> Classifier:
+    """Return the network that a scenario starts from; ``init`` is the path of its weights."""
+    return build(files.read(Path(init)), classes)

@@ -72,7 +72,7 @@ def select(
         seed=100 * seed + int(round),
         folder=folder,
     )
-    marked = masks.in_force(entries)
+    marked = masks.marked(entries)
     found = [replace(q, earlier=outlined(marked[q.image_id] > 0.5)) if q.image_id in marked else q for q in found]
     return Manifest(scenario, round, tuple(found))
 

@@ -72,6 +72,7 @@ def _item(original: Original, source: Originals, *, size: int, fit: Fit) -> Item
         image=pixels,
         evidence=evidence,
         group=original.group,
+        attributes=original.attributes,
     )
 
 

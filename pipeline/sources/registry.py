@@ -6,7 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.config import Dataset
-from pipeline.sources import aptos2019, decoy_digits, decoy_mnist, folder, isic2017, isic2017_patches, nci
+from pipeline.sources import (
+    aptos2019,
+    decoy_digits,
+    decoy_mnist,
+    folder,
+    isic2017,
+    isic2017_patches,
+    isic2017_ruler,
+    nci,
+)
 from pipeline.sources.source import Source
 
 READERS: dict[str, Callable[[Any], Source]] = {  # each takes its own settings of pipeline/config/datasets.py
@@ -16,6 +25,7 @@ READERS: dict[str, Callable[[Any], Source]] = {  # each takes its own settings o
     "folder": folder.read,
     "isic2017": isic2017.read,
     "isic2017-patches": isic2017_patches.read,
+    "isic2017-ruler": isic2017_ruler.read,
     "nci": nci.read,
 }
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ class Original:
     split: str | None = None  # None: the source has no official split
     group: str | None = None  # a patient or a lesion: never in two splits
     mask: Path | None = None  # the file of the evidence mask
+    attributes: Mapping[str, str] = field(default_factory=dict)  # of the image, by name: metrics have rows for them
 
 
 @dataclass(frozen=True)

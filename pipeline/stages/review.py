@@ -9,7 +9,7 @@ from labelstudio.exchange.records import Manifest, read_answers
 from labelstudio.reading import agreement
 from pipeline.config import load
 from pipeline.data import prepared, subset
-from pipeline.evaluation import before_after, figures
+from pipeline.evaluation import before_after, figures, spread_report
 from pipeline.feedback import masks
 from pipeline.feedback.answers import known_answers
 from pipeline.paths import asked_file, prepared_dir, step_dir, subset_file
@@ -18,7 +18,7 @@ from pipeline.training import states
 
 
 def main(scenario: str, round: str, after: str) -> None:
-    """Write the round's asked.png, crowd.json and effect.json with its pictures; no result depends on them."""
+    """Write the round's asked.png, crowd.json, spread, and effect.json with its pictures; no result depends on them."""
     config = load()
     settings = config.scenario(scenario)
     data = prepared.read(prepared_dir(settings.dataset))
@@ -32,10 +32,12 @@ def main(scenario: str, round: str, after: str) -> None:
     print(f"{scenario}, round {round}: {agreement.words(crowd)}")
 
     figures.save(figures.queries(manifest, folder, entries), asked_file(scenario, round))
+    images = subset.images(data, subset.read(subset_file(scenario), data), "train")
+    spread_report.write(folder / "spread", entries, images, settings, data.classes, round=round)
     compared = before_after.compare(
         before=states.restore(step_dir(scenario, after) / "state.pt", settings.train),
         after=states.restore(folder / "state.pt", settings.train),
-        images=subset.images(data, subset.read(subset_file(scenario), data), "train"),
+        images=images,
         entries=entries,
         manifest=manifest,
         settings=settings.query.explain,

@@ -1,5 +1,7 @@
 """One epoch: cross-entropy on augmented images, plus the penalty on the original images that carry a mask (Eq. 2).
 
+With counterexamples, the cross-entropy reads them in place of the images that carry a mask.
+
 Order and augmentation follow from (seed, epoch) alone. All arms of a scenario therefore see the same batches, and a
 state needs no random numbers.
 """
@@ -7,7 +9,7 @@ state needs no random numbers.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
@@ -24,6 +26,8 @@ from pipeline.data import loading
 from pipeline.data.augmentation import DRAWS
 from pipeline.data.loading import Images
 from pipeline.errors import PipelineError
+from pipeline.feedback import counterexamples
+from pipeline.feedback.counterexamples import Counterexamples
 from pipeline.feedback.spending import Feedback
 from pipeline.models.modes import in_eval
 from pipeline.training.distributed import share, sum_gradients, totals
@@ -42,7 +46,7 @@ def train_epoch(
     *,
     seed: int,
     freeze_batchnorm: bool,
-    feedback: Feedback | None = None,
+    feedback: Feedback | Counterexamples | None = None,
 ) -> dict[str, float]:
     """Train one epoch; the state's network and epoch move on.
 
@@ -57,7 +61,7 @@ def train_epoch(
         settings: How to train.
         seed: With the epoch, it determines order and augmentation.
         freeze_batchnorm: Whether BatchNorm keeps its running statistics.
-        feedback: The masks in force; None trains without the penalty.
+        feedback: The penalty or the counterexamples of the masks in force; None trains without feedback.
 
     Returns:
         Means over images: ``train_loss`` (unweighted CE, nats), ``penalty`` (unweighted, over penalised images),
@@ -69,8 +73,10 @@ def train_epoch(
     """
     state.model.train()
     with _seeded(seed, state.epoch), in_eval(state.model, _BatchNorm) if freeze_batchnorm else nullcontext():
-        class_weights, batches = draw_batches(images.labels, settings, feedback.occurrences() if feedback else None)
-        epoch = _Epoch(state, images, settings, class_weights, feedback)
+        penalty = feedback if isinstance(feedback, Feedback) else None
+        class_weights, batches = draw_batches(images.labels, settings, penalty.occurrences() if penalty else None)
+        replaced = feedback if isinstance(feedback, Counterexamples) else None
+        epoch = _Epoch(state, images, settings, class_weights, penalty, replaced)
         for batch, own, x in epoch.load(batches):
             state.optimizer.zero_grad()
             epoch.add_cross_entropy(x, own, len(batch))
@@ -79,7 +85,7 @@ def train_epoch(
             state.optimizer.step()
             epoch.check()
     state.epoch += 1
-    state.penalty_weight = feedback.weight if feedback else state.penalty_weight
+    state.penalty_weight = penalty.weight if penalty else state.penalty_weight
     return epoch.means(seen=sum(map(len, batches)))
 
 
@@ -92,6 +98,7 @@ class _Epoch:
     settings: Train
     class_weights: Tensor  # (C,)
     feedback: Feedback | None
+    counterexamples: Counterexamples | None
     sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))  # CE; penalty; penalised images
 
     def load(self, batches: list[list[int]]) -> Iterator[tuple[list[int], list[int], Tensor]]:
@@ -105,10 +112,25 @@ class _Epoch:
             draws=draws,
             settings=self.settings.augment,
             device=accelerator.device,
+            replace=self._replacing(batches, own),
         )
         quiet = not sys.stdout.isatty()  # a log gets one line per epoch and no bar
         shown = track(batches, f"epoch {self.state.epoch + 1}", disable=quiet)
         yield from zip(shown, own, loaded, strict=True)
+
+    def _replacing(self, batches: list[list[int]], own: list[list[int]]) -> Callable[[int, Tensor], Tensor] | None:
+        """Return the function that puts counterexamples into a batch; None where there are none.
+
+        Its numbers are drawn last, so that arms without counterexamples read the same images.
+        """
+        if not (made := self.counterexamples):
+            return None
+        accelerator = self.state.accelerator
+        draws = [
+            torch.rand(len(batch), counterexamples.DRAWS)[share(list(range(len(batch))), accelerator)]
+            for batch in batches
+        ]
+        return lambda number, images: made.replace(images, own[number], draws[number])
 
     def add_cross_entropy(self, x: Tensor, own: list[int], batch_size: int) -> None:
         """Add the gradient of CE on this process's augmented images (n, 3, S, S)."""

@@ -65,6 +65,27 @@ def worst_group(logits: Tensor, labels: Tensor, groups: Sequence[int | None]) ->
         yield "worst_group_accuracy", float(accuracies.min())
 
 
+def by_attribute(
+    logits: Tensor, labels: Tensor, names: Sequence[str], *, attribute: str, values: Sequence[str | None]
+) -> Iterator[tuple[str, float]]:
+    """Yield the accuracy of each combination of an attribute's value and a class, and the lowest of them, 0..1.
+
+    The names are ``accuracy_<value>_<class>`` and ``worst_<attribute>_accuracy``. Combinations of fewer than ten images
+    are left out, and so are images without a value.
+    """
+    right, true = (logits.argmax(dim=1) == labels).numpy(), labels.numpy()
+    found = []
+    for value in sorted({value for value in values if value is not None}):
+        has = np.array([one == value for one in values])
+        for number, name in enumerate(names):
+            some = right[has & (true == number)]
+            if len(some) >= SMALLEST_GROUP:
+                found.append((f"accuracy_{value.replace(' ', '-')}_{name}", float(some.mean())))
+    yield from found
+    if found:
+        yield f"worst_{attribute}_accuracy", min(accuracy for _, accuracy in found)
+
+
 def _calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = [abs(float((confidence[bins == b] - right[bins == b]).sum())) for b in np.unique(bins)]

@@ -16,6 +16,7 @@ from torch.optim.swa_utils import update_bn
 
 from pipeline.config import Penalty, Scenario
 from pipeline.data.loading import Images, as_tensor
+from pipeline.feedback.counterexamples import Counterexamples
 from pipeline.feedback.spending import Feedback
 from pipeline.training.checkpoints import Checkpoint
 from pipeline.training.distributed import average_buffers, share
@@ -61,7 +62,7 @@ def train(
     """
     batchnorm = settings.train.batchnorm
     frozen = batchnorm == "frozen" and masks is not None
-    feedback = feedback_on(state, data["train"], settings.penalty, masks) if masks else None
+    feedback = _feedback(state, data["train"], settings, masks) if masks else None
     checkpoint = Checkpoint.of(checkpoint_dir, state, masks, settings, seed, state.epoch, epochs, step)
     rows = checkpoint.resume(state, feedback)
     for _ in range(epochs - len(rows)):
@@ -86,6 +87,16 @@ def settle_batchnorm(state: State, images: Images) -> None:
     batches = (as_input(state, as_tensor(images.pixels[start : start + BATCH])) for start in starts)
     update_bn(batches, state.model)
     average_buffers(state.model, len(starts), state.accelerator)
+
+
+def _feedback(state: State, images: Images, settings: Scenario, masks: Masks) -> Feedback | Counterexamples | None:
+    """Return what these masks do to training, in the scenario's form of feedback."""
+    if settings.feedback.form == "penalty":
+        return feedback_on(state, images, settings.penalty, masks)
+    made = Counterexamples(masks, settings.feedback, images)
+    made.check()
+    print(f"counterexamples: {len(masks)} images with a mask, filled from {settings.feedback.fill}", flush=True)
+    return made
 
 
 def feedback_on(state: State, images: Images, settings: Penalty, masks: Masks) -> Feedback | None:

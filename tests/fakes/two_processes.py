@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.config import Augment, Backbone, Explain, Penalty, QuerySettings, Train
+from pipeline.config import Augment, Backbone, Explain, FeedbackSettings, Penalty, QuerySettings, Train
 from pipeline.data.loading import Images
+from pipeline.feedback.counterexamples import Counterexamples
 from pipeline.models.backbones import pretrained
 from pipeline.models.classifier import build
 from pipeline.query.explanations import explain
@@ -17,7 +18,7 @@ from pipeline.training import inference, states, trainer
 from pipeline.training.epoch import train_epoch
 
 torch.set_num_threads(1)
-penalty = json.loads(sys.argv[1])
+given = json.loads(sys.argv[1])
 settings = Train(
     baseline_epochs=1,
     learning_rate=0.001,
@@ -39,7 +40,10 @@ steps = []
 state.optimizer.optimizer.register_step_post_hook(
     lambda *_: steps.append(torch.cat([p.grad.flatten() for p in state.model.parameters()]).double())
 )
-feedback = trainer.feedback_on(state, images, Penalty(**penalty), masks)
+if given["form"] == "counterexamples":
+    feedback = Counterexamples(masks, FeedbackSettings(**given), images)
+else:
+    feedback = trainer.feedback_on(state, images, Penalty(**given), masks)
 row = train_epoch(state, images, settings, seed=0, freeze_batchnorm=True, feedback=feedback)
 first = steps[0]
 # From here on with the weights of the start again, so that rounding of the first steps plays no part.

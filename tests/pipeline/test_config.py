@@ -27,6 +27,23 @@ def scenario(params):
     return next(iter(params["scenarios"].values()))
 
 
+@pytest.mark.parametrize(
+    ("written", "precision"), [("off", None), (False, None), ("on", 0.9), (True, 0.9), ({"precision": 0.8}, 0.8)]
+)
+def test_spreading_is_switched_as_yaml_reads_it(params, tmp_path, written, precision):
+    scenario(params)["feedback"] = {"spread": written}
+    (loaded,) = load(tmp_path, params).scenarios.values()
+    assert (loaded.feedback.spread.precision if loaded.feedback.spread else None) == precision
+
+
+def test_a_placebo_of_the_penalty_needs_the_penalty(params, tmp_path):
+    scenario(params)["feedback"] = {"form": "counterexamples"}
+    load(tmp_path, params)
+    params["hitl"]["placebos"] = ["random-mask", "weight-decay"]
+    with pytest.raises(ConfigError, match="'weight-decay' changes the penalty"):
+        load(tmp_path, params)
+
+
 def test_every_params_file_that_is_shipped_is_valid():
     for path in [ROOT / "params.yaml", *ROOT.glob("params/*.yaml")]:
         loaded = config.load(path)

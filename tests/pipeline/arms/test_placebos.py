@@ -1,5 +1,7 @@
 """The placebos: what each keeps of `hitl`, and what it takes away."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,26 @@ def test_random_masks_weigh_what_the_experts_share_does():
     (made,), _ = placebo("random-mask", [soft], penalty=EQ2, cell=4, seed=0)
     assert made.mask.sum() == pytest.approx(soft.mask.sum())
     assert set(made.mask.ravel().tolist()) == {0.0, soft.mask.max()}
+
+
+def spread(round, image_id, width):
+    return replace(entry(round, image_id, width), kind="spread")
+
+
+def test_random_places_of_spread_masks_stay_from_round_to_round():
+    rounds = [spread("00", "a", 4), spread("00", "b", 8), spread("01", "b", 12), spread("01", "a", 4)]
+    (a, b, more_b, same_a), _ = placebo("random-mask", rounds, penalty=EQ2, cell=4, seed=0)
+    assert np.array_equal(a.mask, same_a.mask)
+    assert (b.mask <= more_b.mask).all()
+    assert [e.mask.sum() for e in (a, b, more_b)] == [e.mask.sum() for e in rounds[:3]]
+    assert {e.kind for e in (a, b)} == {"spread"}
+
+
+def test_spread_masks_are_shuffled_within_their_round():
+    rounds = [*ENTRIES, *[spread(n, name, width) for n in ("03", "04") for name, width in (("e", 4), ("f", 8))]]
+    made, _ = placebo("shuffled-mask", rounds, penalty=EQ2, cell=4, seed=0)
+    assert [e.mask.sum() for e in made[-4:]] == [8 * 20, 4 * 20] * 2
+    assert [e.image_id for e in made] == [e.image_id for e in rounds]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -1,5 +1,7 @@
 """The loop in one process: shared results, and given masks. tests/e2e compares its weights with the stages' weights."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from fakes import data_set
@@ -15,7 +17,13 @@ SCENARIO = "decoy-mnist"
 
 
 @pytest.fixture
-def new_loop(tmp_path, monkeypatch):
+def feedback():
+    """The scenario's section `feedback`."""
+    return {}
+
+
+@pytest.fixture
+def new_loop(tmp_path, monkeypatch, feedback):
     """Return loops of one scenario on a small data set, all with the same folder of shared results."""
     monkeypatch.setattr(data_set, "SIZE", 28)  # of the small CNN's images, pixels
     numbers = {"train": range(20), "val": range(20, 24), "test": range(24, 28)}
@@ -23,7 +31,7 @@ def new_loop(tmp_path, monkeypatch):
     data_set.prepare_items(tmp_path / "data", ["a", "b"], items)
     document = protocols.plain(protocols.EXPERIMENTS)
     document["hitl"] |= {"scenarios": [SCENARIO], **_rounds([1, 2])}
-    document["scenarios"][SCENARIO]["init"] = str(tmp_path / "cnn.pt")
+    document["scenarios"][SCENARIO] |= {"init": str(tmp_path / "cnn.pt"), "feedback": feedback}
     config = Config.model_validate(document)
     files.write(pretrained("cnn", config.backbones["cnn"], config.seed), tmp_path / "cnn.pt")
     data = prepared.read(tmp_path / "data")
@@ -61,3 +69,29 @@ def test_given_masks_cover_all_but_the_evidence(new_loop):
 def test_a_placebo_needs_the_arm_that_it_follows(new_loop):
     with pytest.raises(ValueError, match="the placebo 'random-mask' needs the outcome of `hitl`"):
         new_loop().arm("random-mask")
+
+
+@pytest.mark.parametrize("feedback", [{"form": "counterexamples", "spread": {"precision": 0.8}}])
+def test_spread_marks_reach_the_training_and_the_placebo(new_loop, monkeypatch, capsys):
+    """Experts mark the left half, which a cell's place tells."""
+    left = np.zeros((28, 28), bool)
+    left[:, :14] = True
+    one = new_loop()
+    object.__setattr__(one.data, "evidence", lambda _: ~left)
+    rounds = [entry.model_copy(update={"queries": 7}) for entry in one.config.hitl.rounds]
+    hitl_settings = one.config.hitl.model_copy(update={"rounds": rounds})
+    one.config = one.config.model_copy(update={"hitl": hitl_settings})
+    one.baseline()
+    hitl = one.arm("hitl")
+    spread = [entry for entry in hitl.entries if entry.kind == "spread"]
+    queried = {n: {e.image_id for e in hitl.entries if e.kind != "spread" and e.round <= n} for n in ("00", "01")}
+    for n, ids in queried.items():
+        assert len([entry for entry in spread if entry.round == n]) == 20 - len(ids)
+    marked = np.mean([entry.mask for entry in spread], axis=0)
+    assert marked[:, :12].mean() > marked[:, 16:].mean() + 0.5
+    assert "13 of 20 images reached" in capsys.readouterr().out
+    assert hitl.history["penalty"].tolist() == [0, 0, 0]
+    fake = one.arm("random-mask", hitl)
+    assert [e.mask.sum() for e in fake.entries] == pytest.approx([e.mask.sum() for e in hitl.entries], abs=16)
+    ends = [outcome.state.model.network.classifier.weight for outcome in (hitl, fake, one.arm("automated"))]
+    assert not any(np.array_equal(a.detach(), b.detach()) for a, b in pairwise(ends))

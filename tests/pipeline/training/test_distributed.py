@@ -13,15 +13,16 @@ from fakes.checkout import ROOT
 pytestmark = pytest.mark.slow
 
 WORK = ROOT / "tests" / "fakes" / "two_processes.py"
-PENALTIES = [
+FEEDBACK = [
     {"form": "eq2", "output": "logits", "weight": 1.0},
     {"form": "share", "output": "projection", "weight": 3.0, "sample": 2},
+    {"form": "counterexamples", "fill": "another", "share": 0.7},
 ]
 
 
-def found(folder: Path, penalty, launcher: list[str]):
+def found(folder: Path, feedback, launcher: list[str]):
     folder.mkdir()
-    command = [sys.executable, *launcher, str(WORK), json.dumps(penalty), str(folder)]
+    command = [sys.executable, *launcher, str(WORK), json.dumps(feedback), str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -36,12 +37,12 @@ def found(folder: Path, penalty, launcher: list[str]):
         )
 
 
-@pytest.mark.parametrize("penalty", PENALTIES, ids=["eq2", "share"])
-def test_two_processes_come_to_the_gradient_scores_and_explanations_of_one(tmp_path, penalty):
-    alone, row, processes, queries, pictures = found(tmp_path / "one", penalty, [])
+@pytest.mark.parametrize("feedback", FEEDBACK, ids=["eq2", "share", "counterexamples"])
+def test_two_processes_come_to_the_gradient_scores_and_explanations_of_one(tmp_path, feedback):
+    alone, row, processes, queries, pictures = found(tmp_path / "one", feedback, [])
     assert processes == 1
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    together, same_row, processes, same_queries, same_pictures = found(tmp_path / "two", penalty, torchrun)
+    together, same_row, processes, same_queries, same_pictures = found(tmp_path / "two", feedback, torchrun)
     assert processes == 2
     for name, value in alone.items():
         difference = np.linalg.norm(value - together[name]) / np.linalg.norm(value)

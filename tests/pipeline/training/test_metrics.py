@@ -58,3 +58,17 @@ def test_recall_of_each_class_and_the_worst_group():
     assert dict(metrics.worst_group(z, labels, groups)) == {"worst_group_accuracy": 0.5}
     assert dict(metrics.worst_group(z, labels, [None] * 40)) == {}
     assert dict(metrics.worst_group(z, labels, list(range(40)))) == {}, "a group of one is no group"
+
+
+def test_each_value_of_an_attribute_and_each_class_has_its_accuracy():
+    z = logits(*[[0.9, 0.1]] * 45)  # class 0 everywhere
+    labels = torch.tensor([0] * 20 + [1] * 25)
+    values = ["ruler"] * 10 + ["no ruler"] * 10 + ["ruler"] * 12 + ["no ruler"] * 9 + [None] * 4
+    found = dict(metrics.by_attribute(z, labels, ["benign", "bad"], attribute="ruler", values=values))
+    assert found == {
+        "accuracy_no-ruler_benign": 1.0,
+        "accuracy_ruler_benign": 1.0,
+        "accuracy_ruler_bad": 0.0,  # nine are too few without a ruler
+        "worst_ruler_accuracy": 0.0,
+    }
+    assert not dict(metrics.by_attribute(z, labels, ["benign", "bad"], attribute="ruler", values=[None] * 45))

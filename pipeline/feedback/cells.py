@@ -1,0 +1,92 @@
+"""Cells: the squares of a grid on an image, each with its features.
+
+A cell's features are the network's activations at two middle stages, averaged over the cell; the mean and the spread
+of its colours; its place, and its distance from the image's centre.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
+
+from pipeline.data.loading import as_tensor
+from pipeline.models.classifier import Classifier
+from pipeline.models.modes import in_eval
+
+FEATURES = ("network", "colour", "place")
+
+Features = dict[str, NDArray[np.float32]]  # name → (B, G², F): a row a cell
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells of square images: ``side`` cells of ``cell`` pixels in each direction."""
+
+    side: int
+    cell: int
+
+    @classmethod
+    def of(cls, size: int, cell: int) -> Grid:
+        """Return the grid of images of ``size`` pixels; pixels beyond the last whole cell belong to none."""
+        return cls(size // cell, cell)
+
+    def shares(self, area: NDArray[np.generic]) -> NDArray[np.float64]:
+        """Return the mean of an area (S, S) in each cell, (G²,)."""
+        used = area[: self.side * self.cell, : self.side * self.cell].astype(np.float64)
+        return used.reshape(self.side, self.cell, self.side, self.cell).mean(axis=(1, 3)).ravel()
+
+    def area(self, chosen: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+        """Return the pixels (S, S) of the chosen cells (G²,)."""
+        area = np.zeros((size, size), bool)
+        cells = chosen.reshape(self.side, self.side).repeat(self.cell, axis=0).repeat(self.cell, axis=1)
+        area[: len(cells), : len(cells)] = cells
+        return area
+
+
+def features(network: Classifier, pixels: NDArray[np.uint8], grid: Grid) -> Features:
+    """Return the features of each cell of some images (B, S, S, 3) uint8, by the names of ``FEATURES``."""
+    images = as_tensor(pixels)[..., : grid.side * grid.cell, : grid.side * grid.cell]
+    found = {"colour": _colour(images, grid), "place": _place(len(pixels), grid)}
+    with in_eval(network), torch.inference_mode():
+        stages = _middle_stages(network, network.normalise(images), grid)
+    if stages:
+        found["network"] = np.concatenate([_rows(adaptive_avg_pool2d(stage, grid.side)) for stage in stages], axis=2)
+    return found
+
+
+def _middle_stages(network: Classifier, x: Tensor, grid: Grid) -> list[Tensor]:
+    """Return the last stages with at least two by two activations, and with at least one, in each cell.
+
+    A network that does not offer its stages through timm's `forward_intermediates` has none here.
+    """
+    stages: Callable[..., list[Tensor]] | None = getattr(network.network, "forward_intermediates", None)
+    if stages is None:
+        return []
+    found = stages(x, intermediates_only=True, output_fmt="NCHW")
+    fine = [[stage for stage in found if stage.shape[-1] >= least] for least in (2 * grid.side, grid.side)]
+    return [some[-1] for some in fine if some]
+
+
+def _colour(images: Tensor, grid: Grid) -> NDArray[np.float32]:
+    mean = avg_pool2d(images, grid.cell)
+    spread = (avg_pool2d(images.square(), grid.cell) - mean.square()).clamp(min=0).sqrt()
+    return _rows(torch.cat([mean, spread], dim=1))
+
+
+def _place(count: int, grid: Grid) -> NDArray[np.float32]:
+    middle = (np.arange(grid.side, dtype=np.float32) + 0.5) / grid.side * 2 - 1  # -1..1
+    down, across = np.repeat(middle, grid.side), np.tile(middle, grid.side)
+    place = np.stack([down, across, np.hypot(down, across)], axis=1)
+    return np.broadcast_to(place, (count, *place.shape))
+
+
+def _rows(maps: Tensor) -> NDArray[np.float32]:
+    """Return maps (B, F, G, G) as rows (B, G², F)."""
+    rows: NDArray[np.float32] = maps.flatten(2).transpose(1, 2).numpy()
+    return rows
