@@ -231,7 +231,8 @@ def _calibrated(
     from sklearn.linear_model import LogisticRegression
 
     def logits(p: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(np.log(p / (1 - p)))[:, None]
+        inside = p.clip(1e-9, 1 - 1e-9)
+        return np.asarray(np.log(inside / (1 - inside)))[:, None]
 
     scale = LogisticRegression(C=1e6).fit(logits(left_out), labels)
     return _probabilities(scale, logits(probabilities))
@@ -244,7 +245,10 @@ def _left_out(cells: NDArray[np.float32], labels: NDArray[np.bool_], owners: NDA
     found = np.zeros(len(labels))
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
     for seen, left_out in folds.split(cells, labels, owners):
-        found[left_out] = _probabilities(_regression().fit(cells[seen], labels[seen]), cells[left_out])
+        if labels[seen].all() or not labels[seen].any():  # a fold may take all images of a rare label
+            found[left_out] = labels[seen].mean()
+        else:
+            found[left_out] = _probabilities(_regression().fit(cells[seen], labels[seen]), cells[left_out])
     return found
 
 
