@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pipeline.choices import Placebo
 from pipeline.config import Penalty
 from pipeline.errors import ConfigError
+from pipeline.feedback.cells import Grid
 from pipeline.feedback.masks import Entry
 
 
@@ -65,13 +66,11 @@ def _at_random(entries: list[Entry], cell: int, seed: int) -> list[Entry]:
     placed = []
     for entry in entries:
         before = entry.mask
-        side, marked = len(before) // cell, before[before > 0]
-        chosen = np.zeros(side * side, before.dtype)
-        order = (rng if entry.kind != "spread" else _rng_of(entry.image_id, seed)).permutation(side * side)
+        grid, marked = Grid.of(len(before), cell), before[before > 0]
+        chosen = np.zeros(grid.side**2, before.dtype)
+        order = (rng if entry.kind != "spread" else _rng_of(entry.image_id, seed)).permutation(len(chosen))
         chosen[order[: round(marked.size / cell**2)]] = marked.mean(dtype=float) if marked.size else 0
-        mask = np.zeros_like(before)  # cells that do not divide the side leave a margin
-        mask[: side * cell, : side * cell] = chosen.reshape(side, side).repeat(cell, axis=0).repeat(cell, axis=1)
-        placed.append(entry.with_mask(mask))
+        placed.append(entry.with_mask(grid.area(chosen, len(before))))
     return placed
 
 
@@ -84,11 +83,11 @@ def _shuffled(entries: list[Entry], seed: int) -> list[Entry]:
 
     Experts' masks are exchanged among all rounds, and spread masks within their round.
     """
-    marked = [n for n, entry in enumerate(entries) if entry.mask.any()]
-    spread = sorted({entries[n].round for n in marked if entries[n].kind == "spread"})
-    parts = [[n for n in marked if entries[n].kind != "spread"]]
-    parts += [[n for n in marked if (entries[n].kind, entries[n].round) == ("spread", round)] for round in spread]
-    given = {n: giver for part in parts for n, giver in _exchanged(part, entries, seed).items()}
+    parts: dict[str, list[int]] = {"experts": []}
+    for n, entry in enumerate(entries):
+        if entry.mask.any():
+            parts.setdefault(entry.round if entry.kind == "spread" else "experts", []).append(n)
+    given = {n: giver for part in parts.values() for n, giver in _exchanged(part, entries, seed).items()}
     return [entry.with_mask(entries[given.get(n, n)].mask) for n, entry in enumerate(entries)]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from pipeline.models.modes import in_eval
 
 FEATURES = ("network", "colour", "place")
 
+T = TypeVar("T", bound=np.generic)
 Features = dict[str, NDArray[np.float32]]  # name → (B, G², F): a row a cell
 
 
@@ -41,10 +43,10 @@ class Grid:
         used = area[: self.side * self.cell, : self.side * self.cell].astype(np.float64)
         return used.reshape(self.side, self.cell, self.side, self.cell).mean(axis=(1, 3)).ravel()
 
-    def area(self, chosen: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
-        """Return the pixels (S, S) of the chosen cells (G²,)."""
-        area = np.zeros((size, size), bool)
-        cells = chosen.reshape(self.side, self.side).repeat(self.cell, axis=0).repeat(self.cell, axis=1)
+    def area(self, values: NDArray[T], size: int) -> NDArray[T]:
+        """Return the pixels (S, S) with their cells' values (G²,); pixels of no cell are 0."""
+        area = np.zeros((size, size), values.dtype)
+        cells = values.reshape(self.side, self.side).repeat(self.cell, axis=0).repeat(self.cell, axis=1)
         area[: len(cells), : len(cells)] = cells
         return area
 

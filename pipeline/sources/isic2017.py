@@ -27,6 +27,7 @@ CLASSES = {
     "seborrheic-keratosis": ("seborrheic_keratosis", ["other", "seborrheic-keratosis"]),
     "melanoma-or-seborrheic-keratosis": ("melanoma", ["seborrheic-keratosis", "melanoma"]),
 }
+COPIES = ("ISIC_0012970", "ISIC_0012271")  # training images that are in val and in test as well
 REMEDY = (
     "download the ISIC 2017 challenge's data (part 3 for the labels, part 1 for the lesion masks) from "
     "https://challenge.isic-archive.com/data/#2017, unpack it, and set `datasets.<name>.root` to its folder"

@@ -21,7 +21,6 @@ from pipeline.sources import isic2017, originals
 from pipeline.sources.source import Generated, shifted
 
 CLASSES = isic2017.CLASSES["melanoma"][1]
-COPIES = ("ISIC_0012970", "ISIC_0012271")  # training images that are in val and in test as well
 SHARE = 0.5  # of the benign training images have a patch
 RADIUS = (0.12, 0.2)  # shares of the side
 
@@ -32,7 +31,7 @@ def read(settings: Isic2017Patches) -> Generated:
     Raises DataError as isic2017.read does.
     """
     source = isic2017.read(Isic2017(source="isic2017", root=settings.root, size=settings.size))
-    kept = [row for row in source.rows if row.name not in COPIES]
+    kept = [row for row in source.rows if row.name not in isic2017.COPIES]
     count = len(kept) + sum(row.split != "train" for row in kept)
     pictures = originals.items(replace(source, rows=kept), settings.size, "stretch")
     return Generated(CLASSES, count, _with_patches(pictures))

@@ -17,7 +17,6 @@ import numpy as np
 from pipeline.config import Isic2017, Isic2017Ruler
 from pipeline.errors import DataError
 from pipeline.sources import isic2017, tables
-from pipeline.sources.isic2017_patches import COPIES
 from pipeline.sources.source import Original, Originals
 
 CLASSES = isic2017.CLASSES["melanoma"][1]
@@ -41,7 +40,7 @@ def read(settings: Isic2017Ruler) -> Originals:
     rows = [
         replace(row, attributes={"ruler": known[row.name]})
         for row in source.rows
-        if row.name in known and row.name not in COPIES
+        if row.name in known and row.name not in isic2017.COPIES
     ]
     return Originals(CLASSES, _with_splits(path, rows))
 

@@ -25,15 +25,22 @@ import traceback
 from pathlib import Path
 
 LIBRARIES = [
-    *("accelerate", "captum.attr", "label_studio_sdk", "matplotlib.figure", "mlflow.pyfunc", "mlflow.pytorch"),
-    *(
-        "mlflow.store.tracking.sqlalchemy_store",
-        "pandas",
-        "scipy.ndimage",
-        "sklearn.metrics",
-        "sklearn.model_selection",
-    ),
-    *("tenacity", "timm", "torch._dynamo", "torchvision.transforms.v2", "typer"),
+    "accelerate",
+    "captum.attr",
+    "label_studio_sdk",
+    "matplotlib.figure",
+    "mlflow.pyfunc",
+    "mlflow.pytorch",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "pandas",
+    "scipy.ndimage",
+    "sklearn.metrics",
+    "sklearn.model_selection",
+    "tenacity",
+    "timm",
+    "torch._dynamo",
+    "torchvision.transforms.v2",
+    "typer",
 ]
 LOOK_S = 0.01  # between two looks at a fork
 SHIM = """#!{python} -IS

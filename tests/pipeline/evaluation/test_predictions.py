@@ -3,36 +3,25 @@
 import numpy as np
 import pytest
 import torch
+from fakes import small
 
-from pipeline.config import Augment, Backbone, Train
 from pipeline.data.loading import Images
 from pipeline.errors import DamagedFileError
 from pipeline.evaluation import predictions, score_files, scores
-from pipeline.models import backbones, classifier
 from pipeline.training import inference, states
 from pipeline.training.metrics import classification
 
 CLASSES = ["01", "none"]  # pandas must read them as text
-SETTINGS = Train(
-    baseline_epochs=1,
-    learning_rate=0.001,
-    batch_size=4,
-    batchnorm="moving",
-    augment=Augment(flip=False, rotate_degrees=0.0, crop=0.0, brightness=0.0),
-)
 
 
 @pytest.fixture
 def pool():
-    pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
-    return Images([f"image-{n}" for n in range(6)], pixels, torch.arange(6) % 2)
+    return small.images(6)
 
 
 @pytest.fixture
 def state():
-    backbone = backbones.pretrained("x", Backbone(architecture="tf_efficientnet_lite0", weights="random"), seed=0)
-    torch.manual_seed(0)
-    return states.begin(classifier.build(backbone, CLASSES), SETTINGS)
+    return states.begin(small.network(CLASSES, "tf_efficientnet_lite0"), small.TRAIN)
 
 
 def test_predictions_are_written_once_and_read_by_arm_and_split(tmp_path, state, pool):

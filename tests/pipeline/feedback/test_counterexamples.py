@@ -5,20 +5,20 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from fakes import small
 
 from pipeline.choices import Fill
 from pipeline.config import FeedbackSettings
 from pipeline.data.loading import Images, as_tensor
 from pipeline.feedback.counterexamples import DRAWS, Counterexamples, DeadFeedbackError, softened
 
-SIZE, COUNT = 32, 8
+SIZE, COUNT = small.SIZE, 8
 FILLS = get_args(Fill)
 
 
 @pytest.fixture
 def images():
-    pixels = np.random.default_rng(0).integers(0, 256, (COUNT, SIZE, SIZE, 3), dtype=np.uint8)
-    return Images([f"image-{n}" for n in range(COUNT)], pixels, torch.arange(COUNT) % 2)
+    return small.images(COUNT)
 
 
 @pytest.fixture

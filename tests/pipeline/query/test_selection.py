@@ -4,46 +4,31 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
+from fakes import small
 from fakes.queries import SIDE, answer, manifest
 from PIL import Image
 
 from labelstudio.exchange.records import Manifest
 from labelstudio.exchange.regions import BEFORE, mask, pixels
-from pipeline.config import Augment, Backbone, Consensus, Explain, QuerySettings, Train
-from pipeline.data.loading import Images
+from pipeline.config import Consensus, Explain, QuerySettings
 from pipeline.errors import ConfigError
 from pipeline.evaluation import figures
 from pipeline.feedback.answers import to_entries
-from pipeline.models import backbones, classifier
 from pipeline.query.proposals import outlined
 from pipeline.query.selection import HEAT_SIDE, choose, overlaid
 from pipeline.training import inference, states
-
-SETTINGS = Train(
-    baseline_epochs=1,
-    learning_rate=0.001,
-    batch_size=4,
-    batchnorm="moving",
-    augment=Augment(flip=False, rotate_degrees=0.0, crop=0.0, brightness=0.0),
-)
-
 
 QUERY = QuerySettings(strategy="entropy", cell=8, proposals=5)
 
 
 @pytest.fixture
 def pool():
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
-    return Images([f"image-{n}" for n in range(6)], pixels, torch.arange(6) % 2)
+    return small.images(6)
 
 
 @pytest.fixture
 def state():
-    backbone = backbones.pretrained("x", Backbone(architecture="tf_efficientnet_lite0", weights="random"), seed=0)
-    torch.manual_seed(0)
-    return states.begin(classifier.build(backbone, ["no", "yes"]), SETTINGS)
+    return states.begin(small.network(["no", "yes"], "tf_efficientnet_lite0"), small.TRAIN)
 
 
 def test_queries_are_the_least_certain_images_with_their_most_salient_cells(tmp_path, state, pool):

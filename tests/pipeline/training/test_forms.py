@@ -5,15 +5,14 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from fakes import killed
+from fakes import killed, small
 
 from pipeline.choices import FeedbackForm
-from pipeline.config import Augment, Backbone, FeedbackSettings, Penalty, QuerySettings, Scenario, Train
-from pipeline.data.loading import Images
-from pipeline.models import backbones, classifier
+from pipeline.config import Augment, FeedbackSettings, Penalty, QuerySettings, Scenario
 from pipeline.training import states, trainer
 
-SIZE, COUNT = 32, 12
+SIZE = small.SIZE
+AUGMENT = Augment(flip=True, rotate_degrees=10.0, crop=0.1, brightness=0.1)
 FORMS = get_args(FeedbackForm)
 
 
@@ -22,14 +21,7 @@ def scenario(form, **train):
         dataset="x",
         fraction=1.0,
         init="x",
-        train=Train(
-            baseline_epochs=1,
-            learning_rate=0.001,
-            batch_size=4,
-            batchnorm="frozen",
-            augment=Augment(flip=True, rotate_degrees=10.0, crop=0.1, brightness=0.1),
-            **train,
-        ),
+        train=small.TRAIN.model_copy(update={"batchnorm": "frozen", "augment": AUGMENT, **train}),
         penalty=Penalty(form="share", output="logits", weight=10.0),
         feedback=FeedbackSettings(form=form),
         query=QuerySettings(strategy="entropy", cell=8, proposals=4),
@@ -38,8 +30,7 @@ def scenario(form, **train):
 
 @pytest.fixture
 def data():
-    pixels = np.random.default_rng(0).integers(0, 256, (COUNT, SIZE, SIZE, 3), dtype=np.uint8)
-    images = Images([f"image-{n}" for n in range(COUNT)], pixels, torch.arange(COUNT) % 2)
+    images = small.images(12)
     return {"train": images, "val": images}
 
 
@@ -50,33 +41,27 @@ def masks(data):
     return dict.fromkeys(data["train"].ids[:6], mask)
 
 
-@pytest.fixture(scope="module")
-def weights():
-    return backbones.pretrained("x", Backbone(architecture="test_efficientnet", weights="random"), seed=0)
-
-
-def train(weights, data, settings, masks, epochs=1, folder=None):
-    torch.manual_seed(0)
-    state = states.begin(classifier.build(weights, ["a", "b"]), settings.train)
+def train(data, settings, masks, epochs=1, folder=None):
+    state = states.begin(small.network(["a", "b"]), settings.train)
     history = trainer.train(state, data, settings, seed=0, epochs=epochs, step="00", masks=masks, checkpoint_dir=folder)
     return history, torch.cat([parameter.detach().flatten() for parameter in state.model.parameters()])
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_without_marks_training_is_as_without_feedback_and_with_them_it_is_not(weights, data, masks, form):
-    _, plain = train(weights, data, scenario("penalty"), {})
-    _, unmarked = train(weights, data, scenario(form), {})
+def test_without_marks_training_is_as_without_feedback_and_with_them_it_is_not(data, masks, form):
+    _, plain = train(data, scenario("penalty"), {})
+    _, unmarked = train(data, scenario(form), {})
     assert torch.equal(unmarked, plain)
-    _, marked = train(weights, data, scenario(form), masks)
+    _, marked = train(data, scenario(form), masks)
     assert not torch.equal(marked, plain)
-    _, again = train(weights, data, scenario(form), masks)
+    _, again = train(data, scenario(form), masks)
     assert torch.equal(again, marked)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_slices_of_a_batch_come_to_the_same_step(weights, data, masks, form):
-    whole, one = train(weights, data, scenario(form), masks)
-    sliced, two = train(weights, data, scenario(form, slices=3), masks)
+def test_slices_of_a_batch_come_to_the_same_step(data, masks, form):
+    whole, one = train(data, scenario(form), masks)
+    sliced, two = train(data, scenario(form, slices=3), masks)
     for reading in ("train_loss", "penalty", "penalised_fraction"):
         assert sliced[reading].tolist() == pytest.approx(whole[reading].tolist(), rel=1e-4)
     # By rounding alone, Adam moves a weight by up to 0.001 a step where the gradient is all but zero.
@@ -84,11 +69,11 @@ def test_slices_of_a_batch_come_to_the_same_step(weights, data, masks, form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_killed_between_epochs_it_ends_in_the_same_weights(weights, data, masks, form, tmp_path, monkeypatch):
-    _, straight = train(weights, data, scenario(form), masks, epochs=3)
+def test_killed_between_epochs_it_ends_in_the_same_weights(data, masks, form, tmp_path, monkeypatch):
+    _, straight = train(data, scenario(form), masks, epochs=3)
     killed.in_epoch(3, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        train(weights, data, scenario(form), masks, epochs=3, folder=tmp_path)
-    history, resumed = train(weights, data, scenario(form), masks, epochs=3, folder=tmp_path)
+        train(data, scenario(form), masks, epochs=3, folder=tmp_path)
+    history, resumed = train(data, scenario(form), masks, epochs=3, folder=tmp_path)
     assert len(history) == 3
     assert torch.equal(resumed, straight)

@@ -5,24 +5,20 @@ import pandas as pd
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from fakes import killed
+from fakes import killed, small
 
-from pipeline.config import Augment, Backbone, Penalty, QuerySettings, Scenario, Train
-from pipeline.data.loading import Images, as_tensor
+from pipeline.config import Augment, Penalty, QuerySettings, Scenario
+from pipeline.data.loading import as_tensor
 from pipeline.feedback import spending
 from pipeline.feedback.check import Check
 from pipeline.feedback.penalty import penalty
-from pipeline.models import backbones, classifier
+from pipeline.models import classifier
 from pipeline.training import checkpoints, inference, states, trainer
 from pipeline.training.epoch import DivergedError, draw_batches, train_epoch
 
-SIZE, CLASSES = 32, ["left", "right"]
-SETTINGS = Train(
-    baseline_epochs=1,
-    learning_rate=0.001,
-    batch_size=4,
-    batchnorm="moving",
-    augment=Augment(flip=False, rotate_degrees=10.0, crop=0.1, brightness=0.1),
+SIZE, CLASSES = small.SIZE, ["left", "right"]
+SETTINGS = small.TRAIN.model_copy(
+    update={"augment": Augment(flip=False, rotate_degrees=10.0, crop=0.1, brightness=0.1)}
 )
 PENALTY = Penalty(form="share", output="logits", weight=10.0)
 SCENARIO = Scenario(
@@ -37,9 +33,7 @@ SCENARIO = Scenario(
 
 @pytest.fixture
 def images():
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (12, SIZE, SIZE, 3), dtype=np.uint8)
-    return Images([f"image-{i}" for i in range(12)], pixels, torch.arange(12) % 2)
+    return small.images(12)
 
 
 @pytest.fixture
@@ -50,9 +44,7 @@ def masks(images):
 
 
 def fresh_model() -> classifier.Classifier:
-    backbone = backbones.pretrained("x", Backbone(architecture="test_efficientnet", weights="random"), seed=0)
-    torch.manual_seed(0)
-    return classifier.build(backbone, CLASSES)
+    return small.network(CLASSES)
 
 
 def fresh() -> states.State:

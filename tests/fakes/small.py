@@ -1,0 +1,32 @@
+"""A small network at its first step, and random images: the start of many tests."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from pipeline.config import Augment, Backbone, Train
+from pipeline.data.loading import Images
+from pipeline.models import backbones, classifier
+
+SIZE = 32  # side of the images, pixels
+TRAIN = Train(
+    baseline_epochs=1,
+    learning_rate=0.001,
+    batch_size=4,
+    batchnorm="moving",
+    augment=Augment(flip=False, rotate_degrees=0.0, crop=0.0, brightness=0.0),
+)
+
+
+def images(count: int) -> Images:
+    """Random images of two classes in turn."""
+    pixels = np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
+    return Images([f"image-{n}" for n in range(count)], pixels, torch.arange(count) % 2)
+
+
+def network(classes: list[str], architecture: str = "test_efficientnet") -> classifier.Classifier:
+    """A network with random weights, the same at each call."""
+    weights = backbones.pretrained("x", Backbone(architecture=architecture, weights="random"), seed=0)
+    torch.manual_seed(0)
+    return classifier.build(weights, classes)
