@@ -5,6 +5,7 @@ The regions of one query never overlap: each pixel of an answer belongs to one p
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from math import ceil, floor
 
@@ -29,12 +30,14 @@ def propose(
     cell: int,
     count: int,
     asked: Mask | None = None,
+    at_random: int = 0,
+    seed: int = 0,
 ) -> tuple[Proposal, ...]:
     """Return the most salient regions of a picture, most salient first; equal regions by position.
 
-    A region without saliency is left out. A polygon covers the part of its region that no more salient region covers;
-    it is left out if no simple polygon fits there. Departure: the published code takes ``argsort``'s output for ranks,
-    so that its cells are not the most salient ones.
+    A region without saliency is not salient. A polygon covers the part of its region that no more salient region
+    covers; it is left out if no simple polygon fits there. Departure: the published code takes ``argsort``'s output for
+    ranks, so that its cells are not the most salient ones.
 
     Args:
         saliency: Signed saliency (S, S).
@@ -44,6 +47,8 @@ def propose(
         cell: The side of a square in pixels, a divisor of S; for the other kinds, a region's typical side.
         count: The number of regions to rank.
         asked: Pixels (S, S) that experts have judged; regions with at least half of them there are left out.
+        at_random: How many of them are not the most salient ones but drawn from all others, at equal chances.
+        seed: The seed of this draw, which also depends on the picture.
 
     Returns:
         Up to ``count`` proposals. A score is the region's share of the image's saliency.
@@ -59,11 +64,13 @@ def propose(
     scores = np.bincount(labels.ravel(), shares.ravel())
     scores[0] = 0
     free = np.ones(labels.shape, bool)
+    judged = _judged(labels, asked)
+    order = np.argsort(-scores, kind="stable")
+    salient = [n for n in order[: count - at_random].tolist() if scores[n] > 0 and n not in judged]
+    others = np.setdiff1d(order[count - at_random :], [0, *judged])
     found: list[tuple[float, Proposal]] = []
-    for label in np.argsort(-scores, kind="stable")[:count].tolist():
+    for label in [*salient, *_rng(picture, seed).permutation(others)[:at_random].tolist()]:
         region = labels == label
-        if scores[label] <= 0 or (asked is not None and 2 * asked[region].sum() >= region.sum()):
-            continue
         if kind == "grid":
             proposal: Proposal | None = _cell(label, len(free), cell)
         else:
@@ -82,6 +89,18 @@ def outlined(area: Mask) -> tuple[Proposal, ...]:
     parts, count = ndimage.label(area)
     found = [_drawn(parts == part, np.ones_like(parts, bool), 1, "before") for part in range(1, count + 1)]
     return tuple(part for part in found if part is not None)
+
+
+def _judged(labels: Labels, asked: Mask | None) -> set[int]:
+    """Return the numbers of the regions of which experts have judged at least half."""
+    if asked is None:
+        return set()
+    pixels_of, judged = np.bincount(labels.ravel()), np.bincount(labels[asked], minlength=int(labels.max()) + 1)
+    return set(np.flatnonzero((pixels_of > 0) & (2 * judged >= pixels_of)).tolist())
+
+
+def _rng(picture: NDArray[np.uint8], seed: int) -> np.random.Generator:
+    return np.random.default_rng([seed, int(hashlib.sha256(picture.tobytes()).hexdigest()[:12], 16)])
 
 
 def _grid(size: int, cell: int) -> Labels:

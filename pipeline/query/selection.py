@@ -98,7 +98,7 @@ def choose(
         asked: By image id, the pixels (S, S) that experts have judged.
         count: The number of queries wanted.
         settings: The section `query` of the scenario.
-        seed: The seed of the strategy `random`.
+        seed: The seed of the strategy `random`, and of regions drawn at random.
         folder: Where the pictures are written, in the folder ``images``.
 
     Returns:
@@ -119,7 +119,7 @@ def choose(
         saliency = explain(state, pool.pixels[positions], target=target[positions], settings=settings.explain)
         for position, heat in zip(positions, saliency, strict=True):
             image_id, pixels = pool.ids[position], pool.pixels[position]
-            proposals = _new_proposals(heat, pixels, settings=settings, asked=asked.get(image_id))
+            proposals = _new_proposals(heat, pixels, settings=settings, asked=asked.get(image_id), seed=seed)
             if proposals is None:
                 continue
             picture, probabilities = png(pixels), torch.softmax(logits[position].double(), dim=0)
@@ -171,6 +171,7 @@ def _new_proposals(
     *,
     settings: QuerySettings,
     asked: NDArray[np.bool_] | None,
+    seed: int,
 ) -> tuple[Proposal, ...] | None:
     """Return an image's proposals without those already judged; None if less than half of them are new."""
 
@@ -183,6 +184,8 @@ def _new_proposals(
             cell=settings.cell,
             count=settings.proposals,
             asked=asked,
+            at_random=round(settings.random_share * settings.proposals),
+            seed=seed,
         )
 
     new = proposals(asked)

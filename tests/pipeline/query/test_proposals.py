@@ -1,5 +1,7 @@
 """Proposals are the most salient regions, do not overlap, and survive drawing and disk."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -53,6 +55,27 @@ def test_cells_that_experts_judged_are_not_proposed_again():
         asked[p.y : p.y + 8, p.x : p.x + 8] = True
     assert grid(saliency, 8, 4, asked) == first[3:]
     assert grid(saliency, 8, 4, np.ones((32, 32), bool)) == ()
+
+
+def test_a_share_of_the_cells_is_drawn_from_all_others_alike():
+    rng = np.random.default_rng(0)
+    saliency, asked = rng.random((32, 32)), np.zeros((32, 32), bool)
+    asked[:8] = True
+    best = {p.id for p in grid(saliency, 8, 3, asked)}
+    times = Counter()
+    for seed in range(300):
+        picture = np.full((32, 32, 3), seed % 5, np.uint8)
+        found = propose(
+            saliency, picture, kind="grid", rank="absolute", cell=8, count=6, asked=asked, at_random=3, seed=seed
+        )
+        assert best <= {p.id for p in found}, "the most salient ones stay"
+        drawn = {p.id for p in found} - best
+        assert len(drawn) == 3
+        times.update(drawn)
+    assert not any(name.startswith("cell-0-") for name in times), "experts have judged these"
+    others = 16 - 4 - len(best)
+    assert len(times) >= others
+    assert max(times.values()) < 2 * min(times.values())
 
 
 def test_cells_without_saliency_are_not_proposed():
