@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.config import Config
-from pipeline.data.prepared import SPLITS
+from pipeline.data.prepared import is_split
 from pipeline.errors import naming_damage
 from pipeline.paths import step_dir
 
@@ -40,14 +40,14 @@ def summary(history: pd.DataFrame, arm: str) -> dict[str, float]:
 
     ``min_loss`` is the paper's column: the lowest loss of the arm's own epochs on the validation split.
     ``selected_test_<metric>`` are the test split's readings at that epoch. ``min_test_loss`` is the lowest test loss of
-    any epoch, which nobody could have selected.
+    any epoch, which nobody could have selected. A split that was not read after each epoch has none of these.
     """
     own = own_epochs(history, arm)
     final, selected = own.iloc[-1], own.loc[own["val_loss"].idxmin()]
-    readings = [c for c in own.columns if c.partition("_")[0] in SPLITS and c != "train_loss"]
+    readings = [c for c in own.columns if is_split(c.partition("_")[0]) and c != "train_loss"]
     return {
         "min_loss": float(own["val_loss"].min()),
-        "min_test_loss": float(own["test_loss"].min()),
+        **({"min_test_loss": float(own["test_loss"].min())} if "test_loss" in own else {}),
         **{f"selected_{column}": float(selected[column]) for column in readings if column.startswith("test_")},
         **{column: float(final[column]) for column in readings},
     }

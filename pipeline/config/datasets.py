@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pipeline import choices
 from pipeline.config.sections import Section
@@ -15,6 +15,16 @@ class Source(Section):
 
     root: str
     size: Annotated[int, Field(ge=32, le=1024)]  # side of the prepared square images, pixels
+
+
+def _free(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError(f"an attribute cannot be called {name!r}. Fix: rename the table's column")
+    return name
+
+
+RESERVED = ("id", "name", "label", "split", "group", "row", "evidence", "digest")  # columns of index.csv
+Attributes = list[Annotated[str, AfterValidator(_free)]]  # columns of the table; metrics have a row for each value
 
 
 class DecoyDigits(Source):
@@ -48,6 +58,8 @@ class Isic2017(Files):
     """See pipeline/sources/isic2017.py."""
 
     source: Literal["isic2017"]
+    table: str | None = None  # of splits, below root; without it, the challenge's own splits
+    attributes: Attributes = []  # noqa: RUF012  # pydantic copies it
     classes: Literal["melanoma", "seborrheic-keratosis", "melanoma-or-seborrheic-keratosis"] = "melanoma"
 
 
@@ -89,6 +101,7 @@ class Folder(Files):
     source: Literal["folder"]
     table: str | None = None  # below root; without a table, folders are named after classes
     columns: Columns = Columns()
+    attributes: Attributes = []  # noqa: RUF012  # pydantic copies it
     held_out: Annotated[float, Field(gt=0, le=0.5)] = (
         0.2  # share of val and test together, for data without splits: one in 2, 3, 4, …
     )

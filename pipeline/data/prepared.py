@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -29,7 +30,21 @@ from numpy.typing import NDArray
 from pipeline.errors import ConfigError, DamagedFileError, DataError, listed
 
 COLUMNS = ["name", "label", "split", "group", "row", "evidence", "digest"]  # of a table of images, before attributes
-SPLITS = ("train", "val", "val-shifted", "test", "test-shifted")
+SPLITS = ("train", "val", "test")  # every data set has these
+
+
+def is_split(name: str) -> bool:
+    """Return whether this is a split: train, val, test, or a further held-out one such as ``test-site-b``.
+
+    Nothing but ``train`` is trained on or shown to experts, and nothing but ``val`` selects an epoch. A name has no
+    underscore, because one stands between split and metric in the names of readings.
+    """
+    return name in SPLITS or re.fullmatch(r"(val|test)-[^_\s]*[^_\s-]", name) is not None
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return the splits among these names: train, val, test, each before its further ones."""
+    return sorted({name for name in names if is_split(name)}, key=lambda name: (SPLITS.index(name.split("-")[0]), name))
 
 
 @dataclass(frozen=True)
@@ -64,12 +79,23 @@ class Prepared:
 
     def evidence(self, image_id: str) -> NDArray[np.bool_]:
         """Return the evidence of one image, (S, S) bool; raise ConfigError if the image has none."""
-        row = self.index.loc[self.index["id"] == image_id, "evidence"]
-        if row.empty or pd.isna(row.iloc[0]):
+        found = self.known_evidence(image_id)
+        if found is None:
             raise ConfigError(
-                f"image {image_id!r} of {self.folder} has no evidence mask, so simulated experts cannot answer. "
+                f"image {image_id!r} of {self.folder} has no evidence mask. Fix: give it one, or leave the image out."
+            )
+        return found
+
+    def known_evidence(self, image_id: str) -> NDArray[np.bool_] | None:
+        """Return the evidence of one image, (S, S) bool, or None; raise ConfigError if no image has any."""
+        if self.index["evidence"].isna().all():
+            raise ConfigError(
+                f"no image of {self.folder} has an evidence mask, so simulated experts cannot answer. "
                 "Fix: set `annotate.expert: human` in params.yaml."
             )
+        row = self.index.loc[self.index["id"] == image_id, "evidence"]
+        if row.empty or pd.isna(row.iloc[0]):
+            return None
         packed = np.load(self.folder / "evidence.npy", mmap_mode="r")[int(row.iloc[0])]
         return np.unpackbits(packed, axis=1, count=self.images.shape[2]).astype(bool)
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageOps
 from labelstudio.exchange import regions
 from labelstudio.exchange.records import Manifest
 from pipeline.data.loading import Images
-from pipeline.data.prepared import SPLITS
+from pipeline.data.prepared import in_order
 from pipeline.feedback import masks
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def curves(histories: dict[str, pd.DataFrame], title: str) -> Figure:
     from matplotlib.figure import Figure
 
     columns = next(iter(histories.values())).columns
-    splits = [split for split in SPLITS if f"{split}_accuracy" in columns]
+    splits = in_order(column.removesuffix("_accuracy") for column in columns if column.endswith("_accuracy"))
     figure = Figure(figsize=(3.4 * len(splits), 5.2))
     axes = figure.subplots(2, len(splits), squeeze=False, sharex=True)
     for column, split in enumerate(splits):

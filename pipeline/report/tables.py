@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from pipeline.data.prepared import in_order
 from pipeline.evaluation.predictions import Outcomes
 from pipeline.evaluation.score_files import Scores
 from pipeline.evaluation.statistics import Interval, mcnemar, mean_over_images, share_of_images, show, verdict
@@ -106,10 +107,9 @@ def _final(result: Result, arm: str) -> Row:
         "Accuracy, val (%)": _accuracy(outcomes["val"]),
         "Minimum loss, val": _number(result.scores[arm]["min_loss"]),
     }
-    for split in ("test", "test-shifted"):
-        if split in outcomes:
-            row[f"Accuracy, {split} (%)"] = _accuracy(outcomes[split])
-            row[f"Loss, {split}"] = show(mean_over_images(outcomes[split].loss))
+    for split in _tests(outcomes):
+        row[f"Accuracy, {split} (%)"] = _accuracy(outcomes[split])
+        row[f"Loss, {split}"] = show(mean_over_images(outcomes[split].loss))
     return row
 
 
@@ -118,13 +118,17 @@ def _minus_automated(result: Result, arm: str) -> Row:
     if arm == "automated":
         return {}
     ours, theirs, row = result.outcomes[arm], result.outcomes["automated"], {}
-    for split in ("test", "test-shifted"):
-        if split in ours:
-            accuracy, loss = paired(ours[split], theirs[split])
-            row[f"Accuracy, {split} (points)"] = _with_verdict(accuracy, scale=100, digits=1)
-            row[f"McNemar p, {split}"] = rounded_p(ours[split], theirs[split])
-            row[f"Loss, {split}"] = _with_verdict(loss, scale=1, digits=2)
+    for split in _tests(ours):
+        accuracy, loss = paired(ours[split], theirs[split])
+        row[f"Accuracy, {split} (points)"] = _with_verdict(accuracy, scale=100, digits=1)
+        row[f"McNemar p, {split}"] = rounded_p(ours[split], theirs[split])
+        row[f"Loss, {split}"] = _with_verdict(loss, scale=1, digits=2)
     return row
+
+
+def _tests(splits: Iterable[str]) -> list[str]:
+    """Return `test` and the further test splits, such as `test-shifted`."""
+    return [split for split in in_order(splits) if split.startswith("test")]
 
 
 def _other_scores(result: Result, arm: str) -> Row:

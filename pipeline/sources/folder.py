@@ -5,11 +5,13 @@ called; the last three are optional:
 
     image    a path below root ("scans/17.png"), or a file's name without extension, unique below root ("17")
     label    the class, any text
-    split    train, val or test; without it, 20% (``held_out``) are held out, stratified, and halved into val and test
+    split    train, val, test, or a further held-out split whose name begins with val- or test-; without splits, 20%
+             (``held_out``) are held out, stratified, and halved into val and test
     group    a patient or lesion: all of its images go into one split
     mask     a path below root: the evidence, white on black; simulated experts need it
 
-Without ``table``: ``root/<class>/…`` or ``root/{train,val,test}/<class>/…``.
+``attributes`` names further columns, whose values get metrics of their own. Without ``table``: ``root/<class>/…`` or
+``root/{train,val,test}/<class>/…``.
 """
 
 from __future__ import annotations
@@ -21,10 +23,9 @@ from PIL import Image
 
 from pipeline.config import Folder
 from pipeline.errors import DataError, listed
-from pipeline.sources import tables
+from pipeline.sources import splits, tables
 from pipeline.sources.source import Original, Originals
 
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 REMEDY = "put the table there, or correct `datasets.<name>` in params.yaml"
 
 
@@ -44,10 +45,17 @@ def read(settings: Folder) -> Originals:
 
 def _from_folders(root: Path) -> list[Original]:
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    with_splits = bool(folders) and all(folder.name in SPLITS for folder in folders)
-    classes = [
-        (SPLITS[f.name] if with_splits else None, c) for f in folders for c in (f.iterdir() if with_splits else [f])
-    ]
+    named = {folder: splits.named(folder.name) for folder in folders}
+    if "train" not in named.values():  # test-positive and test-negative, say, are classes
+        named = dict.fromkeys(folders)
+    others = [folder.name for folder, split in named.items() if split is None]
+    if others and len(others) < len(folders):
+        meant = ", ".join(folder.name for folder, split in named.items() if split)
+        raise DataError(
+            f"{root} has folders that are splits ({meant}) beside {len(others)} that are none. Fix: move all images "
+            f"into splits, or rename the folders that are classes:\n{listed(others)}"
+        )
+    classes = [(split, c) for f, split in named.items() for c in (f.iterdir() if split else [f])]
     rows = [
         Original(str(path.relative_to(root)), path, folder.name, split)
         for split, folder in sorted(classes, key=lambda entry: str(entry[1]))
@@ -67,7 +75,8 @@ def _from_folders(root: Path) -> list[Original]:
 def _from_table(root: Path, name: str, settings: Folder) -> list[Original]:
     path = tables.inside(root, name)
     columns = settings.columns
-    table = tables.read(path, [columns.image, columns.label], REMEDY)
+    table = tables.read(path, [columns.image, columns.label, *settings.attributes], REMEDY)
+    known = tables.attributes(table, columns.image, settings.attributes)
     names = columns.model_dump()  # our column names → the table's column names
     table = pd.DataFrame(
         {own: table.get(theirs, default=None) for own, theirs in names.items()}, table.index, dtype=object
@@ -82,8 +91,8 @@ def _from_table(root: Path, name: str, settings: Folder) -> list[Original]:
         mask = None if row.mask is None else tables.inside(root, row.mask)
         if mask is not None and not mask.is_file():
             missing.append(f"{row.image}: {mask}")
-        split = None if row.split is None else SPLITS[row.split.lower()]
-        rows.append(Original(row.image, row.path, row.label, split, row.group, mask))
+        split = None if row.split is None else splits.named(row.split)
+        rows.append(Original(row.image, row.path, row.label, split, row.group, mask, known[row.image]))
     if missing:
         raise DataError(
             f"{path} names {len(missing)} masks that do not exist. Fix: correct their paths:\n{listed(missing)}"
@@ -96,12 +105,13 @@ def _check_complete(path: Path, table: pd.DataFrame) -> None:
         blank = [f"row {i + 2}" for i in table.index[table[column].isna()]]  # as a spreadsheet counts rows
         if blank:
             raise DataError(f"{path}: {len(blank)} rows have no {column}. Fix: fill in these rows:\n{listed(blank)}")
-    known = table["split"].dropna().str.lower().isin(SPLITS)
-    unknown = table.loc[known.index[~known]]
+    given = table["split"].dropna()
+    unknown = table.loc[given.index[given.map(splits.named).isna()]]
     if len(unknown):
         rows = [f"{i}: {s!r}" for i, s in zip(unknown["image"], unknown["split"], strict=True)]
         raise DataError(
-            f"{path}: {len(rows)} splits are not train, val or test. Fix: correct these rows:\n{listed(rows)}"
+            f"{path}: {len(rows)} splits are not train, val or test, nor a further held-out split such as test-site-b. "
+            f"Fix: correct these rows:\n{listed(rows)}"
         )
 
 

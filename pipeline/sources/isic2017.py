@@ -6,18 +6,21 @@ Official page: https://challenge.isic-archive.com/data/#2017; licence CC0. ``roo
     ISIC-2017_{Training,Validation,Test_v2}_Part3_GroundTruth.csv        image_id, melanoma, seborrheic_keratosis
     ISIC-2017_{Training,Validation,Test_v2}_Part1_GroundTruth/*_segmentation.png    lesion masks: the evidence
 
-The paper's classes are melanoma and not melanoma. The splits are the challenge's own.
+The paper's classes are melanoma and not melanoma. The splits are the challenge's own, unless ``table`` names a table
+below root with the columns image_id and split; only its images are read then. ``attributes`` names further columns of
+it, whose values get metrics of their own.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.config import Isic2017
 from pipeline.errors import DataError, listed
-from pipeline.sources import tables
+from pipeline.sources import splits, tables
 from pipeline.sources.source import Original, Originals
 
 PARTS = {"train": "Training", "val": "Validation", "test": "Test_v2"}
@@ -48,7 +51,24 @@ def read(settings: Isic2017) -> Originals:
             Original(row.image_id, row.path, classes[getattr(row, positive)], split, mask=masks.get(row.image_id))
             for row in table.itertuples()
         ]
-    return Originals(classes, rows)
+    return Originals(classes, _with_splits(root, settings, rows) if settings.table else rows)
+
+
+def _with_splits(root: Path, settings: Isic2017, rows: list[Original]) -> list[Original]:
+    """Return the images that the table names, with its splits and attributes."""
+    assert settings.table
+    path = tables.inside(root, settings.table)
+    table = tables.read(path, ["image_id", "split", *settings.attributes], f"put the table there, or {REMEDY}")
+    table = tables.unique(path, table, key="image_id", label="split")
+    known = tables.attributes(table, "image_id", settings.attributes)
+    found = {name: splits.named(split or "") for name, split in zip(table["image_id"], table["split"], strict=True)}
+    if wrong := [name for name, split in found.items() if split is None]:
+        raise DataError(f"{path}: {len(wrong)} images have no split. Fix: correct these rows:\n{listed(wrong)}")
+    kept = [row for row in rows if row.name in found]
+    absent = sorted(found.keys() - {row.name for row in kept})
+    if absent or len(kept) < len(rows):
+        print(f"{path} names {len(kept)} of {len(rows)} images, and {len(absent)} more that are not there")
+    return [replace(row, split=found[row.name], attributes=known[row.name]) for row in kept]
 
 
 def _table(csv: Path, images: Path) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from pipeline.sources import isic2017, tables
 from pipeline.sources.source import Original, Originals
 
 CLASSES = isic2017.CLASSES["melanoma"][1]
-ALIGNED, OTHER, CHECKED = 180, 18, 20  # images of a combination: in train with the shortcut and against it; in val
+ALIGNED, OTHER, CHECKED = 180, 18, 40  # images of a combination: in train with the shortcut and against it; in val
 REMEDY = (
     "it comes with https://github.com/alceubissoto/debiasing-skin; put it below `datasets.<name>.root`, or correct "
     "`datasets.<name>.artefacts` in params.yaml"

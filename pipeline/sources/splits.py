@@ -10,10 +10,21 @@ import numpy as np
 import pandas as pd
 
 from pipeline.choices import Duplicates
-from pipeline.data.prepared import copies
+from pipeline.data.prepared import SPLITS, copies, in_order, is_split
 from pipeline.errors import DataError, listed
 
+WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val"}
+WORDS |= {"test": "test", "testing": "test"}
 KEPT_FIRST = ("test", "val", "train")  # of copies in several splits, the test image stays
+
+
+def named(text: str) -> str | None:
+    """Return the split that a table or a folder means by a word, in any case; None if it is no word for a split.
+
+    Further held-out splits keep their names, which begin with ``val-`` or ``test-``: ``test-site-b``.
+    """
+    word = text.strip().lower().replace("_", "-").replace(" ", "-")
+    return WORDS.get(word) or (word if is_split(word) else None)
 
 
 def settle(table: pd.DataFrame, *, held_out: float, seed: int, duplicates: Duplicates) -> pd.DataFrame:
@@ -42,6 +53,9 @@ def settle(table: pd.DataFrame, *, held_out: float, seed: int, duplicates: Dupli
         )
     if without.all():
         return table.assign(split=_drawn(table, held_out, seed))
+    for split in (name for name in in_order(table["split"]) if name not in SPLITS):
+        count = int((table["split"] == split).sum())
+        print(f"split {split}: {count} images, which are only evaluated", flush=True)
     _check_groups(table)
     straddling = [rows for rows in copies(table) if rows["split"].nunique() > 1]
     if straddling and duplicates == "error":
@@ -51,7 +65,7 @@ def settle(table: pd.DataFrame, *, held_out: float, seed: int, duplicates: Dupli
             f"`duplicates: drop` in params.yaml to keep only the tested copy:\n{listed(found)}"
         )
     for rows in straddling:
-        rank = rows["split"].map(KEPT_FIRST.index)
+        rank = rows["split"].map(lambda split: KEPT_FIRST.index(split.split("-")[0]))
         table = table.drop(index=rows.index[rank > rank.min()])
     return table
 

@@ -39,8 +39,9 @@ def read(path: Path, columns: list[str], remedy: str) -> pd.DataFrame:
         )
     if table.empty:
         raise DataError(f"{path} has no rows. Fix: add a row for each image.")
-    table = table.astype(object).map(lambda cell: str(cell).strip() or None)
-    return table.where(table.notna(), None)
+    # Columns of text would turn None into NaN.
+    cells = {column: [None if pd.isna(c) else str(c).strip() or None for c in table[column]] for column in table}
+    return pd.DataFrame(cells, table.index, dtype=object)
 
 
 def whole_numbers(path: Path, ids: pd.Series, values: pd.Series, *, allowed: range | None = None) -> pd.Series:
@@ -56,6 +57,12 @@ def whole_numbers(path: Path, ids: pd.Series, values: pd.Series, *, allowed: ran
             f"{path}: {len(rows)} values of {values.name!r} are not {wanted}. Fix: correct these rows:\n{listed(rows)}"
         )
     return numbers.astype(int)
+
+
+def attributes(table: pd.DataFrame, key: str, names: list[str]) -> dict[str, dict[str, str]]:
+    """Return the values of these columns by id; blank cells are left out."""
+    rows = zip(table[key], table[names].to_dict("records"), strict=True)
+    return {i: {name: value for name, value in row.items() if value is not None} for i, row in rows}
 
 
 def unique(path: Path, table: pd.DataFrame, *, key: str, label: str) -> pd.DataFrame:

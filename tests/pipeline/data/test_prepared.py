@@ -4,11 +4,12 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from fakes.data_set import SIZE, item, prepare_data_set, prepare_items
 
 from pipeline.data import prepared
-from pipeline.data.prepared import Item
+from pipeline.data.prepared import Item, in_order
 from pipeline.errors import ConfigError, DamagedFileError, DataError
 
 
@@ -21,9 +22,18 @@ def test_a_prepared_data_set_holds_what_was_put_in(tmp_path):
         assert np.array_equal(data.images[position], original.image)
         if original.evidence is not None:
             assert np.array_equal(data.evidence(original.name), original.evidence)
-    with pytest.raises(ConfigError, match=r"'i3'.*annotate\.expert: human"):
+    assert data.known_evidence("i3") is None
+    with pytest.raises(ConfigError, match=r"image 'i3' of .* has no evidence mask"):
         data.evidence("i3")
+    data.index["evidence"] = pd.NA
+    with pytest.raises(ConfigError, match=r"no image of .*annotate\.expert: human"):
+        data.known_evidence("i0")
     assert isinstance(data.images, np.memmap)
+
+
+def test_splits_are_told_from_readings_and_put_in_order():
+    names = ["test-b", "val-shifted_balanced", "val_balanced", "train", "val-shifted", "test", "test-", "x", "val"]
+    assert in_order(names) == ["train", "val", "val-shifted", "test", "test-b"]
 
 
 def test_preparing_twice_is_the_same_bytes_and_other_data_another_digest(tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.data.prepared import SPLITS
+from pipeline.data.prepared import in_order
 from pipeline.sources import decoy_digits
 
 
@@ -21,7 +21,10 @@ def test_the_decoy_tells_the_class_until_it_is_shifted():
         assert len(set.union(*colours[split].values())) == 10
     for split in ("val-shifted", "test-shifted"):
         assert all(len(seen) > 3 for seen in colours[split].values())
-    digits = {split: {one.name.split("-")[1] for one in items if one.split == split} for split in SPLITS}
+    digits = {
+        split: {one.name.split("-")[1] for one in items if one.split == split}
+        for split in in_order(one.split for one in items)
+    }
     assert digits["test"] == digits["test-shifted"]
     assert not digits["train"] & digits["test"]
 

@@ -120,3 +120,33 @@ def test_folders_named_after_classes_with_and_without_splits(tmp_path):
         read(tmp_path / "flat" / "cat", "folder")
     with pytest.raises(DataError, match=r"is missing\. Fix: put the images there"):
         read(tmp_path / "nowhere", "folder")
+
+
+def test_further_held_out_splits_and_attributes_come_from_the_table(own, tmp_path, capsys):
+    in_own(
+        part=lambda t: ["TRAIN", "training", "val", "Test", "test-site-b", "Test Site_B"],
+        who=lambda t: None,
+        site=lambda t: ["A", "A", "B", "", "B", "B"],
+    )(own)
+    found = read(own, "folder", table="findings.csv", columns=COLUMNS, attributes=["site"])
+    assert [row.split for row in found.rows] == ["train", "train", "val", "test", "test-site-b", "test-site-b"]
+    assert [row.attributes for row in found.rows] == [{"site": s} if s else {} for s in ("A", "A", "B", "", "B", "B")]
+    with pytest.raises(DataError, match="no column 'device'; it has"):
+        read(own, "folder", table="findings.csv", columns=COLUMNS, attributes=["device"])
+    with pytest.raises(ValueError, match="an attribute cannot be called 'split'"):
+        read(own, "folder", table="findings.csv", columns=COLUMNS, attributes=["split"])
+
+
+def test_split_folders_go_by_any_case_and_none_is_taken_for_a_class(tmp_path):
+    for split in ("Training", "Testing", "VAL", "test-site-b"):
+        for name in ("normal", "pneumonia"):
+            draw(tmp_path / "split" / split / name / "0.png", seed=len(split + name))
+    found = read(tmp_path / "split", "folder")
+    assert {row.split for row in found.rows} == {"train", "test", "val", "test-site-b"}
+    assert found.classes == ["normal", "pneumonia"]
+    draw(tmp_path / "split" / "holdout" / "normal" / "0.png")
+    with pytest.raises(DataError, match=r"are splits \(.*Training.*\) beside 1 that are none.*\n  holdout"):
+        read(tmp_path / "split", "folder")
+    for name in ("test-negative", "test-positive"):
+        draw(tmp_path / "classes" / name / "0.png", seed=len(name))
+    assert read(tmp_path / "classes", "folder").classes == ["test-negative", "test-positive"]

@@ -124,3 +124,23 @@ def test_the_real_isic2017_is_read_whole():
     assert counts.to_dict() == {"train": 2000, "val": 150, "test": 300}
     assert sum(row.label == "melanoma" for row in found.rows if row.split == "train") == 374
     assert sum(row.mask is not None for row in found.rows) == 2150
+
+
+def test_a_table_gives_the_images_other_splits_and_attributes(isic, capsys):
+    lines = [
+        "image_id,split,ruler,hair",
+        "ISIC_Tr0,train,1,0",
+        "ISIC_Tr1,test-other,0,",
+        "ISIC_Va0,TEST,1,1",
+        "X,val,0,0",
+    ]
+    (isic / "trap.csv").write_text("\n".join(lines) + "\n")
+    found = read(isic, "isic2017", table="trap.csv", attributes=["ruler", "hair"])
+    assert {row.name: row.split for row in found.rows} == {
+        "ISIC_Tr0": "train", "ISIC_Tr1": "test-other", "ISIC_Va0": "test"
+    }  # fmt: skip
+    assert [row.attributes for row in found.rows if row.name == "ISIC_Tr1"] == [{"ruler": "0"}]
+    assert "names 3 of 12 images, and 1 more that are not there" in capsys.readouterr().out
+    (isic / "trap.csv").write_text("image_id,split\nISIC_Tr0,trian\n")
+    with pytest.raises(DataError, match=r"1 images have no split\. Fix: correct these rows:\n  ISIC_Tr0"):
+        read(isic, "isic2017", table="trap.csv")

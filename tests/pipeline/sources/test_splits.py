@@ -64,3 +64,28 @@ def test_some_splits_but_not_all_is_an_error():
 def test_too_few_to_split_is_an_error():
     with pytest.raises(DataError, match="too few"):
         settle(table(3))
+
+
+def test_further_held_out_splits_keep_their_names_and_are_told(capsys):
+    rows = table(6).assign(split=["train", "train", "val", "test", "test-site-b", "test-site-b"])
+    assert settle(rows)["split"].tolist() == rows["split"].tolist()
+    assert "split test-site-b: 2 images, which are only evaluated" in capsys.readouterr().out
+    copied = rows.assign(digest=[*"abcd", "a", "f"])
+    assert settle(copied, duplicates="drop")["split"].tolist() == ["train", "val", "test", "test-site-b", "test-site-b"]
+
+
+@pytest.mark.parametrize(
+    ("word", "split"),
+    [
+        ("Train", "train"),
+        ("validation", "val"),
+        ("TESTING", "test"),
+        ("Test_Site B", "test-site-b"),
+        ("val-shifted", "val-shifted"),
+        ("tset", None),
+        ("train-2", None),
+        ("test-", None),
+    ],
+)
+def test_a_word_for_a_split_is_known_or_refused(word, split):
+    assert splits.named(word) == split
