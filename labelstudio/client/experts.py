@@ -24,12 +24,14 @@ NO_TIME = "1970-01-01T00:00:00Z"  # of an answer without a server
 class SimulatedExpert:
     """An expert who marks a proposal with "Disregard" if too few of its pixels are evidence.
 
+    Where the evidence is not known, the expert chooses "Cannot judge".
+
     The expert's errors follow from the query, the proposal and ``number`` alone. So the same query gets the same
     answer again, and each expert makes errors of its own.
 
     Args:
         client: A client with the expert's own API key; None without a server.
-        evidence: Return an image's evidence, a (height, width) mask, for its id.
+        evidence: Return an image's evidence, a (height, width) mask, for its id; None where it is not known.
         threshold: The share of evidence in a proposal, 0 to 1, below which the expert marks the proposal.
         miss_rate: The share of such proposals that the expert does not mark.
         false_alarm_rate: The share of the other proposals that the expert marks.
@@ -40,7 +42,7 @@ class SimulatedExpert:
     def __init__(
         self,
         client: LabelStudio | None,
-        evidence: Callable[[str], Mask],
+        evidence: Callable[[str], Mask | None],
         *,
         threshold: float = 0.05,
         miss_rate: float = 0.0,
@@ -103,9 +105,11 @@ class SimulatedExpert:
     def reading(self, task: Task) -> list[dict[str, Any]]:
         """Return the task's pre-filled regions, with "Disregard" on the marked ones."""
         evidence = self.evidence(task.image_id)
-        height, width = evidence.shape
         result = task.prediction()["result"]
-        marked = set()
+        marked = set[str]()
+        if evidence is None:
+            return [*regions.relabelled(result, marked, regions.DISREGARD), regions.choice(regions.CANNOT_JUDGE)]
+        height, width = evidence.shape
         for region in regions.joined([entry for entry in result if not entry.get("readonly")]):
             _check_size(region, width, height)
             pixels = geometry.area(region, width, height)

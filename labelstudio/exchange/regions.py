@@ -100,6 +100,18 @@ def _relabelled(entry: Region, label: str) -> Region:
     return {**entry, "origin": "prediction-changed", "value": value}
 
 
+def choice(word: str) -> Region:
+    """Return an expert's choice about the whole image as Label Studio stores it."""
+    return {
+        "id": CHOICES,
+        "type": "choices",
+        "from_name": CHOICES,
+        "to_name": IMAGE,
+        "origin": "manual",
+        "value": {"choices": [word]},
+    }
+
+
 def chosen(result: list[Region]) -> set[str]:
     """Return the expert's choices about the whole image: NOTHING, CANNOT_JUDGE, neither, or (edited by hand) both."""
     return {choice for entry in result for choice in _choices(entry)}

@@ -49,7 +49,7 @@ def simulate(
         data: The prepared data set with its evidence.
     """
     clients = [LabelStudio(connection.client.url, key) for key in connection.expert_keys]
-    crowd.submit(clients, project, open_queries, settings=settings, evidence=data.evidence)
+    crowd.submit(clients, project, open_queries, settings=settings, evidence=data.known_evidence)
 
 
 def wait_for_people(

@@ -11,7 +11,7 @@ from labelstudio.exchange.geometry import Mask
 from labelstudio.exchange.records import AnnotationError, Answer, Manifest
 from pipeline.config import Annotate
 
-Evidence = Callable[[str], Mask]  # image id → (S, S), True where the evidence is
+Evidence = Callable[[str], Mask | None]  # image id → (S, S), True where the evidence is; None where nobody knows
 
 
 def members(

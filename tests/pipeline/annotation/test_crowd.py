@@ -21,6 +21,7 @@ from labelstudio.exchange import effects, ledger, regions
 from labelstudio.exchange.geometry import Mask
 from labelstudio.exchange.records import AnnotationError, Manifest, read_answers
 from labelstudio.reading.consensus import judged
+from labelstudio.reading.verdicts import Verdict, verdict
 from labelstudio.server import local
 from pipeline.annotation import asking, collecting
 from pipeline.annotation.projects import project_title, show_all_effects
@@ -101,6 +102,20 @@ def test_earlier_marks_are_shown_and_are_nobodys_answer(label_studio, admin, exp
     np.testing.assert_array_equal(marked, regions.pixels(proposal(7, 7), SIDE, SIDE))
     assert unused == []
     assert "c6r6" in {entry["id"] for entry in answer.result}
+
+
+def test_an_expert_without_known_evidence_cannot_judge(label_studio, admin, expert_keys, tmp_path):
+    asked = manifest(tmp_path, 2)
+    project = admin.ensure_project("evidence of one image only")
+    admin.push(project, asked, tmp_path)
+    known = {asked.queries[0].image_id: left_half("")}
+    SimulatedExpert(LabelStudio(label_studio.url, expert_keys[0]), known.get).answer(project, asked.keys())
+    answers = {answer.image_id: answer for answer in admin.pull(project, asked.keys())}
+    said = [verdict(answers[query.image_id], query) for query in asked.queries]
+    assert said[1] is Verdict.CANNOT_JUDGE
+    assert said[0] is not Verdict.CANNOT_JUDGE
+    SimulatedExpert(LabelStudio(label_studio.url, expert_keys[0]), known.get).answer(project, asked.keys())
+    assert len(admin.pull(project, asked.keys())) == 2, "it is asked once"
 
 
 def test_the_number_of_experts_can_be_changed_later(label_studio, admin, expert_keys, tmp_path):
