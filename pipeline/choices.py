@@ -13,6 +13,7 @@ WeightsSource = Literal["package", "hub", "file", "random"]
 BatchNorm = Literal["moving", "settled", "frozen"]
 ClassBalance = Literal["none", "loss", "sampler"]
 Precision = Literal["no", "bf16"]
+Layers = Literal["all", "head"]
 
 # The penalty (Eq. 2): the form of its term, and the output that is differentiated
 Form = Literal["eq2", "eq2-mean", "share", "cosine", "as-published"]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline import choices
-from pipeline.config.sections import Name, Section, Share
+from pipeline.config.sections import Name, Rate, Section, Share
 
 
 class Backbone(Section):
@@ -42,6 +42,7 @@ class Train(Section):
     batchnorm: choices.BatchNorm  # its statistics; see pipeline/training/trainer.py
     class_balance: choices.ClassBalance = "none"  # loss: rare classes weigh more; sampler: they occur more often
     precision: choices.Precision = "no"  # bf16: mixed precision; the penalty stays in float32
+    layers: choices.Layers = "all"  # head: the last layer alone learns; for a few hundred images
     slices: Annotated[int, Field(ge=1)] = 1  # parts of a batch that are processed one after another, to save memory
     augment: Augment
 
@@ -64,6 +65,13 @@ class Spread(Section):
     precision: Share = 0.9  # share of the spread cells that must be right, by cross-validation
 
 
+class Refit(Section):
+    """The last layer anew after the epochs of each step; see pipeline/training/refit.py."""
+
+    draws: Annotated[int, Field(ge=1)] = 6  # how often each image is read
+    decay: Annotated[float, Field(gt=0)] = 100.0  # weight of the squared weights, against the mean loss
+
+
 SWITCHES: dict[str, Any] = {"off": None, "False": None, "on": {}, "True": {}}  # YAML reads `off` and `on` as booleans
 
 
@@ -75,8 +83,16 @@ class FeedbackSettings(Section):
     fill: choices.Fill = "another"
     edge: Annotated[float, Field(ge=0, le=0.1)] = 0.0  # width of the soft edge, share of the side
     share: Share = 1.0  # of the times that a masked image is read; 1: its original is never read
+    # off | on | {draws: …, decay: …}
+    refit: Annotated[Refit | None, BeforeValidator(lambda given: SWITCHES.get(str(given), given))] = None
     # off | on | {precision: …}
     spread: Annotated[Spread | None, BeforeValidator(lambda given: SWITCHES.get(str(given), given))] = None
+
+    @model_validator(mode="after")
+    def _refit_reads_counterexamples(self) -> FeedbackSettings:
+        if self.refit and self.form != "counterexamples":
+            raise ValueError("`refit` would undo the penalty. Fix: set `form` to counterexamples, or `refit` to off")
+        return self
 
 
 class Explain(Section):
@@ -99,6 +115,13 @@ class QuerySettings(Section):
     rank: choices.Rank = "absolute"  # signed: only saliency for the explained class
     cell: Annotated[int, Field(ge=4)]  # side of a grid cell, or of a typical region, pixels
     proposals: Annotated[int, Field(ge=1)]
+    random_share: Rate = 0.0  # of the proposals, drawn at random; spread marks are more exact with one half
+
+    @model_validator(mode="after")
+    def _blobs_are_salient(self) -> QuerySettings:
+        if self.regions == "blobs" and self.random_share:
+            raise ValueError("`random_share` needs regions that cover the image. Fix: set `regions` to grid")
+        return self
 
 
 class Scenario(Section):

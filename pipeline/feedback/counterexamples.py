@@ -132,9 +132,10 @@ FILLS: dict[Fill, Callable[[Counterexamples, Tensor, Tensor, list[int], Tensor],
 
 
 def _blurred(maps: Tensor, sigma: float) -> Tensor:
-    """Blur maps (B, C, S, S); ``sigma`` is a share of the side."""
+    """Blur maps (B, C, S, S), one direction after the other; ``sigma`` is a share of the side."""
     from torchvision.transforms.v2.functional import gaussian_blur  # late: it takes as long as torch
 
     size = maps.shape[-1]
     kernel = max(3, min(2 * round(2 * sigma * size) + 1, 2 * (size // 2) - 1))  # odd, and narrower than the image
-    return gaussian_blur(maps, [kernel, kernel], [sigma * size, sigma * size])
+    across = gaussian_blur(maps, [kernel, 1], [sigma * size, 1.0])
+    return gaussian_blur(across, [1, kernel], [1.0, sigma * size])

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.choices import Layers
 from pipeline.models import backbones, files
 
 HEAD_STD = 0.01  # timm draws the head from U(+-1/sqrt(classes)): with few classes the first loss is huge
@@ -25,6 +26,7 @@ class Classifier(nn.Module):
     def __init__(self, architecture: str, classes: list[str]) -> None:
         super().__init__()
         self.architecture, self.classes = architecture, classes
+        self.layers: Layers = "all"
         self.network = backbones.create(architecture, len(classes))
         config = self.network.pretrained_cfg
         self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1), persistent=False)
@@ -33,6 +35,18 @@ class Classifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, C) of a batch from ``normalise``."""
         return self.network(x)
+
+    def learn(self, layers: Layers) -> None:
+        """Let all layers learn, or the head alone; the other layers then keep their weights and statistics."""
+        self.layers = layers
+        self.requires_grad_(layers == "all")
+        self.network.get_classifier().requires_grad_(True)
+
+    def train(self, mode: bool = True) -> Classifier:
+        """Switch between training and evaluation; layers that do not learn stay in evaluation."""
+        super().train(mode and self.layers == "all")
+        self.training = mode
+        return self
 
     def normalise(self, images: Tensor) -> Tensor:
         """Normalise (B, 3, S, S) floats in 0..1 with the backbone's own mean and standard deviation."""

@@ -70,20 +70,31 @@ def by_attribute(
 ) -> Iterator[tuple[str, float]]:
     """Yield the accuracy of each combination of an attribute's value and a class, and the lowest of them, 0..1.
 
-    The names are ``accuracy_<value>_<class>`` and ``worst_<attribute>_accuracy``. Combinations of fewer than ten images
-    are left out, and so are images without a value.
+    The names are ``accuracy_<value>_<class>`` and ``worst_<attribute>_accuracy``. With two classes,
+    ``balanced_<attribute>_auc`` is the AUC with an equal weight for each combination, if none is left out: the
+    attribute then says nothing about the class. Combinations of fewer than ten images are left out, and so are images
+    without a value.
     """
+    from sklearn.metrics import roc_auc_score
+
     right, true = (logits.argmax(dim=1) == labels).numpy(), labels.numpy()
-    found = []
-    for value in sorted({value for value in values if value is not None}):
+    found, weights = [], np.zeros(len(true))
+    known = sorted({value for value in values if value is not None})
+    for value in known:
         has = np.array([one == value for one in values])
         for number, name in enumerate(names):
-            some = right[has & (true == number)]
-            if len(some) >= SMALLEST_GROUP:
-                found.append((f"accuracy_{value.replace(' ', '-')}_{name}", float(some.mean())))
+            members = has & (true == number)
+            if members.sum() >= SMALLEST_GROUP:
+                found.append((f"accuracy_{value.replace(' ', '-')}_{name}", float(right[members].mean())))
+                weights[members] = 1 / members.sum()
     yield from found
     if found:
         yield f"worst_{attribute}_accuracy", min(accuracy for _, accuracy in found)
+    counted = weights > 0
+    if len(names) == 2 and known and len(found) == 2 * len(known):
+        scores = (logits[:, 1] - logits[:, 0]).double().numpy()
+        auc = roc_auc_score(true[counted], scores[counted], sample_weight=weights[counted])
+        yield f"balanced_{attribute}_auc", float(auc)
 
 
 def _calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:

@@ -37,7 +37,9 @@ def begin(model: Classifier, settings: Train) -> State:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
     accelerator = join(settings.precision)
     model.to(accelerator.device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
+    model.learn(settings.layers)
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(learning, lr=settings.learning_rate, fused=True)
     return State(accelerator, model, accelerator.prepare_optimizer(optimizer))
 
 

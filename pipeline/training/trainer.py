@@ -23,6 +23,7 @@ from pipeline.training.distributed import average_buffers, share
 from pipeline.training.epoch import train_epoch
 from pipeline.training.inference import BATCH, as_input, logits
 from pipeline.training.metrics import classification
+from pipeline.training.refit import refit
 from pipeline.training.states import State
 
 Masks = Mapping[str, NDArray[Any]]  # image id → W (S, S)
@@ -48,7 +49,7 @@ def train(
     Args:
         state: The network to train; it moves on by ``epochs`` epochs.
         data: The images of each split.
-        settings: The scenario's settings.
+        settings: The scenario's settings. With `feedback.refit`, the last layer is fitted anew after the last epoch.
         seed: With the epoch's number, it determines order and augmentation.
         epochs: How many epochs to train.
         step: What the epochs belong to: ``start``, a round, or an arm.
@@ -68,8 +69,17 @@ def train(
     for _ in range(epochs - len(rows)):
         row: dict[str, Any] = {"step": step, "epoch": state.epoch + 1}
         row |= train_epoch(state, data["train"], settings.train, seed=seed, freeze_batchnorm=frozen, feedback=feedback)
-        if batchnorm != "moving" and not frozen:
+        if batchnorm != "moving" and not frozen and settings.train.layers == "all":
             settle_batchnorm(state, data["train"])
+        if settings.feedback.refit and len(rows) == epochs - 1:
+            refit(
+                state,
+                data["train"],
+                settings.feedback.refit,
+                augment=settings.train.augment,
+                feedback=feedback if isinstance(feedback, Counterexamples) else None,
+                seed=seed,
+            )
         row |= _readings(state, data)
         rows.append(row)
         print(

@@ -26,6 +26,7 @@ SECTIONS = {  # heading → the settings that its table lists
     "augment": config.Augment,
     "penalty": config.Penalty,
     "feedback": config.FeedbackSettings,
+    "refit": config.Refit,
     "spread": config.Spread,
     "query": config.QuerySettings,
     "explain": config.Explain,
@@ -66,7 +67,7 @@ def written(field):
     if isinstance(field.default, BaseModel):
         assert field.default == type(field.default)()
         return "all defaults"
-    if isinstance(field.default, list):
+    if isinstance(field.default, list) and field.default:
         assert field.default == [config.Simulated()]
         return "one without errors"
     return f"`{json.dumps(field.default)}`"

@@ -72,3 +72,11 @@ def test_each_value_of_an_attribute_and_each_class_has_its_accuracy():
         "worst_ruler_accuracy": 0.0,
     }
     assert not dict(metrics.by_attribute(z, labels, ["benign", "bad"], attribute="ruler", values=[None] * 45))
+
+
+def test_a_network_that_follows_the_attribute_alone_has_a_balanced_auc_of_one_half():
+    values, labels = ["ruler"] * 40 + ["no ruler"] * 40, torch.tensor([1] * 30 + [0] * 10 + [1] * 10 + [0] * 30)
+    follows = logits(*[[0.1, 0.9]] * 40, *[[0.9, 0.1]] * 40)
+    assert dict(metrics.classification(follows, labels))["auc"] == pytest.approx(0.75)
+    found = dict(metrics.by_attribute(follows, labels, ["benign", "bad"], attribute="ruler", values=values))
+    assert found["balanced_ruler_auc"] == pytest.approx(0.5)
