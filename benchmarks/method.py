@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks.measure import RUNS, Figure, Figures, ratio
-from pipeline.config import Augment, Penalty, QuerySettings, Train
+from pipeline.config import Augment, FeedbackSettings, Penalty, QuerySettings, Train
 from pipeline.data.loading import Images
 from pipeline.feedback.check import check
+from pipeline.feedback.counterexamples import Counterexamples
 from pipeline.feedback.penalty import penalty
 from pipeline.feedback.spending import Feedback
 from pipeline.models.classifier import Classifier
@@ -97,6 +98,20 @@ def hitl_epoch_ratio(share: float, count: int = 40, size: int = SIZE, runs: int 
     return ratio(lambda: epoch(feedback), lambda: epoch(None), runs)
 
 
+def counterexamples_epoch_ratio(count: int = 40, size: int = SIZE, runs: int = 3) -> Figure:
+    """Time of an epoch with a counterexample for every image over the time of an epoch with the originals."""
+    state, images = begin(), pictures(count, size)
+    mask = np.zeros((size, size), bool)
+    mask[: size // 4] = True
+    settings = FeedbackSettings(form="counterexamples", edge=0.1)
+    made = Counterexamples(dict.fromkeys(images.ids, mask), settings, images)
+
+    def epoch(feedback: Counterexamples | None) -> None:
+        train_epoch(state, images, PAPER, seed=0, freeze_batchnorm=False, feedback=feedback)
+
+    return ratio(lambda: epoch(made), lambda: epoch(None), runs)
+
+
 def deeplift_completeness_worst(architectures: tuple[str, ...] = ARCHITECTURES) -> Figure:
     """DeepLIFT's completeness error, relative to the output's difference; high: the worst image and architecture."""
     worst = []
@@ -138,6 +153,7 @@ FIGURES: Figures = {
     "penalty_cosine": penalty_cosine,
     "hitl_epoch_ratio_7pct": partial(hitl_epoch_ratio, 0.07),
     "hitl_epoch_ratio_70pct": partial(hitl_epoch_ratio, 0.7),
+    "counterexamples_epoch_ratio": counterexamples_epoch_ratio,
     "deeplift_completeness_worst": deeplift_completeness_worst,
     "deeplift_batch_speedup": deeplift_batch_speedup,
     "query_export_ratio": query_export_ratio,

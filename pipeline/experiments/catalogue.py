@@ -2,160 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, get_args
 
-from pipeline.choices import Method, Rule
+from pipeline.choices import Rule
 from pipeline.config import Config
 from pipeline.evaluation import attention
 from pipeline.experiments import protocols
+from pipeline.experiments.experiment import Changes, Experiment, crowd, rounds
+from pipeline.experiments.metrics import MNIST, PAPER, PATCHES, RULER, SHORTCUT, TABLE_2
 
 BACKBONE = "efficientnet-lite0"  # for the paper's protocol: its weights need no network
 PLACEBOS = ("random-mask", "shuffled-mask", "weight-decay", "oversample-only", "as-published")
-Changes = dict[str, Any]  # dotted setting → value; the prefix `scenario.` stands for the experiment's scenario
 GIVEN = "given"  # in a variant's changes: the share of the training images with given masks, in place of answers
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A number that an experiment reports for each arm.
-
-    Attributes:
-        title: The head of the metric's column.
-        of: Computes the number from the arm's numbers and the numbers of `automated`.
-        scale: The tables show the number times this factor.
-        digits: Digits after the decimal point.
-        by_epoch: The metric's column in the history, for the tables by round; empty if these tables leave it out.
-    """
-
-    title: str
-    of: Callable[[dict[str, float], dict[str, float]], float]
-    scale: float = 1.0
-    digits: int = 3
-    by_epoch: str = ""
-
-
-def number(title: str, name: str, *, by_epoch: str = "", scale: float = 1, digits: int = 3) -> Metric:
-    """Return the metric that reports a number of the arm's summary as it is.
-
-    Args:
-        title: The head of the metric's column.
-        name: The number's name in the summary.
-        by_epoch: The metric's column in the history; empty for none.
-        scale: The tables show the number times this factor.
-        digits: Digits after the decimal point.
-
-    Returns:
-        The metric.
-    """
-    return Metric(title, lambda arm, _: arm[name], scale, digits, by_epoch)
-
-
-def percent(title: str, name: str, *, by_epoch: str = "") -> Metric:
-    """Return the metric that reports a share of the arm's summary in percent."""
-    return number(title, name, by_epoch=by_epoch, scale=100, digits=1)
-
-
-def _harm_undone(name: str) -> Metric:
-    """Return the metric: how much of the harm that `automated` suffers between test and test-shifted an arm avoids."""
-
-    def undone(arm: dict[str, float], automated: dict[str, float]) -> float:
-        harm, own = (m[f"test_{name}"] - m[f"test-shifted_{name}"] for m in (automated, arm))
-        return 1 - own / harm
-
-    return Metric("Harm undone, %", undone, 100, 0)
-
-
-def _worst_recall(arm: dict[str, float], _: dict[str, float]) -> float:
-    return min(value for name, value in arm.items() if name.startswith("test-shifted_recall_"))
-
-
-HARM = _harm_undone("accuracy")
-SHORTCUT = (
-    percent("Accuracy, test", "test_accuracy", by_epoch="test_accuracy"),
-    percent("Accuracy, test-shifted", "test-shifted_accuracy", by_epoch="test-shifted_accuracy"),
-    number("Loss, test-shifted", "test-shifted_loss", by_epoch="test-shifted_loss", digits=2),
-    HARM,
-)
-MNIST = (
-    percent("Accuracy, test", "test_accuracy"),
-    percent("Accuracy, test-shifted", "test-shifted_accuracy"),
-    Metric("Worst class, test-shifted", _worst_recall, 100, 1),
-)
-PATCHES = (
-    number("Loss, test", "test_loss", by_epoch="test_loss"),
-    number("Loss with patches", "test-shifted_loss", by_epoch="test-shifted_loss"),
-    _harm_undone("loss"),
-    number("AUC, test", "test_auc"),
-    number("AUC with patches", "test-shifted_auc"),
-    percent("Accuracy, test", "test_accuracy", by_epoch="test_accuracy"),
-    percent("Accuracy with patches", "test-shifted_accuracy", by_epoch="test-shifted_accuracy"),
-)
-AUC = number("AUC, test", "selected_test_auc")
-PAPER = (
-    number("Min loss, test", "min_test_loss"),
-    number("Loss, test, selected on val", "selected_test_loss", by_epoch="test_loss"),
-    percent("Accuracy, test", "selected_test_accuracy", by_epoch="test_accuracy"),
-    AUC,
-)
-TABLE_2 = (
-    percent("Accuracy, val", "val_accuracy", by_epoch="val_accuracy"),
-    number("Min loss, val", "min_loss", by_epoch="val_loss"),
-    percent("Accuracy, test", "selected_test_accuracy"),
-    AUC,
-)
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One question: a scenario, the arms that answer it, and variants of its settings.
-
-    A cell is one seed of one variant. The tables compare every variant with the first variant.
-
-    Attributes:
-        question: The question.
-        scenario: The scenario's name.
-        minutes: The duration of a cell on one CPU core.
-        metrics: The metrics that answer the question.
-        arms: The arms beside the baseline, in the order of training; placebos follow `hitl`.
-        changes: Changes of the scenario's settings in all variants.
-        variants: Name → further changes.
-        seeds: The number of published seeds.
-        explainers: The explainers that measure attention; none if attention is not measured.
-        protocol: The file with the scenario. `params/paper.yaml` is run as `lookaway paper` runs it.
-    """
-
-    question: str
-    scenario: str
-    minutes: float
-    metrics: tuple[Metric, ...]
-    arms: tuple[str, ...] = ("automated", "hitl")
-    changes: Changes = field(default_factory=dict)
-    variants: dict[str, Changes] = field(default_factory=lambda: {"": {}})
-    seeds: int = 5
-    explainers: tuple[Method, ...] = attention.QUICK
-    protocol: Path = protocols.EXPERIMENTS
-
-
-def rounds(queries: int, epochs: list[int]) -> Changes:
-    """Return the settings of rounds with these epochs, over which the queries are spread evenly."""
-    each = [queries // len(epochs) + (n < queries % len(epochs)) for n in range(len(epochs))]
-    names = [f"{n:02d}" for n in range(len(epochs))]
-    before = ["start", *names]
-    entries = [
-        {"n": n, "after": after, "queries": q, "epochs": e}
-        for n, after, q, e in zip(names, before, each, epochs, strict=False)
-    ]
-    return {"hitl.rounds": entries, "hitl.last": names[-1]}
-
-
-def crowd(experts: int, wrong: float, rule: Rule) -> Changes:
-    """Return the settings of experts who all answer every query, and err about this share of the regions, 0..1."""
-    member = {"miss_rate": wrong, "false_alarm_rate": wrong}
-    return {"annotate.crowd": [member] * experts, "annotate.experts_per_query": experts, "consensus": {"rule": rule}}
-
 
 EXPERIMENTS = {
     "decoy-digits": Experiment(
@@ -192,6 +50,17 @@ EXPERIMENTS = {
         changes=rounds(100, [1, 1, 1, 1, 4]),
         # A patch makes the network certain, so entropy sampling selects few images with a patch.
         variants={"random": {"scenario.query.strategy": "random"}, "entropy": {}},
+    ),
+    "isic-ruler": Experiment(
+        "A natural shortcut, rulers that go with melanoma: does feedback help the images that go against it?",
+        "isic-ruler",
+        minutes=9,
+        metrics=RULER,
+        arms=("automated", "hitl", "random-mask", "hitl-eq2"),
+        variants={f"{n} answers": rounds(n, [1]) for n in (20, 100)},
+        forms={"hitl-eq2": {"scenario.feedback": {"form": "penalty"}}},
+        each_epoch=False,
+        explainers=(),
     ),
     "idrid": Experiment(
         "IDRiD's photographs in the layout of APTOS 2019: does feedback lower the loss?",

@@ -28,6 +28,7 @@ from pipeline.models.backbones import pretrained
 from pipeline.paths import backbone_file, prepared_dir
 from pipeline.sources import preparing
 from pipeline.training import checkpoints
+from pipeline.training.metrics import classification
 
 RESULTS = Path("experiments")  # in Git
 WORK = Path("data/experiments")  # temporary: every file here can be computed again
@@ -64,8 +65,18 @@ def run(experiment: str, variant: str, seed: int) -> Result:
     about, config = catalogue.EXPERIMENTS[experiment], catalogue.settings(experiment, variant, seed=seed)
     checkpoint_dir = WORK / "checkpoints" / experiment / path(experiment, variant, seed).stem
     resumed = checkpoint_dir.exists()
-    loop = begin(config, about.scenario, folder=WORK / "starts", checkpoint_dir=checkpoint_dir)
-    outcomes = train_arms(loop, about.arms, given=about.variants[variant].get(catalogue.GIVEN))
+    loop = begin(
+        config,
+        about.scenario,
+        folder=WORK / "starts",
+        checkpoint_dir=checkpoint_dir,
+        each_epoch=about.each_epoch,
+    )
+    forms = {
+        arm: loop.with_settings(catalogue.settings(experiment, variant, seed=seed, others=changes))
+        for arm, changes in about.forms.items()
+    }
+    outcomes = train_arms(loop, about.arms, given=about.variants[variant].get(catalogue.GIVEN), forms=forms)
     hitl = outcomes.get("hitl")
     disregarded = masks.marked(hitl.entries) if hitl and about.explainers else None
     arms = {
@@ -89,7 +100,9 @@ def run(experiment: str, variant: str, seed: int) -> Result:
     return found
 
 
-def begin(config: Config, scenario: str, *, folder: Path, checkpoint_dir: Path | None = None) -> Loop:
+def begin(
+    config: Config, scenario: str, *, folder: Path, checkpoint_dir: Path | None = None, each_epoch: bool = True
+) -> Loop:
     """Prepare the data and the backbones of a scenario, and return its loop.
 
     Args:
@@ -97,6 +110,7 @@ def begin(config: Config, scenario: str, *, folder: Path, checkpoint_dir: Path |
         scenario: The scenario's name.
         folder: The folder in which cells share equal baselines.
         checkpoint_dir: Where epochs are stored to be resumed; None stores none.
+        each_epoch: Whether all splits are read after each epoch, and not val alone.
 
     Returns:
         The loop, before any training.
@@ -106,17 +120,22 @@ def begin(config: Config, scenario: str, *, folder: Path, checkpoint_dir: Path |
         data = _prepared(config, config.scenario(scenario).dataset)
         _backbones(config)
     start = folder / _start_key(config, scenario)
-    return Loop(config, scenario, data=data, folder=start, checkpoint_dir=checkpoint_dir)
+    return Loop(config, scenario, data=data, folder=start, checkpoint_dir=checkpoint_dir, each_epoch=each_epoch)
 
 
-def train_arms(loop: Loop, arms: tuple[str, ...], *, given: float | None) -> dict[str, Outcome]:
+def train_arms(
+    loop: Loop, arms: tuple[str, ...], *, given: float | None, forms: Mapping[str, Loop] | None = None
+) -> dict[str, Outcome]:
     """Train the baseline and the arms, in this order.
 
     With ``given``, `hitl` is trained with given masks on this share of the training images, in place of answers.
+    ``forms`` has the loop of each arm that asks experts as `hitl` does, with other settings.
     """
     outcomes = {"baseline": loop.baseline()}
     for arm in arms:
-        if arm == "hitl" and given is not None:
+        if forms and arm in forms:
+            outcomes[arm] = forms[arm].arm("hitl")
+        elif arm == "hitl" and given is not None:
             outcomes[arm] = loop.given(given)
         else:
             outcomes[arm] = loop.arm(arm, outcomes.get("hitl"))
@@ -146,6 +165,9 @@ def arm_result(
     """
     read = scores.held_out_logits(outcome.state, loop.images)
     numbers = results.summary(outcome.history, arm)
+    for split, z in read.items():
+        if f"{split}_loss" not in numbers:  # it was not read after each epoch
+            numbers |= {f"{split}_{name}": value for name, value in classification(z, loop.images[split].labels)}
     numbers |= scores.class_and_group_scores(read, data=loop.data, splits=loop.images)
     if disregarded is not None:
         numbers |= scores.attention_scores(
@@ -186,7 +208,8 @@ def _start_key(config: Config, scenario: str) -> str:
     """Return a digest of every setting that a baseline depends on."""
     settings = config.scenario(scenario)
     data = config.datasets[settings.dataset]
-    return fingerprint(scenario, data, settings.fraction, settings.init, settings.train, config.seed)
+    refit = [settings.feedback.refit] if settings.feedback.refit else []
+    return fingerprint(scenario, data, settings.fraction, settings.init, settings.train, config.seed, *refit)
 
 
 @cache
@@ -196,4 +219,8 @@ def _digest(experiment: str, variant: str, seed: int) -> str:
     settings = config.scenario(about.scenario)
     known = [config.datasets[settings.dataset], settings, config.annotate, config.consensus, *config.hitl.rounds]
     given = about.variants[variant].get(catalogue.GIVEN)
-    return fingerprint(about.scenario, *known, given, seed)
+    forms = [
+        catalogue.settings(experiment, variant, seed=seed, others=changes).scenario(about.scenario)
+        for changes in about.forms.values()
+    ]
+    return fingerprint(about.scenario, *known, given, seed, *forms)

@@ -73,6 +73,7 @@ class Loop:
         data: Prepared,
         folder: Path,
         checkpoint_dir: Path | None = None,
+        each_epoch: bool = True,
     ) -> None:
         """Choose the training images of the scenario.
 
@@ -82,11 +83,26 @@ class Loop:
             data: The scenario's prepared data set.
             folder: The folder of the shared results.
             checkpoint_dir: Where epochs are stored to be resumed; None stores none.
+            each_epoch: Whether all splits are read after each epoch, and not val alone: a large test split takes longer
+                to read than an epoch of few images takes to train.
         """
         self.config, self.name, self.data, self.folder = config, scenario, data, folder
         self.checkpoint_dir = checkpoint_dir
         self.settings: Scenario = config.scenario(scenario)
         self.images: dict[str, Images] = subset.by_split(data, subset.choose(data, self.settings.fraction, config.seed))
+        self.read = {name: self.images[name] for name in (self.images if each_epoch else ("train", "val"))}
+        self.each_epoch = each_epoch
+
+    def with_settings(self, config: Config) -> Loop:
+        """Return the loop with other settings; its baseline is the same one."""
+        return Loop(
+            config,
+            self.name,
+            data=self.data,
+            folder=self.folder,
+            checkpoint_dir=self.checkpoint_dir,
+            each_epoch=self.each_epoch,
+        )
 
     def baseline(self) -> Outcome:
         """Train without feedback; every other arm starts from this state."""
@@ -123,7 +139,7 @@ class Loop:
 
     def _train_baseline(self) -> tuple[State, pd.DataFrame]:
         return train_baseline(
-            self.images,
+            self.read,
             self.settings,
             self.data.classes,
             seed=self.config.seed,
@@ -146,10 +162,10 @@ class Loop:
                     seed=self.config.seed,
                     folder=Path(folder),
                 )
-            answers = crowd.answers(manifest, self.config.annotate, self.data.evidence)
+            answers = crowd.answers(manifest, self.config.annotate, self.data.known_evidence)
             entries, trained = train_round(
                 state,
-                self.images,
+                self.read,
                 self.settings,
                 manifest=manifest,
                 answers=answers,
@@ -169,7 +185,7 @@ class Loop:
         state = self._start()
         history = train_rounds(
             state,
-            self.images,
+            self.read,
             self.settings.model_copy(update={"penalty": penalty}),
             seed=self.config.seed,
             rounds=self.config.hitl.rounds,

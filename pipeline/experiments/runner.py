@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 
 from pipeline.errors import ConfigError
-from pipeline.experiments import cells, tables
+from pipeline.experiments import cells, evidence, tables
 from pipeline.experiments.catalogue import EXPERIMENTS
 
 Cell = tuple[str, str, int]  # experiment, variant, seed
 
 
 def main(names: list[str], *, seeds: int | None, jobs: int | None) -> None:
-    """Print the cells to run and their cost, run them, and write the tables.
+    """Print the cells to run and their cost, run them, and write the tables and report/evidence.json.
 
     All variants of an experiment's seed run before its next seed. An interrupted cell resumes after its last epoch.
 
@@ -45,6 +45,7 @@ def main(names: list[str], *, seeds: int | None, jobs: int | None) -> None:
             print(f"done: {name}{f', {variant}' if variant else ''}, seed {seed}", flush=True)
             tables.write([name])
     tables.write(list(EXPERIMENTS))
+    evidence.write()
 
 
 def check_names(names: list[str], known: Iterable[str], *, kind: str) -> None:

@@ -23,6 +23,7 @@ from pipeline.data.loading import Images
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.statistics import mean_over_seeds, show
 from pipeline.experiments import catalogue, cells, tables
+from pipeline.experiments.experiment import Changes
 from pipeline.experiments.runner import check_names
 from pipeline.report.tables import Table, markdown
 
@@ -235,7 +236,7 @@ def _settings(search: Search, tried: Tried, seed: int) -> Config:
     """Return all settings of a trial."""
     about = catalogue.EXPERIMENTS[search.experiment]
     penalty = {"form": tried.form, "output": tried.output, "weight": tried.weight}
-    changes: catalogue.Changes = {"scenario.penalty": penalty, "scenario.train.batchnorm": tried.batchnorm}
+    changes: Changes = {"scenario.penalty": penalty, "scenario.train.batchnorm": tried.batchnorm}
     if tried.strategy:
         changes["scenario.query.strategy"] = tried.strategy
     if tried.epochs:

@@ -25,9 +25,9 @@ from pipeline.config import Config, fingerprint, load
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.evaluation.figures import save
 from pipeline.evaluation.statistics import mean_over_seeds, paired_difference, show
-from pipeline.experiments import catalogue, tables
-from pipeline.experiments.catalogue import HARM
+from pipeline.experiments import experiment, tables
 from pipeline.experiments.cells import Result
+from pipeline.experiments.metrics import HARM
 from pipeline.report.tables import Table, markdown
 from pipeline.tracking import publishing
 
@@ -41,7 +41,7 @@ Known = dict[str, dict[str, Result]]  # experiment → arm → metric → value
 
 def rounds(epochs: list[int]) -> str:
     """Return the value of `hitl.rounds` for rounds with these epochs, in the syntax of DVC's `--set-param`."""
-    entries = catalogue.rounds(QUERIES, epochs)["hitl.rounds"]
+    entries = experiment.rounds(QUERIES, epochs)["hitl.rounds"]
     texts = [",".join(f"{key}:{_quoted(value)}" for key, value in entry.items()) for entry in entries]
     return "[" + ",".join(f"{{{text}}}" for text in texts) + "]"
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from pipeline.evaluation.statistics import Interval, mcnemar, mean_over_seeds, paired_difference, show, verdict
 from pipeline.experiments import catalogue, cells
-from pipeline.experiments.catalogue import Experiment, Metric
 from pipeline.experiments.cells import Result
+from pipeline.experiments.experiment import Experiment, Metric, percent
+from pipeline.experiments.metrics import TABLE_2
 from pipeline.report.tables import Table, markdown
 
 FOLDER = Path("docs/results/tables")
@@ -63,14 +64,14 @@ def put(name: str, text: str) -> None:
 def tables(name: str) -> str:
     """Return all tables of one experiment."""
     about = catalogue.EXPERIMENTS[name]
-    found = {variant: _seeds(name, variant) for variant in about.variants}
+    found = {variant: seeds_of(name, variant) for variant in about.variants}
     found = {variant: seeds for variant, seeds in found.items() if seeds}
     if not found:
         return f"`lookaway experiments {name}`: not run yet.\n"
     count = sorted({len(seeds) for seeds in found.values()})
     ran = "1 seed" if count == [1] else f"{' or '.join(map(str, count))} seeds"
     shown = _variants(about, found) if len(about.variants) > 1 else []
-    for variant, seeds in found.items() if about.explainers else []:
+    for variant, seeds in found.items() if about.explainers or len(about.arms) > 2 else []:
         suffix = f", variant {variant}" if variant else ""
         of_variant = [*_arms(about, seeds), *_attention(seeds), *_spent(about, seeds)]
         shown += [replace(table, title=f"{table.title}{suffix}") for table in of_variant]
@@ -81,9 +82,9 @@ def beside_the_paper() -> Table:
     """Return the paper's Table 2 beside our results: a row a data set."""
     rows = []
     for name, (title, *published) in PUBLISHED.items():
-        seeds, texts = _seeds(name, ""), []
+        seeds, texts = seeds_of(name, ""), []
         for arm in ("automated", "hitl", "random-mask") if seeds else ():
-            readings = [(mean_over_seeds(Arm(arm, seeds).values(m)), m) for m in catalogue.TABLE_2[:2]]
+            readings = [(mean_over_seeds(Arm(arm, seeds).values(m)), m) for m in TABLE_2[:2]]
             texts.append(", ".join(show(reading, scale=m.scale, digits=m.digits) for reading, m in readings))
         rows.append([title, *published, *(texts or ["not run yet", "", ""])])
     theirs = ["paper, baseline", "paper, HITL"]
@@ -97,7 +98,8 @@ def difference(found: Interval, metric: Metric) -> str:
     return text if verdict(found) != "no difference shown" else f"{text}: no difference shown"
 
 
-def _seeds(name: str, variant: str) -> list[Result]:
+def seeds_of(name: str, variant: str) -> list[Result]:
+    """Return the results of a variant's seeds that are there."""
     found = [cells.result(name, variant, seed) for seed in range(catalogue.EXPERIMENTS[name].seeds)]
     return [one for one in found if one is not None]
 
@@ -113,20 +115,20 @@ def _cost(found: dict[str, list[Result]]) -> str:
 
 
 def _arms(about: Experiment, seeds: list[Result]) -> list[Table]:
-    """Tables with a row an arm: its metrics, minus `automated`, and `hitl` minus each placebo."""
+    """Tables with a row an arm: its metrics, minus `automated`, and `hitl` minus each other arm."""
     arms = {name: Arm(name, seeds) for name in seeds[0]["arms"]}
     hitl, automated = arms["hitl"], arms["automated"]
     others = {name: arm for name, arm in arms.items() if name != "automated"}
-    placebos = {name: arm for name, arm in others.items() if name not in ("hitl", "baseline")}
+    rest = {name: arm for name, arm in others.items() if name not in ("hitl", "baseline")}
     against = _differences("Each arm minus `automated`", "Arm", _paired(others, automated), about.metrics)
     against = replace(
         against,
         heads=[*against.heads, "McNemar's p, by seed"],
         rows=[[*row, _mcnemar(seeds, row[0])] for row in against.rows],
     )
-    minus = {name: (hitl, arm) for name, arm in placebos.items()}
+    minus = {name: (hitl, arm) for name, arm in rest.items()}
     found = [_values("Every arm", "Arm", arms, about.metrics), against]
-    found += [_differences("`hitl` minus each placebo", "Placebo", minus, about.metrics)] if minus else []
+    found += [_differences("`hitl` minus each other arm", "Other arm", minus, about.metrics)] if minus else []
     return [part for table in found for part in _narrow(table)]
 
 
@@ -137,7 +139,7 @@ def _attention(seeds: list[Result]) -> list[Table]:
     against = {name: (arms["hitl"], arms[name]) for name in ("baseline", "automated", "random-mask") if name in arms}
     found = []
     for what, title in ATTENTION.items():
-        metrics = [catalogue.percent(one, f"{what}_{one}") for one in EXPLAINERS if f"{what}_{one}" in known]
+        metrics = [percent(one, f"{what}_{one}") for one in EXPLAINERS if f"{what}_{one}" in known]
         if metrics:
             rows = [[name, *(f"{100 * arm.values(m).mean():.1f}" for m in metrics)] for name, arm in arms.items()]
             found += [

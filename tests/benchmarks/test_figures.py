@@ -34,6 +34,7 @@ SMALL = {
     "penalty_cosine": ONE_NETWORK,
     "hitl_epoch_ratio_7pct": {"count": 8, **TINY},
     "hitl_epoch_ratio_70pct": {"count": 8, **TINY},
+    "counterexamples_epoch_ratio": {"count": 8, **TINY},
     "deeplift_completeness_worst": ONE_NETWORK,
     "deeplift_batch_speedup": {"count": 2, **TINY},
     "query_export_ratio": {"pool": 4, "queries": 1, **TINY},

@@ -5,8 +5,9 @@ import json
 import pytest
 from fakes.cells import cell
 
-from pipeline.experiments import catalogue, cells
-from pipeline.experiments.catalogue import EXPERIMENTS, Experiment
+from pipeline.experiments import cells, metrics
+from pipeline.experiments.catalogue import EXPERIMENTS
+from pipeline.experiments.experiment import Experiment
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def experiment(tmp_path, monkeypatch):
     monkeypatch.setitem(
         EXPERIMENTS,
         "tiny",
-        Experiment("?", "decoy-digits-20pct", 1, catalogue.SHORTCUT, ("automated", "hitl", "random-mask"), seeds=3),
+        Experiment("?", "decoy-digits-20pct", 1, metrics.SHORTCUT, ("automated", "hitl", "random-mask"), seeds=3),
     )
     monkeypatch.setattr(cells, "RESULTS", tmp_path)
     for seed, accuracy in enumerate((0.90, 0.92, 0.94)):

@@ -2,8 +2,9 @@
 
 import pytest
 
-from pipeline.experiments import catalogue, cells
-from pipeline.experiments.catalogue import EXPERIMENTS, Metric
+from pipeline.experiments import catalogue, cells, metrics
+from pipeline.experiments.catalogue import EXPERIMENTS
+from pipeline.experiments.experiment import Metric, rounds
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -17,7 +18,7 @@ def test_every_variant_has_settings_of_its_own_that_are_valid(name):
 
 
 def test_rounds_share_out_the_queries():
-    changes = catalogue.rounds(50, [1, 1, 4])
+    changes = rounds(50, [1, 1, 4])
     assert [(r["n"], r["after"], r["queries"], r["epochs"]) for r in changes["hitl.rounds"]] == [
         ("00", "start", 17, 1), ("01", "00", 17, 1), ("02", "01", 16, 4)
     ]  # fmt: skip
@@ -25,10 +26,10 @@ def test_rounds_share_out_the_queries():
 
 
 def test_a_metric_of_the_experiments_is_worked_out_by_hand():
-    closed = catalogue.HARM
+    closed = metrics.HARM
     arm = {"test_accuracy": 0.9, "test-shifted_accuracy": 0.8}
     automated = {"test_accuracy": 1.0, "test-shifted_accuracy": 0.6}
     assert closed.of(arm, automated) == pytest.approx(0.75)
     assert isinstance(closed, Metric)
-    worst = catalogue.MNIST[2]
+    worst = metrics.MNIST[2]
     assert worst.of({"test-shifted_recall_3": 0.7, "test-shifted_recall_4": 0.6, "test_recall_1": 0.1}, {}) == 0.6

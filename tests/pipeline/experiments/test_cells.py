@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from pipeline.experiments import catalogue, cells, tables
-from pipeline.experiments.catalogue import EXPERIMENTS, Experiment
+from pipeline.experiments import cells, metrics, tables
+from pipeline.experiments.catalogue import EXPERIMENTS
+from pipeline.experiments.experiment import Experiment
 
 
 def test_a_cell_with_other_settings_counts_as_not_run(experiment):
@@ -16,7 +17,7 @@ def test_a_cell_with_other_settings_counts_as_not_run(experiment):
 
 def test_a_cell_that_ran_for_another_experiment_is_not_run_again(experiment, monkeypatch):
     for name, arms in (("smaller", ("automated", "hitl")), ("larger", ("automated", "hitl", "weight-decay"))):
-        of = Experiment("?", "decoy-digits-20pct", 1, catalogue.SHORTCUT, arms, seeds=3)
+        of = Experiment("?", "decoy-digits-20pct", 1, metrics.SHORTCUT, arms, seeds=3)
         monkeypatch.setitem(EXPERIMENTS, name, of)
     assert cells.result("smaller", "", 1) == cells.result("tiny", "", 1)
     assert cells.result("larger", "", 1) is None, "an arm is missing"

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from fakes import data_set
 
-from pipeline.config import Config
+from pipeline.config import Config, FeedbackSettings
 from pipeline.data import prepared
-from pipeline.experiments import catalogue, loop, protocols
+from pipeline.experiments import cells, loop, protocols
+from pipeline.experiments.experiment import rounds
 from pipeline.experiments.loop import Loop
 from pipeline.models import files
 from pipeline.models.backbones import pretrained
@@ -39,7 +40,7 @@ def new_loop(tmp_path, monkeypatch, feedback):
 
 
 def _rounds(epochs):
-    return {key.removeprefix("hitl."): value for key, value in catalogue.rounds(4, epochs).items()}
+    return {key.removeprefix("hitl."): value for key, value in rounds(4, epochs).items()}
 
 
 def test_loops_share_the_arms_that_ask_no_expert(new_loop, monkeypatch):
@@ -66,6 +67,36 @@ def test_given_masks_cover_all_but_the_evidence(new_loop):
     assert outcome.history["penalty"].max() > 0
 
 
+def test_an_arm_with_another_form_of_feedback_starts_from_the_same_baseline(new_loop, monkeypatch):
+    one = new_loop()
+    scenario = one.settings.model_copy(update={"feedback": FeedbackSettings(form="counterexamples")})
+    config = one.config.model_copy(update={"scenarios": {**one.config.scenarios, SCENARIO: scenario}})
+    object.__setattr__(one.data, "known_evidence", lambda _: np.zeros((28, 28), bool))  # experts mark all
+    one.baseline()
+    monkeypatch.setattr(loop, "train_baseline", None)
+    found = cells.train_arms(one, ("hitl", "other"), given=None, forms={"other": one.with_settings(config)})
+    assert list(found) == ["baseline", "hitl", "other"]
+    assert found["hitl"].history["penalty"].max() > 0
+    assert found["other"].history["penalty"].max() == 0
+    ours, theirs = (found[arm].state.model.network.classifier.weight.detach() for arm in ("hitl", "other"))
+    assert not np.array_equal(ours, theirs)
+
+
+def test_splits_that_are_read_at_the_end_only_have_no_history(new_loop):
+    one = new_loop()
+    late = Loop(one.config, SCENARIO, data=one.data, folder=one.folder.with_name("late"), each_epoch=False)
+    outcomes = {"early": one.baseline(), "late": late.baseline()}
+    assert "test_loss" in outcomes["early"].history
+    assert "test_loss" not in outcomes["late"].history
+    results = {
+        name: cells.arm_result(loop, "baseline", outcomes[name], disregarded=None, explainers=())["numbers"]
+        for name, loop in (("early", one), ("late", late))
+    }
+    assert results["late"]["val_loss"] == results["early"]["val_loss"]
+    for name in ("test_recall_a", "test_loss", "test_accuracy"):
+        assert results["late"][name] == pytest.approx(results["early"][name], abs=1e-5)
+
+
 def test_a_placebo_needs_the_arm_that_it_follows(new_loop):
     with pytest.raises(ValueError, match="the placebo 'random-mask' needs the outcome of `hitl`"):
         new_loop().arm("random-mask")
@@ -77,7 +108,7 @@ def test_spread_marks_reach_the_training_and_the_placebo(new_loop, monkeypatch, 
     left = np.zeros((28, 28), bool)
     left[:, :14] = True
     one = new_loop()
-    object.__setattr__(one.data, "evidence", lambda _: ~left)
+    object.__setattr__(one.data, "known_evidence", lambda _: ~left)
     rounds = [entry.model_copy(update={"queries": 7}) for entry in one.config.hitl.rounds]
     hitl_settings = one.config.hitl.model_copy(update={"rounds": rounds})
     one.config = one.config.model_copy(update={"hitl": hitl_settings})

@@ -3,11 +3,12 @@
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.experiments import runner, tables
+from pipeline.experiments import evidence, runner, tables
 
 
 def test_experiments_without_new_cells_write_their_tables(experiment, monkeypatch, capsys):
     monkeypatch.setattr(tables, "FOLDER", experiment / "tables")
+    monkeypatch.setattr(evidence, "FILE", experiment / "evidence.json")
     runner.main(["tiny"], seeds=None, jobs=1)
     assert capsys.readouterr().out == "0 cells to run, about 0.0 hours\n"
     assert (experiment / "tables" / "tiny.md").read_text().startswith("`lookaway experiments tiny`: 3 seeds")

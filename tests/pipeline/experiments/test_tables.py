@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from fakes.cells import cell
 
-from pipeline.experiments import catalogue, cells, tables
+from pipeline.experiments import cells, metrics, tables
 from pipeline.experiments.catalogue import EXPERIMENTS
 
 
@@ -29,7 +29,7 @@ def test_tables_pair_arms_by_seed_and_say_where_nothing_is_shown(experiment):
     assert against["hitl"][2] == "-0.10 [-0.10, -0.10]"
     assert against["hitl"][4] == "0.0078, 0.0078, 0.0078"
     assert against["random-mask"][0].endswith(": no difference shown")
-    assert list(rows_of(text, "`hitl` minus each placebo")) == ["Placebo", "random-mask"]
+    assert list(rows_of(text, "`hitl` minus each other arm")) == ["Other arm", "random-mask"]
     assert rows_of(text, "Results after each round")["20"][0] == "2.0", "twenty answers took two minutes"
     attention = rows_of(text, "Attention inside the marks, %, `hitl` minus another arm")
     assert attention["automated"] == ["-10.0 [-10.0, -10.0]"]
@@ -37,7 +37,7 @@ def test_tables_pair_arms_by_seed_and_say_where_nothing_is_shown(experiment):
 
 
 def test_a_table_has_at_most_six_columns_to_compare(experiment, monkeypatch):
-    wide = tuple(replace(catalogue.AUC, title=f"m{n}", of=lambda arm, _: arm["test_accuracy"]) for n in range(7))
+    wide = tuple(replace(metrics.AUC, title=f"m{n}", of=lambda arm, _: arm["test_accuracy"]) for n in range(7))
     monkeypatch.setitem(EXPERIMENTS, "tiny", replace(EXPERIMENTS["tiny"], metrics=wide))
     text = tables.tables("tiny")
     assert rows_of(text, "Every arm (1 of 2)")["Arm"] == ["m0", "m1", "m2", "m3"]
