@@ -40,7 +40,8 @@ class Classifier(nn.Module):
         """Let all layers learn, or the head alone; the other layers then keep their weights and statistics."""
         self.layers = layers
         self.requires_grad_(layers == "all")
-        self.network.get_classifier().requires_grad_(True)
+        if layers == "head":
+            self.network.get_classifier().requires_grad_(True)
 
     def train(self, mode: bool = True) -> Classifier:
         """Switch between training and evaluation; layers that do not learn stay in evaluation."""

@@ -53,8 +53,8 @@ def test_every_params_file_that_is_shipped_is_valid():
 def test_the_readmes_example_of_ones_own_data_is_valid(params, tmp_path):
     readme = (ROOT / "README.md").read_text()
     (block,) = re.findall(r"```yaml\n(.*?)```", readme, flags=re.DOTALL)
-    demo = json.dumps(params["protocols"]["demo"])
-    example = yaml.safe_load(f"protocols:\n  demo: &demo {demo}\n{block}")
+    photographs = json.dumps(params["protocols"]["photographs"])
+    example = yaml.safe_load(f"protocols:\n  photographs: &photographs {photographs}\n{block}")
     params["datasets"] = example["datasets"]
     params["scenarios"] = example["scenarios"]
     params["hitl"] |= example["hitl"]

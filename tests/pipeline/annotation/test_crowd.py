@@ -172,7 +172,7 @@ def project_folder(tmp_path, monkeypatch):
     folder = step_dir(scenario, "00")
     folder.mkdir(parents=True)
     manifest(folder, 8).write(folder / "queries.json")
-    data = SimpleNamespace(evidence=left_half, digest="d")
+    data = SimpleNamespace(known_evidence=left_half, digest="d")
     monkeypatch.setattr(annotate.prepared, "read", lambda folder: data)
     return tmp_path, scenario, folder
 

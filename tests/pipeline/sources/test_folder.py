@@ -68,7 +68,7 @@ OWN_MISTAKES = {
     ),
     "an unknown split": (
         in_own(part=first("holdout")("part")),
-        r"not train, val or test\. Fix: correct these rows:\n  000: 'holdout'",
+        r"not train, val or test, nor a .*\. Fix: correct these rows:\n  000: 'holdout'",
     ),
     "a path outside": (
         in_own(file=first("../secret.png")("file")),
