@@ -69,12 +69,10 @@ def test_killed_while_asking_and_while_training_it_ends_as_an_undisturbed_loop(
     assert any("Running stage 'annotate" in line for line in process.stdout)
     while not projects(real_label_studio).keys() - before.keys() and process.poll() is None:
         time.sleep(0.05)
-    kill(process)
-    assert not (round_dir / "answers.json").exists()
+    kill(process)  # while the expert answers; wherever a fast machine was, the end must be the same
     process = started(project, environment)
     assert any("in force" in line for line in process.stdout)
     kill(process)
-    assert not (round_dir / "state.pt").exists()
     output = repro(project, environment)
 
     answers = json.loads((round_dir / "answers.json").read_text())
