@@ -87,29 +87,15 @@ def penalty_cosine(architectures: tuple[str, ...] = ARCHITECTURES) -> Figure:
 def hitl_epoch_ratio(share: float, count: int = 40, size: int = SIZE, runs: int = 3) -> Figure:
     """Time of an epoch with this share of the images masked over the time of the same epoch without masks."""
     state, images = begin(), pictures(count, size)
-    mask = np.zeros((size, size), bool)
-    mask[: size // 4] = True
-    masked: dict[str, NDArray[np.bool_]] = dict.fromkeys(images.ids[: round(share * count)], mask)
-    feedback = trainer.feedback_on(state, images, EQ2, masked)
-
-    def epoch(feedback: Feedback | None) -> None:
-        train_epoch(state, images, PAPER, seed=0, freeze_batchnorm=False, feedback=feedback)
-
-    return ratio(lambda: epoch(feedback), lambda: epoch(None), runs)
+    feedback = trainer.feedback_on(state, images, EQ2, _top_masked(images, round(share * count)))
+    return _epoch_ratio(state, images, feedback, runs)
 
 
 def counterexamples_epoch_ratio(count: int = 40, size: int = SIZE, runs: int = 3) -> Figure:
     """Time of an epoch with a counterexample for every image over the time of an epoch with the originals."""
     state, images = begin(), pictures(count, size)
-    mask = np.zeros((size, size), bool)
-    mask[: size // 4] = True
     settings = FeedbackSettings(form="counterexamples", edge=0.1)
-    made = Counterexamples(dict.fromkeys(images.ids, mask), settings, images)
-
-    def epoch(feedback: Counterexamples | None) -> None:
-        train_epoch(state, images, PAPER, seed=0, freeze_batchnorm=False, feedback=feedback)
-
-    return ratio(lambda: epoch(made), lambda: epoch(None), runs)
+    return _epoch_ratio(state, images, Counterexamples(_top_masked(images, count), settings, images), runs)
 
 
 def deeplift_completeness_worst(architectures: tuple[str, ...] = ARCHITECTURES) -> Figure:
@@ -171,6 +157,23 @@ def pictures(count: int, size: int = SIZE) -> Images:
     """Return pictures of noise in two classes."""
     pixels: NDArray[np.uint8] = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     return Images([f"image-{i}" for i in range(count)], pixels, torch.arange(count) % 2)
+
+
+def _top_masked(images: Images, count: int) -> dict[str, NDArray[np.bool_]]:
+    """Return masks of the upper quarter for the first ``count`` images."""
+    size = images.pixels[[0]].shape[1]
+    mask = np.zeros((size, size), bool)
+    mask[: size // 4] = True
+    return dict.fromkeys(images.ids[:count], mask)
+
+
+def _epoch_ratio(state: State, images: Images, feedback: Feedback | Counterexamples | None, runs: int) -> Figure:
+    """Return the time of an epoch with this feedback over the time of an epoch without."""
+
+    def epoch(feedback: Feedback | Counterexamples | None) -> None:
+        train_epoch(state, images, PAPER, seed=0, freeze_batchnorm=False, feedback=feedback)
+
+    return ratio(lambda: epoch(feedback), lambda: epoch(None), runs)
 
 
 def _stirred(network: nn.Module) -> nn.Module:

@@ -49,7 +49,8 @@ def main(path: Path) -> None:
     given = crowd.answers(manifest, config.annotate, loop.data.known_evidence)
     entries = answers.to_entries(manifest, given, config.consensus)
     entries += hitl.spread(entries, images, settings, loop.data.classes, round=first.n)
-    shown = [next(e for e in entries if e.mask.any()), *[e for e in entries if e.kind == "spread"][:: 376 // 9][:9]]
+    spread, others = [entry for entry in entries if entry.kind == "spread"], COLUMNS - 1
+    shown = [next(e for e in entries if e.mask.any()), *spread[:: len(spread) // others][:others]]
     some = [images.ids.index(entry.image_id) for entry in shown]
     made = Counterexamples(masks.in_force(entries), settings.feedback, images)
     draws = torch.rand(len(some), DRAWS, generator=torch.Generator().manual_seed(SEED))

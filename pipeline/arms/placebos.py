@@ -14,13 +14,12 @@ Every placebo is a function of `hitl`'s entries: no expert is asked, and images 
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.choices import Placebo
 from pipeline.config import Penalty
+from pipeline.data.draws import rng_of
 from pipeline.errors import ConfigError
 from pipeline.feedback.cells import Grid
 from pipeline.feedback.masks import Entry
@@ -68,14 +67,10 @@ def _at_random(entries: list[Entry], cell: int, seed: int) -> list[Entry]:
         before = entry.mask
         grid, marked = Grid.of(len(before), cell), before[before > 0]
         chosen = np.zeros(grid.side**2, before.dtype)
-        order = (rng if entry.kind != "spread" else _rng_of(entry.image_id, seed)).permutation(len(chosen))
+        order = (rng if entry.kind != "spread" else rng_of(entry.image_id.encode(), seed)).permutation(len(chosen))
         chosen[order[: round(marked.size / cell**2)]] = marked.mean(dtype=float) if marked.size else 0
         placed.append(entry.with_mask(grid.area(chosen, len(before))))
     return placed
-
-
-def _rng_of(image_id: str, seed: int) -> np.random.Generator:
-    return np.random.default_rng([seed, int(hashlib.sha256(image_id.encode()).hexdigest()[:12], 16)])
 
 
 def _shuffled(entries: list[Entry], seed: int) -> list[Entry]:

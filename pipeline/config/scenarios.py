@@ -73,6 +73,7 @@ class Refit(Section):
 
 
 SWITCHES: dict[str, Any] = {"off": None, "False": None, "on": {}, "True": {}}  # YAML reads `off` and `on` as booleans
+SWITCH = BeforeValidator(lambda given: SWITCHES.get(str(given), given))
 
 
 class FeedbackSettings(Section):
@@ -83,10 +84,8 @@ class FeedbackSettings(Section):
     fill: choices.Fill = "another"
     edge: Annotated[float, Field(ge=0, le=0.1)] = 0.0  # width of the soft edge, share of the side
     share: Share = 1.0  # of the times that a masked image is read; 1: its original is never read
-    # off | on | {draws: …, decay: …}
-    refit: Annotated[Refit | None, BeforeValidator(lambda given: SWITCHES.get(str(given), given))] = None
-    # off | on | {precision: …}
-    spread: Annotated[Spread | None, BeforeValidator(lambda given: SWITCHES.get(str(given), given))] = None
+    refit: Annotated[Refit | None, SWITCH] = None  # off | on | {draws: …, decay: …}
+    spread: Annotated[Spread | None, SWITCH] = None  # off | on | {precision: …}
 
     @model_validator(mode="after")
     def _refit_reads_counterexamples(self) -> FeedbackSettings:

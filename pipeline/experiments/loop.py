@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -91,18 +92,12 @@ class Loop:
         self.settings: Scenario = config.scenario(scenario)
         self.images: dict[str, Images] = subset.by_split(data, subset.choose(data, self.settings.fraction, config.seed))
         self.read = {name: self.images[name] for name in (self.images if each_epoch else ("train", "val"))}
-        self.each_epoch = each_epoch
 
     def with_settings(self, config: Config) -> Loop:
-        """Return the loop with other settings; its baseline is the same one."""
-        return Loop(
-            config,
-            self.name,
-            data=self.data,
-            folder=self.folder,
-            checkpoint_dir=self.checkpoint_dir,
-            each_epoch=self.each_epoch,
-        )
+        """Return the loop with other settings; its images and its baseline are the same ones."""
+        other = copy(self)
+        other.config, other.settings = config, config.scenario(self.name)
+        return other
 
     def baseline(self) -> Outcome:
         """Train without feedback; every other arm starts from this state."""

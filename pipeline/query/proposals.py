@@ -5,7 +5,6 @@ The regions of one query never overlap: each pixel of an answer belongs to one p
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from math import ceil, floor
 
@@ -17,6 +16,7 @@ from labelstudio.exchange.geometry import Mask
 from labelstudio.exchange.records import Proposal
 from labelstudio.exchange.regions import pixels
 from pipeline.choices import Rank, Regions
+from pipeline.data.draws import rng_of
 
 Labels = NDArray[np.integer]  # (S, S): the number of a pixel's region, from 1; 0 belongs to none
 
@@ -69,7 +69,7 @@ def propose(
     salient = [n for n in order[: count - at_random].tolist() if scores[n] > 0 and n not in judged]
     others = np.setdiff1d(order[count - at_random :], [0, *judged])
     found: list[tuple[float, Proposal]] = []
-    for label in [*salient, *_rng(picture, seed).permutation(others)[:at_random].tolist()]:
+    for label in [*salient, *rng_of(picture.tobytes(), seed).permutation(others)[:at_random].tolist()]:
         region = labels == label
         if kind == "grid":
             proposal: Proposal | None = _cell(label, len(free), cell)
@@ -97,10 +97,6 @@ def _judged(labels: Labels, asked: Mask | None) -> set[int]:
         return set()
     pixels_of, judged = np.bincount(labels.ravel()), np.bincount(labels[asked], minlength=int(labels.max()) + 1)
     return set(np.flatnonzero((pixels_of > 0) & (2 * judged >= pixels_of)).tolist())
-
-
-def _rng(picture: NDArray[np.uint8], seed: int) -> np.random.Generator:
-    return np.random.default_rng([seed, int(hashlib.sha256(picture.tobytes()).hexdigest()[:12], 16)])
 
 
 def _grid(size: int, cell: int) -> Labels:

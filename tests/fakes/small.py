@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pipeline.config import Augment, Backbone, Train
+from pipeline.config import Augment, Backbone, FeedbackSettings, Penalty, QuerySettings, Scenario, Train
 from pipeline.data.loading import Images
 from pipeline.models import backbones, classifier
 
@@ -17,6 +17,7 @@ TRAIN = Train(
     batchnorm="moving",
     augment=Augment(flip=False, rotate_degrees=0.0, crop=0.0, brightness=0.0),
 )
+AUGMENT = Augment(flip=True, rotate_degrees=10.0, crop=0.1, brightness=0.1)
 
 
 def images(count: int) -> Images:
@@ -30,3 +31,23 @@ def network(classes: list[str], architecture: str = "test_efficientnet") -> clas
     weights = backbones.pretrained("x", Backbone(architecture=architecture, weights="random"), seed=0)
     torch.manual_seed(0)
     return classifier.build(weights, classes)
+
+
+def scenario(feedback: FeedbackSettings, **train) -> Scenario:
+    """A scenario with this feedback, with augmentation, and with these settings of its training."""
+    return Scenario(
+        dataset="x",
+        fraction=1.0,
+        init="x",
+        train=TRAIN.model_copy(update={"augment": AUGMENT, **train}),
+        penalty=Penalty(form="share", output="logits", weight=10.0),
+        feedback=feedback,
+        query=QuerySettings(strategy="entropy", cell=8, proposals=4),
+    )
+
+
+def upper_half_masked(images: Images, count: int) -> dict[str, np.ndarray]:
+    """Masks of the upper half of the first ``count`` images."""
+    mask = np.zeros((SIZE, SIZE), np.float32)
+    mask[: SIZE // 2] = 1
+    return dict.fromkeys(images.ids[:count], mask)

@@ -2,43 +2,19 @@
 
 from typing import get_args
 
-import numpy as np
 import pytest
 import torch
 from fakes import killed, small
 
 from pipeline.choices import FeedbackForm
-from pipeline.config import Augment, FeedbackSettings, Penalty, QuerySettings, Scenario
+from pipeline.config import FeedbackSettings
 from pipeline.training import states, trainer
 
-SIZE = small.SIZE
-AUGMENT = Augment(flip=True, rotate_degrees=10.0, crop=0.1, brightness=0.1)
 FORMS = get_args(FeedbackForm)
 
 
 def scenario(form, **train):
-    return Scenario(
-        dataset="x",
-        fraction=1.0,
-        init="x",
-        train=small.TRAIN.model_copy(update={"batchnorm": "frozen", "augment": AUGMENT, **train}),
-        penalty=Penalty(form="share", output="logits", weight=10.0),
-        feedback=FeedbackSettings(form=form),
-        query=QuerySettings(strategy="entropy", cell=8, proposals=4),
-    )
-
-
-@pytest.fixture
-def data():
-    images = small.images(12)
-    return {"train": images, "val": images}
-
-
-@pytest.fixture
-def masks(data):
-    mask = np.zeros((SIZE, SIZE), np.float32)
-    mask[: SIZE // 2] = 1
-    return dict.fromkeys(data["train"].ids[:6], mask)
+    return small.scenario(FeedbackSettings(form=form), batchnorm="frozen", **train)
 
 
 def train(data, settings, masks, epochs=1, folder=None):

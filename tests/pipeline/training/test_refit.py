@@ -5,44 +5,18 @@ import pytest
 import torch
 from fakes import killed, small
 
-from pipeline.config import Augment, FeedbackSettings, Penalty, QuerySettings, Refit, Scenario
+from pipeline.config import FeedbackSettings, Refit
 from pipeline.errors import PipelineError
 from pipeline.feedback.counterexamples import Counterexamples
 from pipeline.training import inference, states, trainer
 from pipeline.training.refit import _balanced, _fitted, refit
 
-AUGMENT = Augment(flip=True, rotate_degrees=10.0, crop=0.1, brightness=0.1)
 ON = FeedbackSettings(form="counterexamples", refit=Refit(draws=2))
 OFF = FeedbackSettings(form="counterexamples")
 
 
-def scenario(feedback, layers="all"):
-    return Scenario(
-        dataset="x",
-        fraction=1.0,
-        init="x",
-        train=small.TRAIN.model_copy(update={"augment": AUGMENT, "layers": layers}),
-        penalty=Penalty(form="share", output="logits", weight=10.0),
-        feedback=feedback,
-        query=QuerySettings(strategy="entropy", cell=8, proposals=4),
-    )
-
-
-@pytest.fixture
-def data():
-    images = small.images(12)
-    return {"train": images, "val": images}
-
-
-@pytest.fixture
-def masks(data):
-    mask = np.zeros((small.SIZE, small.SIZE), np.float32)
-    mask[: small.SIZE // 2] = 1
-    return dict.fromkeys(data["train"].ids[:6], mask)
-
-
 def train(data, feedback, masks, *, layers="all", epochs=2, folder=None):
-    settings = scenario(feedback, layers)
+    settings = small.scenario(feedback, layers=layers)
     state = states.begin(small.network(["a", "b"]), settings.train)
     trainer.train(state, data, settings, seed=0, epochs=epochs, step="00", masks=masks, checkpoint_dir=folder)
     return state
@@ -90,15 +64,15 @@ def test_marks_have_an_effect_and_the_same_call_gives_the_same_weights(data, mas
     settings = ON.refit
     unmarked = train(data, ON, masks)
     unmarked.epoch = marked.epoch
-    refit(unmarked, data["train"], settings, augment=AUGMENT, feedback=None, seed=0)
+    refit(unmarked, data["train"], settings, augment=small.AUGMENT, feedback=None, seed=0)
     assert not torch.equal(weights(marked, head=True), weights(unmarked, head=True))
     again = Counterexamples(masks, ON, data["train"])
-    refit(unmarked, data["train"], settings, augment=AUGMENT, feedback=again, seed=0)
+    refit(unmarked, data["train"], settings, augment=small.AUGMENT, feedback=again, seed=0)
     assert torch.equal(weights(marked, head=True), weights(unmarked, head=True))
 
 
 def test_with_the_head_alone_all_other_layers_keep_weights_and_statistics(data, masks):
-    before = states.begin(small.network(["a", "b"]), scenario(ON).train)
+    before = states.begin(small.network(["a", "b"]), small.scenario(ON).train)
     for feedback in (OFF, ON, FeedbackSettings()):  # counterexamples, refit, and the penalty
         after = train(data, feedback, masks, layers="head")
         assert torch.equal(weights(after, head=False), weights(before, head=False))
@@ -121,7 +95,7 @@ def test_a_network_without_a_linear_last_layer_is_refused(data):
     state = states.begin(small.network(["a", "b"]), small.TRAIN)
     state.model.network.classifier = torch.nn.Sequential(state.model.network.classifier)
     with pytest.raises(PipelineError, match="last layer is linear, and test_efficientnet ends in Sequential"):
-        refit(state, data["train"], Refit(), augment=AUGMENT, feedback=None, seed=0)
+        refit(state, data["train"], Refit(), augment=small.AUGMENT, feedback=None, seed=0)
 
 
 def test_refit_needs_counterexamples():
