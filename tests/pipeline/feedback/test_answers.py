@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from fakes.queries import CELL, SIDE, answer, manifest
 
+from labelstudio.exchange.regions import choice
 from pipeline.config import Consensus
 from pipeline.feedback.answers import known_answers, to_entries
 
@@ -86,14 +87,3 @@ def test_a_removed_outline_is_reported_and_marks_nothing(tmp_path, capsys):
     assert not entry.mask.any()
     assert entry.asked.sum() == 3 * CELL**2, "it has been shown, and need not be shown again"
     assert capsys.readouterr().out == "a@example.org on image-000: 1 of 3 outlines removed: no marks\n"
-
-
-def choice(value: str) -> dict:
-    return {
-        "id": "x",
-        "type": "choices",
-        "from_name": "verdict",
-        "to_name": "image",
-        "origin": "manual",
-        "value": {"choices": [value]},
-    }
