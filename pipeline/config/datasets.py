@@ -46,6 +46,14 @@ class Isic2017Patches(Source):
     source: Literal["isic2017-patches"]
 
 
+class Isic2017PatchesNatural(Source):
+    """See pipeline/sources/isic2017_patches_natural.py."""
+
+    source: Literal["isic2017-patches-natural"]
+    artefacts: str = "artefacts.csv"  # the table of artefacts, below root
+    patch_masks: str = "artefact_masks/band_aid"  # a folder of masks, below root
+
+
 class Files(Source):
     """A data set of image files below ``root``."""
 
@@ -107,5 +115,6 @@ class Folder(Files):
     )
 
 
-Drawn = DecoyDigits | DecoyMnist | Isic2017Patches  # data sets with a planted shortcut, drawn from the files of others
+# Data sets with a shortcut, drawn from the files of others
+Drawn = DecoyDigits | DecoyMnist | Isic2017Patches | Isic2017PatchesNatural
 Dataset = Annotated[Drawn | Isic2017 | Isic2017Ruler | Aptos2019 | Nci | Folder, Field(discriminator="source")]

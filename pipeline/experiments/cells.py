@@ -60,7 +60,11 @@ def result(experiment: str, variant: str, seed: int) -> Result | None:
 
 
 def run(experiment: str, variant: str, seed: int) -> Result:
-    """Train all arms of a cell, and write its result; an interrupted cell resumes after its last epoch."""
+    """Train the arms of a cell that have no result, and write the cell's file.
+
+    An interrupted cell resumes after its last epoch. Where an arm is new, `hitl` is trained once more, because placebos
+    follow its masks; the results that were there stay.
+    """
     began = time.monotonic()
     about, config = catalogue.EXPERIMENTS[experiment], catalogue.settings(experiment, variant, seed=seed)
     checkpoint_dir = WORK / "checkpoints" / experiment / path(experiment, variant, seed).stem
@@ -76,28 +80,41 @@ def run(experiment: str, variant: str, seed: int) -> Result:
         arm: loop.with_settings(catalogue.settings(experiment, variant, seed=seed, others=changes))
         for arm, changes in about.forms.items()
     }
-    outcomes = train_arms(loop, about.arms, given=about.variants[variant].get(catalogue.GIVEN), forms=forms)
+    target, digest = path(experiment, variant, seed), _digest(experiment, variant, seed)
+    kept = _arms(target, digest, about.explainers)
+    missing = tuple(arm for arm in about.arms if arm not in kept or arm == "hitl")
+    outcomes = train_arms(loop, missing, given=about.variants[variant].get(catalogue.GIVEN), forms=forms)
     hitl = outcomes.get("hitl")
     disregarded = masks.marked(hitl.entries) if hitl and about.explainers else None
-    arms = {
+    new = {
         arm: arm_result(loop, arm, outcome, disregarded=disregarded, explainers=about.explainers)
         for arm, outcome in outcomes.items()
+        if arm not in kept
     }
+    arms = {**new, **kept}
     found = {
-        "settings": _digest(experiment, variant, seed),
+        "settings": digest,
         "looks": about.explainers,
-        # The duration of an interrupted cell is unknown.
-        "minutes": None if resumed else round((time.monotonic() - began) / 60, 1),
+        # The duration of a cell that was interrupted, or got a new arm, is unknown.
+        "minutes": None if resumed or kept else round((time.monotonic() - began) / 60, 1),
         "rounds": [[r.round, r.answers, round(r.seconds, 1)] for r in hitl.rounds] if hitl else [],
-        "arms": arms,
+        "arms": {arm: arms[arm] for arm in ("baseline", *about.arms)},
     }
-    target = path(experiment, variant, seed)
     target.parent.mkdir(parents=True, exist_ok=True)
     half = target.with_suffix(".half")
     half.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
     os.replace(half, target)
     checkpoints.clear(checkpoint_dir)
     return found
+
+
+def _arms(target: Path, digest: str, explainers: tuple[Method, ...]) -> Result:
+    """Return the results by arm that a cell's file has, with these settings and explainers."""
+    if not target.exists():
+        return {}
+    stored = json.loads(target.read_text(encoding="utf-8"))
+    valid = stored["settings"] == digest and set(explainers) == set(stored["looks"])
+    return dict(stored["arms"]) if valid else {}
 
 
 def begin(

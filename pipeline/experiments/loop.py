@@ -20,6 +20,7 @@ from filelock import FileLock
 from pipeline.annotation import crowd
 from pipeline.arms.baseline import train_baseline
 from pipeline.arms.hitl import train_round
+from pipeline.arms.masktune import masktune
 from pipeline.arms.placebos import placebo
 from pipeline.arms.replay import train_rounds
 from pipeline.choices import Placebo
@@ -104,12 +105,20 @@ class Loop:
         return self._once("start", self._train_baseline)
 
     def arm(self, arm: str, hitl: Outcome | None = None) -> Outcome:
-        """Train `automated`, `hitl` or a placebo; a placebo needs the outcome of `hitl`."""
+        """Train an arm; a placebo needs the outcome of `hitl`.
+
+        Two arms ask nobody: `masktune` (see `pipeline.arms.masktune`), and `exact-masks`. The latter shows what
+        spreading could reach at most: it has the right masks of all images whose evidence is known.
+        """
         if arm == "hitl":
             return self._hitl()
+        if arm == "exact-masks":
+            return self.given(1.0)
+        if arm == "masktune":
+            return self._trained_on(masktune(self._start(), self.images["train"], round=self.config.hitl.rounds[0].n))
         if arm == "automated":
             epochs = "-".join(str(entry.epochs) for entry in self.config.hitl.rounds)
-            return self._once(f"automated-{epochs}", lambda: self._replay([], self.settings.penalty))
+            return self._once(f"automated-{epochs}", lambda: self._replay([]))
         if hitl is None:
             raise ValueError(f"the placebo {arm!r} needs the outcome of `hitl`")
         entries, penalty = placebo(
@@ -119,18 +128,19 @@ class Loop:
             cell=self.settings.query.cell,
             seed=self.config.seed,
         )
-        state, history = self._replay(entries, penalty)
-        return Outcome(state, history, entries, [])
+        return self._trained_on(entries, penalty)
 
     def given(self, share: float) -> Outcome:
-        """Train with given masks on a random share of the training images; W is 1 everywhere but on the evidence."""
+        """Train with given masks on a random share of the training images; W is 1 everywhere but on the evidence.
+
+        Images whose evidence is not known have no mask.
+        """
         ids = self.images["train"].ids
         chosen = sorted(np.random.default_rng(self.config.seed).permutation(len(ids))[: round(share * len(ids))])
-        areas = ((ids[n], ~self.data.evidence(ids[n])) for n in chosen)
+        evidence = ((ids[n], self.data.known_evidence(ids[n])) for n in chosen)
+        areas = [(image_id, ~area) for image_id, area in evidence if area is not None]
         first = self.config.hitl.rounds[0].n
-        entries = [masks.Entry.of(first, image_id, area.astype(np.float32), area) for image_id, area in areas]
-        state, history = self._replay(entries, self.settings.penalty)
-        return Outcome(state, history, entries, [])
+        return self._trained_on([masks.Entry.of(first, i, area.astype(np.float32), area) for i, area in areas])
 
     def _train_baseline(self) -> tuple[State, pd.DataFrame]:
         return train_baseline(
@@ -175,13 +185,17 @@ class Loop:
             rounds.append(RoundCost(entry.n, len(answers), seconds))
         return Outcome(state, pd.concat(history, ignore_index=True), entries, rounds)
 
-    def _replay(self, entries: list[masks.Entry], penalty: Penalty) -> tuple[State, pd.DataFrame]:
-        """Train the epochs of all rounds from the baseline, with these masks and this penalty."""
+    def _trained_on(self, entries: list[masks.Entry], penalty: Penalty | None = None) -> Outcome:
+        state, history = self._replay(entries, penalty)
+        return Outcome(state, history, entries, [])
+
+    def _replay(self, entries: list[masks.Entry], penalty: Penalty | None = None) -> tuple[State, pd.DataFrame]:
+        """Train the epochs of all rounds from the baseline, with these masks; None is the scenario's penalty."""
         state = self._start()
         history = train_rounds(
             state,
             self.read,
-            self.settings.model_copy(update={"penalty": penalty}),
+            self.settings.model_copy(update={"penalty": penalty or self.settings.penalty}),
             seed=self.config.seed,
             rounds=self.config.hitl.rounds,
             entries=entries,

@@ -35,6 +35,10 @@ REMEDY = (
     "download the ISIC 2017 challenge's data (part 3 for the labels, part 1 for the lesion masks) from "
     "https://challenge.isic-archive.com/data/#2017, unpack it, and set `datasets.<name>.root` to its folder"
 )
+ARTEFACTS_REMEDY = (
+    "it comes with https://github.com/alceubissoto/debiasing-skin; put it below `datasets.<name>.root`, or correct "
+    "`datasets.<name>.artefacts` in params.yaml"
+)
 
 
 def read(settings: Isic2017) -> Originals:

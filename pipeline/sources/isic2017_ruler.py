@@ -21,10 +21,6 @@ from pipeline.sources.source import Original, Originals
 
 CLASSES = isic2017.CLASSES["melanoma"][1]
 ALIGNED, OTHER, CHECKED = 180, 18, 40  # images of a combination: in train with the shortcut and against it; in val
-REMEDY = (
-    "it comes with https://github.com/alceubissoto/debiasing-skin; put it below `datasets.<name>.root`, or correct "
-    "`datasets.<name>.artefacts` in params.yaml"
-)
 
 
 def read(settings: Isic2017Ruler) -> Originals:
@@ -34,7 +30,7 @@ def read(settings: Isic2017Ruler) -> Originals:
     """
     source = isic2017.read(Isic2017(source="isic2017", root=settings.root, size=settings.size))
     path = tables.inside(Path(settings.root), settings.artefacts)
-    table = tables.read(path, ["image_id", "ruler"], REMEDY)
+    table = tables.read(path, ["image_id", "ruler"], isic2017.ARTEFACTS_REMEDY)
     ruler = tables.whole_numbers(path, table["image_id"], table["ruler"], allowed=range(2))
     known = {name: "ruler" if value else "no ruler" for name, value in zip(table["image_id"], ruler, strict=True)}
     rows = [

@@ -13,6 +13,7 @@ from pipeline.sources import (
     folder,
     isic2017,
     isic2017_patches,
+    isic2017_patches_natural,
     isic2017_ruler,
     nci,
 )
@@ -25,6 +26,7 @@ READERS: dict[str, Callable[[Any], Source]] = {  # each takes its own settings o
     "folder": folder.read,
     "isic2017": isic2017.read,
     "isic2017-patches": isic2017_patches.read,
+    "isic2017-patches-natural": isic2017_patches_natural.read,
     "isic2017-ruler": isic2017_ruler.read,
     "nci": nci.read,
 }

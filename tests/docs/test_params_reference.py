@@ -15,6 +15,7 @@ SECTIONS = {  # heading → the settings that its table lists
     "Data sets": config.Source,
     "Image files": config.Files,
     "isic2017": config.Isic2017,
+    "isic2017-patches-natural": config.Isic2017PatchesNatural,
     "isic2017-ruler": config.Isic2017Ruler,
     "aptos2019": config.Aptos2019,
     "nci": config.Nci,

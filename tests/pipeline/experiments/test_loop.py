@@ -67,6 +67,26 @@ def test_given_masks_cover_all_but_the_evidence(new_loop):
     assert outcome.history["penalty"].max() > 0
 
 
+def test_exact_masks_leave_out_images_without_known_evidence(new_loop):
+    one = new_loop()
+    one.baseline()
+    ids, known = one.images["train"].ids, one.data.known_evidence
+    object.__setattr__(one.data, "known_evidence", lambda image_id: None if image_id == ids[0] else known(image_id))
+    outcome = one.arm("exact-masks")
+    assert sorted(entry.image_id for entry in outcome.entries) == sorted(ids[1:])
+
+
+def test_masktune_trains_on_masks_of_every_image_and_asks_nobody(new_loop):
+    one = new_loop()
+    one.baseline()
+    outcome = one.arm("masktune")
+    assert outcome.rounds == []
+    assert [entry.image_id for entry in outcome.entries] == one.images["train"].ids
+    assert outcome.history["penalised_fraction"].iloc[0] > 0.5  # a flat saliency has no pixel above the limit
+    ours, baseline = (o.state.model.network.classifier.weight.detach() for o in (outcome, one.baseline()))
+    assert not np.array_equal(ours, baseline)
+
+
 def test_an_arm_with_another_form_of_feedback_starts_from_the_same_baseline(new_loop, monkeypatch):
     one = new_loop()
     scenario = one.settings.model_copy(update={"feedback": FeedbackSettings(form="counterexamples")})

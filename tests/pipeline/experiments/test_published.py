@@ -63,6 +63,7 @@ DEFAULTS = {
     "Files": {"duplicates": "error", "fit": "stretch", "split_seed": 0},
     "Folder": {"attributes": [], "columns": {}, "held_out": 0.2, "table": None},
     "Isic2017": {"attributes": [], "classes": "melanoma", "table": None},
+    "Isic2017PatchesNatural": {"artefacts": "artefacts.csv", "patch_masks": "artefact_masks/band_aid"},
     "Isic2017Ruler": {"artefacts": "artefacts.csv"},
     "Nci": {"patient": None},
     "Penalty": {"every": 1, "oversample": 1, "ratio": 1.0, "sample": None},
