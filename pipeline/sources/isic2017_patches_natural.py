@@ -75,7 +75,7 @@ def read(settings: Isic2017PatchesNatural) -> Generated:
 
 
 def _with_splits(path: Path, label: str, rows: list[Original]) -> list[Original]:
-    """Return some images of one class without a patch, with their splits; those of train and val have evidence."""
+    """Return some images of one class without a patch, each with its split, and with evidence in train and val."""
     known = [row for row in rows if row.mask is not None]
     wanted = TRAIN[label] + CHECKED
     if len(known) <= wanted:
