@@ -24,8 +24,8 @@ from pipeline.config import Augment, FeedbackSettings, Penalty, QuerySettings, T
 from pipeline.data.loading import Images
 from pipeline.feedback.check import check
 from pipeline.feedback.counterexamples import Counterexamples
+from pipeline.feedback.form import FormOfFeedback
 from pipeline.feedback.penalty import penalty
-from pipeline.feedback.spending import Feedback
 from pipeline.models.classifier import Classifier
 from pipeline.query.deeplift import deeplift
 from pipeline.query.references import blurred
@@ -167,10 +167,10 @@ def _top_masked(images: Images, count: int) -> dict[str, NDArray[np.bool_]]:
     return dict.fromkeys(images.ids[:count], mask)
 
 
-def _epoch_ratio(state: State, images: Images, feedback: Feedback | Counterexamples | None, runs: int) -> Figure:
+def _epoch_ratio(state: State, images: Images, feedback: FormOfFeedback | None, runs: int) -> Figure:
     """Return the time of an epoch with this feedback over the time of an epoch without."""
 
-    def epoch(feedback: Feedback | Counterexamples | None) -> None:
+    def epoch(feedback: FormOfFeedback | None) -> None:
         train_epoch(state, images, PAPER, seed=0, freeze_batchnorm=False, feedback=feedback)
 
     return ratio(lambda: epoch(feedback), lambda: epoch(None), runs)

@@ -20,7 +20,8 @@ from pipeline.arms import hitl
 from pipeline.data.loading import Images, as_tensor
 from pipeline.experiments import catalogue, cells
 from pipeline.feedback import answers, masks
-from pipeline.feedback.counterexamples import DRAWS, Counterexamples
+from pipeline.feedback.counterexamples import Counterexamples
+from pipeline.feedback.form import DRAWS
 from pipeline.query.selection import select
 
 EXPERIMENT, VARIANT, SEED = "isic-ruler", "20 answers", 0

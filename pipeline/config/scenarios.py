@@ -84,13 +84,17 @@ class FeedbackSettings(Section):
     fill: choices.Fill = "another"
     edge: Annotated[float, Field(ge=0, le=0.1)] = 0.0  # width of the soft edge, share of the side
     share: Share = 1.0  # of the times that a masked image is read; 1: its original is never read
+    # weight of KL(f(x) ‖ f(x~)), of an original and its counterexample
+    consistency: Annotated[float, Field(ge=0)] = 0.0
     refit: Annotated[Refit | None, SWITCH] = None  # off | on | {draws: …, decay: …}
     spread: Annotated[Spread | None, SWITCH] = None  # off | on | {precision: …}
 
     @model_validator(mode="after")
-    def _refit_reads_counterexamples(self) -> FeedbackSettings:
+    def _refit_and_consistency_read_counterexamples(self) -> FeedbackSettings:
         if self.refit and self.form != "counterexamples":
             raise ValueError("`refit` would undo the penalty. Fix: set `form` to counterexamples, or `refit` to off")
+        if self.consistency and self.form != "counterexamples":
+            raise ValueError("`consistency` needs counterexamples. Fix: set `form` to counterexamples, or leave it out")
         return self
 
 

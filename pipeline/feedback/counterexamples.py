@@ -13,6 +13,9 @@ add counterexamples beside the originals; CutMix (Yun et al. 2019, https://arxiv
 from another image and mixes the labels as well. Departures: masks also come from spreading, the label stays, and by
 default (`share: 1`) the original of a masked image is never read: a network that still sees the shortcut on originals
 continues to use it.
+
+With `consistency`, the loss also has KL(f(x) ‖ f(x~)) of a masked image, so that what the mask hides changes no
+prediction (Zhang et al. 2019, *TRADES*, https://arxiv.org/abs/1901.08573, for adversarial twins).
 """
 
 from __future__ import annotations
@@ -24,14 +27,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import log_softmax
 
 from pipeline.choices import Fill
 from pipeline.config import FeedbackSettings
 from pipeline.data.loading import Images, as_tensor
 from pipeline.errors import PipelineError
+from pipeline.feedback.form import DRAWS, FormOfFeedback, PenalisedStep
+from pipeline.models.modes import in_eval
 
-DRAWS = 2  # uniform numbers for one image: counterexample or original, and the filling
 REACH = 0.25  # sigma of the blur of ``surround`` and ``blur``, share of the side
 
 
@@ -39,19 +44,45 @@ class DeadFeedbackError(PipelineError):
     """The masks change no image, so training would ignore them."""
 
 
-@dataclass(frozen=True)
-class Counterexamples:
+@dataclass
+class Counterexamples(FormOfFeedback):
     """The counterexamples of the training images with a mask.
 
     Attributes:
         masks: W (S, S), 0..1, by image id.
         settings: The section `feedback` of the scenario.
         images: The training images.
+        as_input: Returns the network's normalised input for images (B, 3, S, S) in 0..1; for `consistency` only.
     """
 
     masks: Mapping[str, NDArray[Any]]
     settings: FeedbackSettings
     images: Images
+    as_input: Callable[[Tensor], Tensor] | None = None
+    steps: int = 0
+    replaces = True
+
+    def __post_init__(self) -> None:
+        self.weight = self.settings.consistency or None
+
+    def next_step(self, model: nn.Module, batch: list[int]) -> PenalisedStep | None:
+        """Return the batch's masked images where their predictions must agree with their counterexamples'."""
+        masked = [i for i in batch if self.images.ids[i] in self.masks]
+        if not self.weight or not masked:
+            return None
+        return PenalisedStep(masked, self.weight, torch.rand(len(masked), DRAWS))
+
+    def penalties(self, model: nn.Module, step: PenalisedStep, places: list[int]) -> Tensor:
+        """Return KL(f(x) ‖ f(x~)), (n,), of originals and counterexamples without augmentation, in eval mode."""
+        assert step.draws is not None
+        assert self.as_input
+        some, draws = [step.images[place] for place in places], step.draws[places]
+        draws[:, 0] = 0  # a counterexample, whatever the share
+        originals = as_tensor(self.images.pixels[some])
+        with in_eval(model):
+            read = (self.as_input(x) for x in (originals, self.replace(originals, some, draws)))
+            log_p, log_q = (log_softmax(model(x).float(), dim=1) for x in read)
+        return (log_p.exp() * (log_p - log_q)).sum(dim=1)
 
     def replace(self, originals: Tensor, some: list[int], draws: Tensor) -> Tensor:
         """Return a batch in which counterexamples stand for masked images.

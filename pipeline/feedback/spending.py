@@ -14,29 +14,15 @@ from torch.nn.functional import cross_entropy
 
 from pipeline.config import Penalty
 from pipeline.feedback.check import Check, check
+from pipeline.feedback.form import FormOfFeedback, PenalisedStep
 from pipeline.feedback.penalty import penalty
 from pipeline.models.modes import in_eval
 
 BALANCED_OVER = 32  # masked images from which `weight: auto` sets lambda
 
 
-@dataclass(frozen=True)
-class PenalisedStep:
-    """The images that one step penalises.
-
-    Attributes:
-        images: Positions in the training images, (n).
-        weight: The factor of the sum of their penalties over the batch.
-        directions: (n, C) for the output `projection`, else None.
-    """
-
-    images: list[int]
-    weight: float
-    directions: Tensor | None
-
-
 @dataclass
-class Feedback:
+class Feedback(FormOfFeedback):
     """The masks in force during one run of epochs, and how the penalty is spent on them.
 
     With `every` and `sample`, fewer images are penalised. The weight makes up for the others, so that the expected
@@ -96,7 +82,7 @@ class Feedback:
     def penalties(self, model: nn.Module, step: PenalisedStep, places: list[int]) -> Tensor:
         """Return the penalties (n,) of a step's images at some places of ``step.images``."""
         fast = self.first_check is not None and self.first_check.fast
-        directions = None if step.directions is None else step.directions[places]
+        directions = None if step.draws is None else step.draws[places]
         return self._penalties(model, [step.images[place] for place in places], fast=fast, directions=directions)
 
     def _begin(self, model: nn.Module, masked: list[int]) -> None:

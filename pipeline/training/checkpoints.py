@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from pipeline.feedback.counterexamples import Counterexamples
-from pipeline.feedback.spending import Feedback
+from pipeline.feedback.form import FormOfFeedback
 from pipeline.models import files
 from pipeline.training.states import State, document, rewind
 
@@ -39,22 +38,22 @@ class Checkpoint:
         """Return the checkpoint, in ``folder``, of training this network with these masks and everything else given."""
         return cls(folder / f"{_digest(state.model, masks, given)}.pt" if folder else None)
 
-    def resume(self, state: State, feedback: Feedback | Counterexamples | None) -> list[dict[str, Any]]:
+    def resume(self, state: State, feedback: FormOfFeedback | None) -> list[dict[str, Any]]:
         """Set state and feedback to the last stored epoch, if there is one; return the history so far."""
         if not self.path or not self.path.exists():
             return []
         stored = files.read(self.path)
         rewind(state, stored)
-        if isinstance(feedback, Feedback):
+        if feedback:
             feedback.steps, feedback.weight = stored["steps"], stored["penalty_weight"]
         rows: list[dict[str, Any]] = stored["rows"]
         print(f"{rows[-1]['step']}: resuming after epoch {state.epoch}", flush=True)
         return rows
 
-    def store(self, state: State, feedback: Feedback | Counterexamples | None, rows: list[dict[str, Any]]) -> None:
+    def store(self, state: State, feedback: FormOfFeedback | None, rows: list[dict[str, Any]]) -> None:
         """Store the state after an epoch, with the history so far; of several processes, the first one stores."""
         if self.path and state.accelerator.is_main_process:
-            steps = feedback.steps if isinstance(feedback, Feedback) else 0
+            steps = feedback.steps if feedback else 0
             files.write({**document(state), "rows": rows, "steps": steps}, self.path)
 
 

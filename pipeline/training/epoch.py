@@ -26,9 +26,8 @@ from pipeline.data import loading
 from pipeline.data.augmentation import DRAWS
 from pipeline.data.loading import Images
 from pipeline.errors import PipelineError
-from pipeline.feedback import counterexamples
-from pipeline.feedback.counterexamples import Counterexamples
-from pipeline.feedback.spending import Feedback
+from pipeline.feedback import form
+from pipeline.feedback.form import FormOfFeedback
 from pipeline.models.modes import in_eval
 from pipeline.training.distributed import share, sum_gradients, totals
 from pipeline.training.inference import as_input
@@ -46,7 +45,7 @@ def train_epoch(
     *,
     seed: int,
     freeze_batchnorm: bool,
-    feedback: Feedback | Counterexamples | None = None,
+    feedback: FormOfFeedback | None = None,
 ) -> dict[str, float]:
     """Train one epoch; the state's network and epoch move on.
 
@@ -61,7 +60,7 @@ def train_epoch(
         settings: How to train.
         seed: With the epoch, it determines order and augmentation.
         freeze_batchnorm: Whether BatchNorm keeps its running statistics.
-        feedback: The penalty or the counterexamples of the masks in force; None trains without feedback.
+        feedback: What the masks in force do; None trains without feedback.
 
     Returns:
         Means over images: ``train_loss`` (unweighted CE, nats), ``penalty`` (unweighted, over penalised images),
@@ -73,10 +72,8 @@ def train_epoch(
     """
     state.model.train()
     with _seeded(seed, state.epoch), in_eval(state.model, _BatchNorm) if freeze_batchnorm else nullcontext():
-        penalty = feedback if isinstance(feedback, Feedback) else None
-        class_weights, batches = draw_batches(images.labels, settings, penalty.occurrences() if penalty else None)
-        replaced = feedback if isinstance(feedback, Counterexamples) else None
-        epoch = _Epoch(state, images, settings, class_weights, penalty, replaced)
+        class_weights, batches = draw_batches(images.labels, settings, feedback.occurrences() if feedback else None)
+        epoch = _Epoch(state, images, settings, class_weights, feedback)
         for batch, own, x in epoch.load(batches):
             state.optimizer.zero_grad()
             epoch.add_cross_entropy(x, own, len(batch))
@@ -85,7 +82,7 @@ def train_epoch(
             state.optimizer.step()
             epoch.check()
     state.epoch += 1
-    state.penalty_weight = penalty.weight if penalty else state.penalty_weight
+    state.penalty_weight = feedback.weight if feedback else state.penalty_weight
     return epoch.means(seen=sum(map(len, batches)))
 
 
@@ -97,8 +94,7 @@ class _Epoch:
     images: Images
     settings: Train
     class_weights: Tensor  # (C,)
-    feedback: Feedback | None
-    counterexamples: Counterexamples | None
+    feedback: FormOfFeedback | None
     sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))  # CE; penalty; penalised images
 
     def load(self, batches: list[list[int]]) -> Iterator[tuple[list[int], list[int], Tensor]]:
@@ -119,17 +115,14 @@ class _Epoch:
         yield from zip(shown, own, loaded, strict=True)
 
     def _replacing(self, batches: list[list[int]], own: list[list[int]]) -> Callable[[int, Tensor], Tensor] | None:
-        """Return the function that puts counterexamples into a batch; None where there are none.
+        """Return the function that changes a batch as the form of feedback does; None where it changes no image.
 
-        Its numbers are drawn last, so that arms without counterexamples read the same images.
+        Its numbers are drawn last, so that arms without it read the same images.
         """
-        if not (made := self.counterexamples):
+        if not (made := self.feedback) or not made.replaces:
             return None
         accelerator = self.state.accelerator
-        draws = [
-            torch.rand(len(batch), counterexamples.DRAWS)[share(list(range(len(batch))), accelerator)]
-            for batch in batches
-        ]
+        draws = [torch.rand(len(batch), form.DRAWS)[share(list(range(len(batch))), accelerator)] for batch in batches]
         return lambda number, images: made.replace(images, own[number], draws[number])
 
     def add_cross_entropy(self, x: Tensor, own: list[int], batch_size: int) -> None:

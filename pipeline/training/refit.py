@@ -25,8 +25,8 @@ from pipeline.config import Augment, Refit
 from pipeline.data import augmentation, loading
 from pipeline.data.loading import Images, as_tensor
 from pipeline.errors import PipelineError
-from pipeline.feedback import counterexamples
-from pipeline.feedback.counterexamples import Counterexamples
+from pipeline.feedback import form
+from pipeline.feedback.form import FormOfFeedback
 from pipeline.models.classifier import Classifier
 from pipeline.models.modes import in_eval
 from pipeline.training.distributed import gathered, positions
@@ -42,7 +42,7 @@ def refit(
     settings: Refit,
     *,
     augment: Augment,
-    feedback: Counterexamples | None,
+    feedback: FormOfFeedback | None,
     seed: int,
 ) -> None:
     """Fit the last layer of a network; all other layers stay as they are.
@@ -52,7 +52,7 @@ def refit(
         images: The training images.
         settings: How often each image is read, and the weight decay.
         augment: The augmentation of the images.
-        feedback: The counterexamples of the masks in force; None reads the originals.
+        feedback: What the masks in force do; None reads the originals.
         seed: With the epoch's number, it determines augmentation and counterexamples.
 
     Raises:
@@ -78,10 +78,10 @@ def refit(
 
 
 def _read(
-    state: State, images: Images, augment: Augment, feedback: Counterexamples | None, generator: torch.Generator
+    state: State, images: Images, augment: Augment, feedback: FormOfFeedback | None, generator: torch.Generator
 ) -> NDArray[np.float64]:
     """Return the features (N, F) of all images, each read once as training reads it."""
-    draws = torch.rand(len(images.ids), augmentation.DRAWS + counterexamples.DRAWS, generator=generator)
+    draws = torch.rand(len(images.ids), augmentation.DRAWS + form.DRAWS, generator=generator)
     chosen = _chosen(state, images)
 
     def replaced(number: int, originals: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ def _read(
         draws=[draws[some, : augmentation.DRAWS] for some in chosen],
         settings=augment,
         device=state.accelerator.device,
-        replace=replaced if feedback else None,
+        replace=replaced if feedback and feedback.replaces else None,
     )
     return _features(state, loaded, len(images.ids))
 

@@ -17,6 +17,7 @@ from torch.optim.swa_utils import update_bn
 from pipeline.config import Penalty, Scenario
 from pipeline.data.loading import Images, as_tensor
 from pipeline.feedback.counterexamples import Counterexamples
+from pipeline.feedback.form import FormOfFeedback
 from pipeline.feedback.spending import Feedback
 from pipeline.training.checkpoints import Checkpoint
 from pipeline.training.distributed import average_buffers, share
@@ -77,7 +78,7 @@ def train(
                 data["train"],
                 settings.feedback.refit,
                 augment=settings.train.augment,
-                feedback=feedback if isinstance(feedback, Counterexamples) else None,
+                feedback=feedback,
                 seed=seed,
             )
         row |= _readings(state, data)
@@ -99,11 +100,11 @@ def settle_batchnorm(state: State, images: Images) -> None:
     average_buffers(state.model, len(starts), state.accelerator)
 
 
-def _feedback(state: State, images: Images, settings: Scenario, masks: Masks) -> Feedback | Counterexamples | None:
+def _feedback(state: State, images: Images, settings: Scenario, masks: Masks) -> FormOfFeedback | None:
     """Return what these masks do to training, in the scenario's form of feedback."""
     if settings.feedback.form == "penalty":
         return feedback_on(state, images, settings.penalty, masks)
-    made = Counterexamples(masks, settings.feedback, images)
+    made = Counterexamples(masks, settings.feedback, images, lambda x: as_input(state, x))
     made.check()
     print(f"counterexamples: {len(masks)} images with a mask, filled from {settings.feedback.fill}", flush=True)
     return made

@@ -53,6 +53,7 @@ DEFAULTS = {
         "target": "predicted",
     },
     "FeedbackSettings": {
+        "consistency": 0.0,
         "edge": 0.0,
         "fill": "another",
         "form": "penalty",

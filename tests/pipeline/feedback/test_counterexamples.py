@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 from fakes import small
+from torch.distributions import Categorical, kl_divergence
 
 from pipeline.choices import Fill
 from pipeline.config import FeedbackSettings
 from pipeline.data.loading import Images, as_tensor
-from pipeline.feedback.counterexamples import DRAWS, Counterexamples, DeadFeedbackError, softened
+from pipeline.feedback.counterexamples import Counterexamples, DeadFeedbackError, softened
+from pipeline.feedback.form import DRAWS
+from pipeline.models.modes import in_eval
 
 SIZE, COUNT = small.SIZE, 8
 FILLS = get_args(Fill)
@@ -91,3 +94,27 @@ def test_masks_of_no_training_image_are_refused(images, masks):
     for given, shown in ((strangers, images), (masks, flat)):
         with pytest.raises(DeadFeedbackError, match="change no pixel"):
             Counterexamples(given, settings, shown).check()
+
+
+def test_consistency_is_the_divergence_of_original_and_counterexample(images, masks):
+    settings = FeedbackSettings(form="counterexamples", share=0.1, fill="blur", consistency=3.0)
+    given = Counterexamples(masks, settings, images, as_input=lambda x: 2 * x - 1)
+    model = small.network(["a", "b"])
+    model.network.classifier.weight.data *= 1000  # a new layer hardly tells one image from another
+    assert given.next_step(model, [6, 7]) is None, "no image of the batch has a mask"
+    step = given.next_step(model, [6, 1, 4])
+    assert (step.images, step.weight) == ([1, 4], 3.0)
+    found = given.penalties(model, step, [0, 1])
+    originals = as_tensor(images.pixels[[1, 4]])
+    filled = given.replace(originals, [1, 4], torch.zeros(2, DRAWS))
+    with in_eval(model):
+        p, q = (Categorical(logits=model(2 * x - 1)) for x in (originals, filled))
+    torch.testing.assert_close(found, kl_divergence(p, q), rtol=1e-4, atol=1e-7)
+    assert (found > 0).all()
+    assert found.requires_grad
+    assert Counterexamples(masks, FeedbackSettings(form="counterexamples"), images).next_step(model, [1]) is None
+
+
+def test_consistency_without_counterexamples_is_refused():
+    with pytest.raises(ValueError, match="`consistency` needs counterexamples"):
+        FeedbackSettings(consistency=1.0)
