@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from difflib import get_close_matches
+from typing import Any, Literal, get_args
 
 # Data
 Fit = Literal["stretch", "crop"]
@@ -37,3 +38,16 @@ Rule = Literal["majority", "any", "all", "dawid-skene"]
 # Arms
 Placebo = Literal["random-mask", "shuffled-mask", "weight-decay", "oversample-only", "as-published"]
 OfPenalty = Literal["weight-decay", "oversample-only", "as-published"]  # placebos that only the penalty has
+
+
+def assert_known(given: object, kind: Any, name: str) -> None:
+    """Raise ValueError, with the nearest word in its message, if ``given`` is no word of a choice of this module."""
+    words = get_args(kind)
+    if given not in words:
+        raise ValueError(f"unknown {name} {given!r}. Fix: {nearest(given, words)}choose one of {', '.join(words)}")
+
+
+def nearest(given: object, words: tuple[str, ...]) -> str:
+    """Return the word that is nearest to a wrong one, as the start of a remedy; empty if none is near."""
+    near = get_close_matches(str(given), words, n=1)
+    return f"write {near[0]!r}, or " if near else ""

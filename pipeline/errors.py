@@ -21,6 +21,14 @@ class DataError(PipelineError):
     """A data set as the user supplied it is missing or wrong."""
 
 
+class NetworkError(PipelineError):
+    """The method cannot be used with this network."""
+
+
+class NumericalError(PipelineError):
+    """A tensor is infinite or NaN."""
+
+
 class DamagedFileError(PipelineError):
     """A file that a stage wrote is missing or damaged."""
 

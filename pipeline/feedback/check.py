@@ -8,10 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.choices import Form, Output
-from pipeline.errors import PipelineError
+from pipeline.errors import NetworkError, PipelineError
 from pipeline.feedback.penalty import penalty
+from pipeline.models import outputs
+from pipeline.models.modes import in_eval
 
 AGREE = 0.04  # share of its norm by which the fast gradient may differ: rounding moves units across kinks
+NOISE = 30  # rounding errors of the network's precision, relative to what would be no noise
 
 
 class DeadPenaltyError(PipelineError):
@@ -50,14 +53,29 @@ def check(model: nn.Module, x: Tensor, w: Tensor, *, form: Form, output: Output,
 
     Raises:
         DeadPenaltyError: The penalty reaches no weight.
+        NetworkError: The network cannot be differentiated twice.
     """
 
-    def gradient(fast: bool) -> Tensor:
+    def penalties(form: Form, output: Output, w: Tensor, fast: bool) -> Tensor:
         with torch.random.fork_rng():
             torch.manual_seed(0)  # the same projection on both routes
-            penalties = penalty(model, x, w, form=form, output=output, labels=labels, fast=fast)
-        return _living_gradient(model, penalties.sum())
+            return penalty(model, x, w, form=form, output=output, labels=labels, fast=fast)
 
+    def size(output: Output) -> Tensor:
+        """Return the length of each image's gradient."""
+        return penalties("eq2", output, torch.ones_like(w), False).detach().sqrt()
+
+    def gradient(fast: bool) -> Tensor:
+        return _living_gradient(model, penalties(form, output, w, fast).sum())
+
+    # The gradients of several logits may cancel. That of the cross-entropy is small where the network is certain.
+    if output != "ce" and _classes(model, x) > 1:
+        others = torch.maximum(size("logits"), size("projection"))
+        if (size(output) <= NOISE * torch.finfo(x.dtype).eps * others).all():
+            raise DeadPenaltyError(
+                f"the output {output!r} of {type(model).__name__} is constant, and its gradient is rounding noise: "
+                "a sum of probabilities is 1. Fix: remove a final softmax, or choose another `penalty.output`"
+            )
     exact = gradient(fast=False)
     norm = float(exact.norm())
     try:
@@ -68,8 +86,13 @@ def check(model: nn.Module, x: Tensor, w: Tensor, *, form: Form, output: Output,
         return Check(norm, float("nan"), fast=False)
 
 
+def _classes(model: nn.Module, x: Tensor) -> int:
+    with in_eval(model), torch.no_grad():
+        return outputs.logits(model, x[:1]).shape[1]
+
+
 def assert_alive(model: nn.Module, loss: Tensor) -> float:
-    """Return the norm of the penalty's gradient over all weights; raise DeadPenaltyError where it is zero.
+    """Return the norm of the penalty's gradient over all weights; raise DeadPenaltyError where it is zero or noise.
 
     ``loss`` is the sum of some images' penalties; its graph is kept for the caller's backward pass.
     """
@@ -77,15 +100,21 @@ def assert_alive(model: nn.Module, loss: Tensor) -> float:
 
 
 def _living_gradient(model: nn.Module, loss: Tensor) -> Tensor:
-    """Return the gradient over all weights as one vector; raise DeadPenaltyError where it is zero."""
+    """Return the gradient over all weights as one vector; raise DeadPenaltyError where it is zero or noise."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise NetworkError(
+            f"no weight of {type(model).__name__} learns. Fix: set `requires_grad_(True)` on some layers"
+        )
     if not loss.requires_grad:
         raise DeadPenaltyError("the penalty has no graph. Fix: compute its gradient with `create_graph=True`")
-    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True)
-    together = torch.cat([torch.zeros(0), *(g.detach().double().flatten().cpu() for g in gradients)])
-    if not together.any():
+    with outputs.differentiating(model):
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True)
+    together = torch.cat([g.detach().double().flatten().cpu() for g in gradients])
+    scale = float(torch.stack([parameter.detach().double().norm().cpu() for parameter in parameters]).norm())
+    if float(together.norm()) * scale <= NOISE * torch.finfo(loss.dtype).eps * abs(float(loss.detach())):
         raise DeadPenaltyError(
-            "the penalty's gradient is zero for every weight, so the experts' masks would change nothing. "
-            "Fix: check that the masks are not empty and that the network is not constant"
+            "the penalty's gradient is zero or rounding noise for every weight, so the experts' masks would change "
+            "nothing. Fix: check that the masks are not empty and that the network is not constant"
         )
     return together

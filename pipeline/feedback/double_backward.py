@@ -19,16 +19,20 @@ gradient of the penalty takes six passes here, or four without second derivative
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import inspect
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
+
+from pipeline.feedback.activations import clamp, silu
 
 aten = torch.ops.aten
-CACHED = 2**16  # elements of a tensor that fit a core's cache
 
 
 class cheap_second_derivatives(TorchFunctionMode):  # a context manager, so in lower case
@@ -39,6 +43,7 @@ class cheap_second_derivatives(TorchFunctionMode):  # a context manager, so in l
 
     def __init__(self) -> None:
         super().__init__()
+        self._replaced = False  # whether an operand of this forward pass has a ``replaced_by``
         self._rules: dict[Any, Callable[..., Tensor | None]] = {
             F.conv2d: _conv2d,
             F.batch_norm: _batch_norm,
@@ -46,20 +51,50 @@ class cheap_second_derivatives(TorchFunctionMode):  # a context manager, so in l
             F.relu: _relu,
             F.hardtanh: _hardtanh,
             F.relu6: _relu6,
+            F.hardsigmoid: _hardsigmoid,
             Tensor.mean: _mean,
         }
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Replace a function that has a rule; call any other function as it is."""
+        """Replace a function that has a rule for these arguments; call any other function as it is."""
+        if self._replaced:
+            args, kwargs = tree_map(_current, (args, kwargs))
         rule = self._rules.get(function)
-        y = rule(*args, **(kwargs or {})) if rule else None
-        return function(*args, **(kwargs or {})) if y is None else y
+        given = _bound(rule, args, kwargs or {}) if rule else None
+        y = rule(*given.args, **given.kwargs) if rule and given else None
+        if y is None:
+            return function(*args, **(kwargs or {}))
+        if given and given.arguments.get("inplace"):  # later readers of the operand see the result, without a copy
+            given.args[0].replaced_by, self._replaced = y, True
+        return y
+
+
+def _current(operand: Any) -> Any:
+    """Return an operand, or the result of the in-place function that was called on it."""
+    while isinstance(operand, Tensor) and hasattr(operand, "replaced_by"):
+        operand = operand.replaced_by
+    return operand
+
+
+def _bound(rule: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments | None:
+    """Return a rule's arguments; None where PyTorch's own function must take them."""
+    try:
+        given = _signature(rule).bind(*args, **kwargs)
+    except TypeError:  # PyTorch has more names for some of them, as `axis` for `dim`
+        return None
+    # A part of another tensor: that tensor would have to change too.
+    return None if given.arguments.get("inplace") and given.args[0]._base is not None else given
+
+
+@cache
+def _signature(rule: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(rule)
 
 
 def _conv2d(
-    x: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Any = 1,
@@ -67,61 +102,63 @@ def _conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor | None:
-    if isinstance(padding, str) or x.ndim != 4:
+    if isinstance(padding, str) or input.ndim != 4:
         return None
     how = (_pair(stride), _pair(padding), _pair(dilation), groups)
-    y: Tensor = _Convolution.apply(x, weight, bias, how, None)
-    y.made_by = (x, weight, bias, how, y._version)  # type: ignore[attr-defined]  # for a BatchNorm after it
+    y: Tensor = _Convolution.apply(input, weight, bias, how, None)
+    y.made_by = (input, weight, bias, how, y._version)  # type: ignore[attr-defined]  # for a BatchNorm after it
     return y
 
 
 def _batch_norm(
-    x: Tensor,
-    mean: Tensor | None,
-    variance: Tensor | None,
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor | None:
-    source, kernel, offset, how, version = getattr(x, "made_by", [None] * 5)
-    if training or mean is None or variance is None or version != x._version:
+    source, kernel, offset, how, version = getattr(input, "made_by", [None] * 5)
+    if training or running_mean is None or running_var is None or version != input._version:
         return None
-    scale = torch.rsqrt(variance + eps) * (1 if weight is None else weight)
-    shift = -mean * scale if offset is None else (offset - mean) * scale
+    scale = torch.rsqrt(running_var + eps) * (1 if weight is None else weight)
+    shift = -running_mean * scale if offset is None else (offset - running_mean) * scale
     folded = kernel * scale.view(-1, 1, 1, 1)
     if bias is not None:
         shift = shift + bias
     # Scaling the convolution's result is cheaper than a second convolution with the folded weights.
-    unscaled = x.detach() if offset is None else x.detach() - offset.view(1, -1, 1, 1)
+    unscaled = input.detach() if offset is None else input.detach() - offset.view(1, -1, 1, 1)
     y: Tensor = _Convolution.apply(source, folded, shift, how, (unscaled, scale))
     return y
 
 
-def _silu(x: Tensor, inplace: bool = False) -> Tensor:
-    y: Tensor = _SiLU.apply(x)
-    return y
+def _silu(input: Tensor, inplace: bool = False) -> Tensor:
+    return silu(input)
 
 
-def _relu(x: Tensor, inplace: bool = False) -> Tensor:
-    return _hardtanh(x, 0.0, float("inf"))
+def _relu(input: Tensor, inplace: bool = False) -> Tensor:
+    return _hardtanh(input, 0.0, float("inf"))
 
 
-def _relu6(x: Tensor, inplace: bool = False) -> Tensor:
-    return _hardtanh(x, 0.0, 6.0)
+def _relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    return _hardtanh(input, 0.0, 6.0)
 
 
-def _hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    y: Tensor = _Clamp.apply(x, min_val, max_val)
-    return y
+def _hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+    return clamp(input, min_val, max_val)
 
 
-def _mean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor | None:
+def _hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    return _hardtanh(input / 6 + 0.5, 0.0, 1.0)
+
+
+def _mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor | None:
     if dim is None or dtype is not None:
         return None
-    total = x.sum(dim, keepdim=keepdim)  # unlike the mean's, its derivative needs no memory
-    return total * (total.numel() / x.numel())
+    total = input.sum(dim, keepdim=keepdim)  # unlike the mean's, its derivative needs no memory
+    return total * (total.numel() / input.numel())
 
 
 class _Convolution(torch.autograd.Function):
@@ -162,82 +199,6 @@ class _InputGradient(torch.autograd.Function):
         to_g = _forward(gradients[0], weight, None, ctx.how)
         to_weight = _gradients(g, gradients[0], weight, ctx.how, [False, ctx.needs_input_grad[1], False])[1]
         return to_g, to_weight, None, None
-
-
-class _SiLU(torch.autograd.Function):
-    """y = z sigmoid(z)."""
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor) -> Tensor:
-        ctx.save_for_backward(z)
-        return F.silu(z)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (z,) = ctx.saved_tensors
-        to_z: Tensor = _SiLUGradient.apply(gradients[0], z)
-        return to_z
-
-
-class _SiLUGradient(torch.autograd.Function):
-    """g s'(z)."""
-
-    @staticmethod
-    def forward(ctx: Any, g: Tensor, z: Tensor) -> Tensor:
-        ctx.save_for_backward(g, z)
-        return aten.silu_backward(g, z)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        g, z = ctx.saved_tensors
-        to_g, to_z = torch.empty_like(z), torch.empty_like(z)
-        for u_, g_, z_, to_g_, to_z_ in _in_cache(gradients[0], g, z, to_g, to_z):
-            torch.sigmoid(z_, out=to_g_)
-            # s''(z) = s (1 - s) (2 + z (1 - 2 s)) for s = sigmoid(z)
-            slope = (1 - 2 * to_g_).mul_(z_).add_(2).mul_(u_).mul_(g_)
-            torch.mul(slope, to_g_, out=to_z_).addcmul_(to_z_, to_g_, value=-1)
-            to_g_.copy_(aten.silu_backward(u_, z_))
-        return to_g, to_z
-
-
-class _Clamp(torch.autograd.Function):
-    """y = z between two bounds, and the nearer bound elsewhere."""
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, low: float, high: float) -> Tensor:
-        ctx.save_for_backward(z)
-        ctx.bounds = low, high
-        return F.hardtanh(z, low, high)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (z,) = ctx.saved_tensors
-        return _ClampGradient.apply(gradients[0], z.detach(), ctx.bounds), None, None
-
-
-class _ClampGradient(torch.autograd.Function):
-    """g where z is between the bounds: linear in g, with slope 0 in z."""
-
-    @staticmethod
-    def forward(ctx: Any, g: Tensor, z: Tensor, bounds: tuple[float, float]) -> Tensor:
-        ctx.save_for_backward(z)
-        ctx.bounds = bounds
-        return aten.hardtanh_backward(g, z, *bounds)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (z,) = ctx.saved_tensors
-        return aten.hardtanh_backward(gradients[0], z, *ctx.bounds), None, None
-
-
-def _in_cache(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Yield the same block of elements of all tensors, small enough for a core's cache."""
-    like = tensors[-1]
-    if like.ndim == 4 and like.is_contiguous(memory_format=torch.channels_last):
-        flat = [tensor.permute(0, 2, 3, 1).reshape(-1) for tensor in tensors]
-    else:
-        flat = [tensor.reshape(-1) for tensor in tensors]
-    yield from zip(*(tensor.split(CACHED) for tensor in flat), strict=True)
 
 
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, how: Any) -> Tensor:

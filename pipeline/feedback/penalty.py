@@ -36,14 +36,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.choices import Form, Output
-from pipeline.errors import PipelineError
+from pipeline.choices import Form, Output, assert_known
+from pipeline.errors import NetworkError, NumericalError
 from pipeline.feedback.double_backward import cheap_second_derivatives
+from pipeline.feedback.second_derivatives import twice_differentiable
+from pipeline.models import outputs
 from pipeline.models.modes import in_eval
-
-
-class NumericalError(PipelineError):
-    """A tensor of the penalty is infinite or NaN."""
 
 
 def penalty(
@@ -65,7 +63,7 @@ def penalty(
     Args:
         model: Any network that takes (B, C, H, W) and returns logits (B, classes).
         x: Normalised images without augmentation, (B, C, H, W).
-        w: Masks (B, H, W): 1 where the model must not look, 0..1 where experts disagree.
+        w: Masks (B, H, W) or (B, 1, H, W): 1 where the model must not look, 0..1 where experts disagree.
         form: How gradient and mask become the penalty.
         output: The scalar whose gradient is taken.
         labels: Class numbers (B,), for ``ce``.
@@ -76,16 +74,23 @@ def penalty(
         Penalties (B,).
 
     Raises:
+        ValueError: A word is unknown, or masks, labels or directions do not fit the images.
+        NetworkError: The network returns no logits, or its only logit makes this output constant.
         NumericalError: Logits, gradient or penalty are infinite or NaN.
     """
+    assert_known(form, Form, "form")
+    assert_known(output, Output, "output")
+    outputs.assert_images(x)
+    w = _masks(w, x)
     if form == "as-published":
         return _as_published(model, x, w)
     with in_eval(model), torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
         x = x.detach().requires_grad_()
-        with cheap_second_derivatives() if fast else nullcontext():
-            logits = model(x)
+        with twice_differentiable(), cheap_second_derivatives() if fast else nullcontext():
+            logits = outputs.logits(model, x)
         scalar = _scalar(logits, output, labels=labels, direction=direction)
-        (gradient,) = torch.autograd.grad(scalar, x, create_graph=True)
+        with outputs.differentiating(model):
+            (gradient,) = torch.autograd.grad(scalar, x, create_graph=True)
         penalties = FORMS[form](gradient if gradient.dtype == torch.float64 else gradient.float(), w)
     _assert_finite(logits, gradient, penalties)
     return penalties
@@ -128,12 +133,17 @@ def _as_published(model: nn.Module, x: Tensor, w: Tensor) -> Tensor:
     """
     with in_eval(model), torch.enable_grad():
         x = x.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(model(x).sum(), x, retain_graph=True)
+        (gradient,) = torch.autograd.grad(outputs.logits(model, x).sum(), x, retain_graph=True)
     return (w[:, None] * gradient).square().flatten(1).mean(dim=1)
 
 
 def _scalar(logits: Tensor, output: Output, *, labels: Tensor | None, direction: Tensor | None) -> Tensor:
     """Return the scalar y, summed over the batch, whose gradient is penalised."""
+    if logits.shape[1] == 1 and output in ("log-probs", "ce", "projection"):
+        raise NetworkError(
+            f"the network has one logit, for which the output {output!r} is constant. "
+            "Fix: use the output `logits`, or a network with a logit for each class"
+        )
     if output == "logits":
         return logits.sum()
     if output == "log-probs":
@@ -142,10 +152,34 @@ def _scalar(logits: Tensor, output: Output, *, labels: Tensor | None, direction:
         return logits.amax(dim=1).sum()
     if output == "projection":
         v = torch.randn_like(logits) if direction is None else direction.to(logits)
+        if v.shape != logits.shape:
+            raise ValueError(
+                f"directions must be (B, classes), here {tuple(logits.shape)}, but they are {tuple(v.shape)}. "
+                "Fix: draw one number for each logit"
+            )
         return (logits * (v - v.mean(dim=1, keepdim=True))).sum()
     if labels is None:
         raise ValueError("the output 'ce' needs labels. Fix: pass `labels`")
+    if labels.shape != logits.shape[:1]:
+        raise ValueError(
+            f"labels must be one class number for each of {len(logits)} images, but they are {tuple(labels.shape)}. "
+            "Fix: pass labels (B,)"
+        )
+    outputs.assert_classes(labels, logits.shape[1], "labels")
     return F.cross_entropy(logits, labels, reduction="sum")
+
+
+def _masks(w: Tensor, x: Tensor) -> Tensor:
+    """Return masks as (B, H, W); raise ValueError where they would not act on their own image alone."""
+    whole = (len(x), *x.shape[-2:])
+    if w.shape not in (whole, (len(x), 1, *x.shape[-2:])):
+        raise ValueError(
+            f"masks must be (B, H, W) or (B, 1, H, W), here {whole}, but they are {tuple(w.shape)}. "
+            "Fix: give each image one mask of its own height and width"
+        )
+    if w.dtype != torch.bool and not ((w >= 0) & (w <= 1)).all():
+        raise ValueError("masks must be 0..1, but a value is outside or NaN. Fix: divide masks of 0 and 255 by 255")
+    return w.reshape(whole)
 
 
 def _energy(gradient: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pipeline.config import Penalty
-from pipeline.feedback.check import Check, check
+from pipeline.feedback.check import Check, DeadPenaltyError, check
 from pipeline.feedback.form import FormOfFeedback, PenalisedStep
 from pipeline.feedback.penalty import penalty
 from pipeline.models.modes import in_eval
@@ -81,9 +81,8 @@ class Feedback(FormOfFeedback):
 
     def penalties(self, model: nn.Module, step: PenalisedStep, places: list[int]) -> Tensor:
         """Return the penalties (n,) of a step's images at some places of ``step.images``."""
-        fast = self.first_check is not None and self.first_check.fast
         directions = None if step.draws is None else step.draws[places]
-        return self._penalties(model, [step.images[place] for place in places], fast=fast, directions=directions)
+        return self._penalties(model, [step.images[place] for place in places], directions)
 
     def _begin(self, model: nn.Module, masked: list[int]) -> None:
         """Check the penalty on a batch's masked images, and set lambda for `weight: auto`."""
@@ -110,9 +109,12 @@ class Feedback(FormOfFeedback):
         some = [i for i, image_id in enumerate(self.ids) if image_id in self.masks][:BALANCED_OVER]
         with in_eval(model), torch.no_grad():
             ce = cross_entropy(model(self.originals(some)).float().cpu(), self.labels[some])
-        return self.settings.ratio * float(ce) / float(self._penalties(model, some, fast=True).detach().mean())
+        mean = float(self._penalties(model, some).detach().mean())
+        if not mean:
+            raise DeadPenaltyError("the penalty is 0, so `weight: auto` finds no lambda. Fix: set `penalty.weight`")
+        return self.settings.ratio * float(ce) / mean
 
-    def _penalties(self, model: nn.Module, some: list[int], *, fast: bool, directions: Tensor | None = None) -> Tensor:
+    def _penalties(self, model: nn.Module, some: list[int], directions: Tensor | None = None) -> Tensor:
         x = self.originals(some)
         return penalty(
             model,
@@ -121,7 +123,7 @@ class Feedback(FormOfFeedback):
             form=self.settings.form,
             output=self.settings.output,
             labels=self.labels[some].to(x.device),
-            fast=fast,
+            fast=self.first_check is not None and self.first_check.fast,
             direction=directions,
         )
 

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pipeline.errors import NumericalError
 from pipeline.feedback import double_backward
 from pipeline.feedback.check import DeadPenaltyError, assert_alive, check
 from pipeline.feedback.double_backward import cheap_second_derivatives
-from pipeline.feedback.penalty import NumericalError, penalty
+from pipeline.feedback.penalty import penalty
 from pipeline.models.modes import in_eval
 
 FORMS = ["eq2", "eq2-mean", "share", "cosine"]
@@ -166,12 +167,13 @@ class Sqrt(nn.Module):
 
 
 class SiLUInPlace(nn.Module):
-    """Relies on an in-place change of an argument; the fast route changes no argument."""
+    """Relies on an in-place change of a tensor's part; the fast route does not change the part."""
 
     def forward(self, z):
         z = z * 1.0
+        part = z[:]
         nn.functional.silu(z, inplace=True)
-        return z
+        return part
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
