@@ -17,7 +17,7 @@ Precision = Literal["no", "bf16"]
 Layers = Literal["all", "head"]
 
 # The penalty (Eq. 2): the form of its term, and the output that is differentiated
-Form = Literal["eq2", "eq2-mean", "share", "cosine", "as-published"]
+Form = Literal["eq2", "eq2-mean", "share", "cosine", "late", "as-published"]
 Output = Literal["logits", "log-probs", "predicted", "ce", "projection"]
 
 # Forms of feedback, and what fills the marked areas of a counterexample

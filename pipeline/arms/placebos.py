@@ -49,7 +49,7 @@ def placebo(
         return _shuffled(entries, seed), penalty
     if arm == "weight-decay":
         # Over all pixels, the share of the gradient's energy is always 1. Eq. 2's amount of energy has a meaning.
-        is_share = penalty.form in ("share", "cosine")
+        is_share = penalty.form in ("share", "cosine", "late")
         return _evened(entries), penalty.model_copy(update={"form": "eq2", "weight": "auto"} if is_share else {})
     if arm == "oversample-only":
         return entries, penalty.model_copy(update={"weight": 0.0, "oversample": max(2, penalty.oversample)})

@@ -77,7 +77,7 @@ class Counterexamples(FormOfFeedback):
         assert step.draws is not None
         assert self.as_input
         some, draws = [step.images[place] for place in places], step.draws[places]
-        draws[:, 0] = 0  # a counterexample, whatever the share
+        draws[:, 0] = 0  # always the counterexample
         originals = as_tensor(self.images.pixels[some])
         with in_eval(model):
             read = (self.as_input(x) for x in (originals, self.replace(originals, some, draws)))

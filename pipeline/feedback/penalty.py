@@ -23,6 +23,7 @@ The penalty of an image follows from the gradient g = d y / d x and W by a ``For
 - ``share``: sum W g² / sum g², the masked share of the gradient's energy, 0..1. It has no scale, whereas Eq. 2's
   squared gradient spans decades between images and epochs;
 - ``cosine``: the cosine between |sum_c g| and W, 0..1, as in Reveal to Revise. It has no scale either;
+- ``late``: the masked share of a late layer's Grad-CAM map, without second derivatives below it (``feedback.late``);
 - ``as-published``: the paper's code. It builds no graph for g, so its penalty changes no weight. The placebo of the
   same name trains with it; all other forms build the graph, and ``feedback.check`` proves it in each run.
 """
@@ -39,6 +40,7 @@ from torch.nn import functional as F
 from pipeline.choices import Form, Output, assert_known
 from pipeline.errors import NetworkError, NumericalError
 from pipeline.feedback.double_backward import cheap_second_derivatives
+from pipeline.feedback.late import late
 from pipeline.feedback.second_derivatives import twice_differentiable
 from pipeline.models import outputs
 from pipeline.models.modes import in_eval
@@ -84,13 +86,19 @@ def penalty(
     w = _masks(w, x)
     if form == "as-published":
         return _as_published(model, x, w)
+
+    def scalar(logits: Tensor) -> Tensor:
+        return _scalar(logits, output, labels=labels, direction=direction)
+
+    if form == "late":
+        return late(model, x, w, scalar)
     with in_eval(model), torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
         x = x.detach().requires_grad_()
         with twice_differentiable(), cheap_second_derivatives() if fast else nullcontext():
             logits = outputs.logits(model, x)
-        scalar = _scalar(logits, output, labels=labels, direction=direction)
+        y = scalar(logits)
         with outputs.differentiating(model):
-            (gradient,) = torch.autograd.grad(scalar, x, create_graph=True)
+            (gradient,) = torch.autograd.grad(y, x, create_graph=True)
         penalties = FORMS[form](gradient if gradient.dtype == torch.float64 else gradient.float(), w)
     _assert_finite(logits, gradient, penalties)
     return penalties

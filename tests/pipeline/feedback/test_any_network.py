@@ -164,7 +164,7 @@ def test_gradient_checkpointing_is_right_or_refused(network, x, reentrant):
     changed = Changed(network, inner=lambda h: checkpoint(torch.tanh, h, use_reentrant=reentrant))
     expected = check(Changed(network, inner=torch.tanh), x, masks(x), **EQ2)
     if reentrant:
-        with pytest.raises(NetworkError, match="gradient checkpointing, .* Fix: switch gradient checkpointing off"):
+        with pytest.raises(NetworkError, match=r"gradient checkpointing, .* Fix: switch gradient checkpointing off"):
             check(changed, x, masks(x), **EQ2)
     else:
         assert check(changed, x, masks(x), **EQ2).norm == pytest.approx(expected.norm)

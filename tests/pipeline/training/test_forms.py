@@ -9,13 +9,16 @@ from pipeline.training import states, trainer
 
 FORMS = {
     "penalty": {},
+    "late": {},
     "counterexamples": {"form": "counterexamples"},
     "consistency": {"form": "counterexamples", "share": 0.5, "consistency": 2.0},
 }
 
 
 def scenario(form, **train):
-    return small.scenario(FeedbackSettings(**FORMS[form]), batchnorm="frozen", **train)
+    settings = small.scenario(FeedbackSettings(**FORMS[form]), batchnorm="frozen", **train)
+    late = {"form": "late"} if form == "late" else {}
+    return settings.model_copy(update={"penalty": settings.penalty.model_copy(update=late)})
 
 
 def train(data, settings, masks, epochs=1, folder=None):
