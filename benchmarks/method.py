@@ -84,18 +84,20 @@ def penalty_cosine(architectures: tuple[str, ...] = ARCHITECTURES) -> Figure:
     return Figure(min(found), min(found), max(found))
 
 
-def hitl_epoch_ratio(share: float, count: int = 40, size: int = SIZE, runs: int = 3) -> Figure:
+def hitl_epoch_ratio(share: float, penalty: Penalty = EQ2, count: int = 40, size: int = SIZE, runs: int = 3) -> Figure:
     """Time of an epoch with this share of the images masked over the time of the same epoch without masks."""
     state, images = begin(), pictures(count, size)
-    feedback = trainer.feedback_on(state, images, EQ2, _top_masked(images, round(share * count)))
+    feedback = trainer.feedback_on(state, images, penalty, _top_masked(images, round(share * count)))
     return _epoch_ratio(state, images, feedback, runs)
 
 
-def counterexamples_epoch_ratio(count: int = 40, size: int = SIZE, runs: int = 3) -> Figure:
+def counterexamples_epoch_ratio(consistency: float = 0.0, count: int = 40, size: int = SIZE, runs: int = 3) -> Figure:
     """Time of an epoch with a counterexample for every image over the time of an epoch with the originals."""
     state, images = begin(), pictures(count, size)
-    settings = FeedbackSettings(form="counterexamples", edge=0.1)
-    return _epoch_ratio(state, images, Counterexamples(_top_masked(images, count), settings, images), runs)
+    settings = FeedbackSettings(form="counterexamples", edge=0.1, consistency=consistency)
+    masks = _top_masked(images, count)
+    made = Counterexamples(masks, settings, images, lambda x: inference.as_input(state, x))
+    return _epoch_ratio(state, images, made, runs)
 
 
 def deeplift_completeness_worst(architectures: tuple[str, ...] = ARCHITECTURES) -> Figure:
@@ -139,7 +141,9 @@ FIGURES: Figures = {
     "penalty_cosine": penalty_cosine,
     "hitl_epoch_ratio_7pct": partial(hitl_epoch_ratio, 0.07),
     "hitl_epoch_ratio_70pct": partial(hitl_epoch_ratio, 0.7),
+    "late_epoch_ratio_70pct": partial(hitl_epoch_ratio, 0.7, Penalty(form="late", output="predicted", weight=1.0)),
     "counterexamples_epoch_ratio": counterexamples_epoch_ratio,
+    "consistency_epoch_ratio": partial(counterexamples_epoch_ratio, 1.0),
     "deeplift_completeness_worst": deeplift_completeness_worst,
     "deeplift_batch_speedup": deeplift_batch_speedup,
     "query_export_ratio": query_export_ratio,

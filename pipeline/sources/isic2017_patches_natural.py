@@ -27,7 +27,7 @@ from pipeline.sources.source import Area, Generated, Original, Originals, Pixels
 SPLITS = ("train", "val", "test")
 CLASSES = isic2017.CLASSES["melanoma"][1]
 DONORS = 24  # photographs whose patches are cut out
-TRAIN = {"benign": 120, "melanoma": 240}  # without a patch; with them, both classes are equally frequent
+TRAIN = {"benign": 60, "melanoma": 180}  # without a patch; with them, both classes are equally frequent
 CHECKED = 60  # images of val, each class
 TESTED = {"benign": 300, "melanoma": 300}  # at most
 TRIED = 4  # patches for an image; the one that covers least of the lesion is set
