@@ -2,7 +2,8 @@
 
 ``{experiment}-{answers}.{arm}.{metric}`` is an arm's own number and ``{experiment}-{answers}.{arm}-{other}.{metric}`` a
 difference paired by seed, each as [mean, low, high] with the 95% interval over seeds. Shares are from 0 to 1. `placebo`
-is `random-mask`: as many marks at random places, spread in the same way.
+is `random-mask`: as many marks at random places, spread in the same way. ``{experiment}-{answers}.hitl.expert_minutes``
+is the experts' time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import json
 import math
 from itertools import permutations
 from pathlib import Path
+
+import numpy as np
 
 from pipeline.evaluation.statistics import Interval, mean_over_seeds, paired_difference
 from pipeline.experiments.catalogue import EXPERIMENTS
@@ -30,6 +33,8 @@ def write() -> None:
             if seeds := seeds_of(name, variant):
                 arms = [Arm(arm, seeds) for arm in seeds[0]["arms"]]
                 start = f"{name}-{variant.partition(' ')[0]}"
+                minutes = [sum(spent for _, _, spent in seed["rounds"]) / 60 for seed in seeds]
+                found[f"{start}.hitl.expert_minutes"] = _numbers(mean_over_seeds(np.array(minutes)))
                 for metric in keyed:
                     for arm in arms:
                         own = mean_over_seeds(arm.values(metric))

@@ -39,7 +39,14 @@ def test_numbers_are_flat_and_paired_by_seed(written):
     assert mean == pytest.approx(0.7)
     assert 0.6 <= low < mean < high <= 0.8
     assert not [name for name in found if "tiny-100" in name], "this variant has not run"
-    assert all(name.endswith(".shifted") for name in found if name.startswith("tiny")), "the other metric has no key"
+    ends = {name.rpartition(".")[2] for name in found if name.startswith("tiny")}
+    assert ends == {"shifted", "expert_minutes"}, "the other metric has no key"
+
+
+def test_the_experts_time_is_there(written):
+    seconds = sum(spent for _, _, spent in cell(0.9, 0.5)["rounds"])
+    assert seconds > 0
+    assert written(3)["tiny-20.hitl.expert_minutes"][0] == pytest.approx(seconds / 60, abs=1e-4)
 
 
 def test_of_one_seed_the_bounds_are_unknown(written):
