@@ -53,24 +53,22 @@ shared: .venv/installed-s3       ## the team's DVC remote, as .env names it (doc
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "error: this Python is older than 3.10. Fix: set PYTHON=…")'
 	$(PYTHON) -m venv .venv
 
-# Versions are those that CI tested, so that a new release of a dependency breaks nothing here. Python compiles modules
-# when it imports them; compiling all of them beforehand would take another minute.
-INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt -e
+INSTALL := $(BIN)/python deploy/install.py
 
 .venv/installed: .venv/bin/pip pyproject.toml constraints.txt
-	$(INSTALL) '.[local-server]'
+	@$(INSTALL) '.[local-server]'
 	touch $@
 
 .venv/installed-dev: .venv/bin/pip pyproject.toml constraints.txt
-	$(INSTALL) '.[dev]'
+	@$(INSTALL) '.[dev]'
 	touch .venv/installed .venv/installed-docs $@
 
 .venv/installed-docs: .venv/installed
-	$(INSTALL) '.[docs]'
+	@$(INSTALL) '.[docs]'
 	touch $@
 
 .venv/installed-s3: .venv/installed
-	$(INSTALL) '.[s3]'
+	@$(INSTALL) '.[s3]'
 	touch $@
 
 # The browser tests drive Debian's chromium, or a chromium that is on the PATH.
