@@ -32,6 +32,7 @@ Rank = Literal["absolute", "signed"]
 
 # Experts
 Expert = Literal["human", "simulated"]
+Marks = Literal["irrelevant", "evidence"]
 Rule = Literal["majority", "any", "all", "dawid-skene"]
 
 # Arms
