@@ -43,7 +43,7 @@ def main(path: Path) -> None:
             scenario=EXPERIMENT,
             round=first.n,
             count=first.queries,
-            settings=settings.query,
+            settings=settings,
             seed=SEED,
             folder=Path(folder),
         )

@@ -25,7 +25,7 @@ FeedbackForm = Literal["penalty", "counterexamples"]
 Fill = Literal["another", "surround", "blur", "noise"]
 
 # Queries
-Strategy = Literal["entropy", "margin", "least-confident", "confident-mistakes", "random"]
+Strategy = Literal["entropy", "margin", "least-confident", "confident-mistakes", "spread-entropy", "random"]
 Method = Literal["deeplift", "integrated-gradients", "input-x-gradient", "grad-cam"]
 Reference = Literal["blur", "white", "black", "mean"]
 Regions = Literal["grid", "blobs", "superpixels"]
@@ -33,6 +33,7 @@ Rank = Literal["absolute", "signed"]
 
 # Experts
 Expert = Literal["human", "simulated"]
+Marks = Literal["irrelevant", "evidence"]
 Rule = Literal["majority", "any", "all", "dawid-skene"]
 
 # Arms

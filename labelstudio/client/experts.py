@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from labelstudio.client.backend import LabelStudio
 from labelstudio.client.connection import attempts
@@ -22,9 +22,10 @@ NO_TIME = "1970-01-01T00:00:00Z"  # of an answer without a server
 
 
 class SimulatedExpert:
-    """An expert who marks a proposal with "Disregard" if too few of its pixels are evidence.
+    """An expert who marks a proposal with "Disregard" if too few of its pixels are evidence, or marks the evidence.
 
-    Where the evidence is not known, the expert chooses "Cannot judge".
+    Where the evidence is not known, the expert chooses "Cannot judge". Who marks the evidence draws one ellipse around
+    all of it; on an image without evidence, this expert marks proposals.
 
     The expert's errors follow from the query, the proposal and ``number`` alone. So the same query gets the same
     answer again, and each expert makes errors of its own.
@@ -32,9 +33,12 @@ class SimulatedExpert:
     Args:
         client: A client with the expert's own API key; None without a server.
         evidence: Return an image's evidence, a (height, width) mask, for its id; None where it is not known.
+        marks: What the expert marks: irrelevant proposals, or the evidence.
         threshold: The share of evidence in a proposal, 0 to 1, below which the expert marks the proposal.
-        miss_rate: The share of such proposals that the expert does not mark.
-        false_alarm_rate: The share of the other proposals that the expert marks.
+        miss_rate: The share of such proposals that the expert does not mark. Of ellipses: the share that the expert
+            does not draw, who then chooses "Nothing to disregard".
+        false_alarm_rate: The share of the other proposals that the expert marks. Of ellipses: the share around another
+            place.
         speed_s: The mean time of an answer, in seconds.
         number: The expert's number in the crowd.
     """
@@ -44,6 +48,7 @@ class SimulatedExpert:
         client: LabelStudio | None,
         evidence: Callable[[str], Mask | None],
         *,
+        marks: Literal["irrelevant", "evidence"] = "irrelevant",
         threshold: float = 0.05,
         miss_rate: float = 0.0,
         false_alarm_rate: float = 0.0,
@@ -52,6 +57,7 @@ class SimulatedExpert:
     ) -> None:
         self.client = client
         self.evidence = evidence
+        self.marks = marks
         self.threshold = threshold
         self.miss_rate = miss_rate
         self.false_alarm_rate = false_alarm_rate
@@ -103,19 +109,31 @@ class SimulatedExpert:
         return found
 
     def reading(self, task: Task) -> list[dict[str, Any]]:
-        """Return the task's pre-filled regions, with "Disregard" on the marked ones."""
+        """Return the task's pre-filled regions, with "Disregard" on marked ones or an ellipse around the evidence."""
         evidence = self.evidence(task.image_id)
         result = task.prediction()["result"]
-        marked = set[str]()
+        untouched = regions.relabelled(result, set(), regions.DISREGARD)
         if evidence is None:
-            return [*regions.relabelled(result, marked, regions.DISREGARD), regions.choice(regions.CANNOT_JUDGE)]
+            return [*untouched, regions.choice(regions.CANNOT_JUDGE)]
         height, width = evidence.shape
-        for region in regions.joined([entry for entry in result if not entry.get("readonly")]):
+        shown = regions.joined([entry for entry in result if not entry.get("readonly")])
+        for region in shown:
             _check_size(region, width, height)
-            pixels = geometry.area(region, width, height)
-            if self._marks(f"{task.key} {region['id']}", pixels, evidence):
-                marked.add(region["id"])
+        if self.marks == "evidence" and evidence.any():
+            return [*untouched, *self._around(evidence, task.key)]
+        areas = {region["id"]: geometry.area(region, width, height) for region in shown}
+        marked = {name for name, area in areas.items() if self._marks(f"{task.key} {name}", area, evidence)}
         return regions.relabelled(result, marked, regions.DISREGARD)
+
+    def _around(self, evidence: Mask, key: str) -> list[dict[str, Any]]:
+        """Return an ellipse around the evidence, or this expert's error on the query."""
+        if _luck(f"{self.number} {key} missed") < self.miss_rate:
+            return [regions.choice(regions.NOTHING)]
+        height, width = evidence.shape
+        ellipse = geometry.ellipse_around(evidence)
+        if _luck(f"{self.number} {key} elsewhere") < self.false_alarm_rate:
+            ellipse |= {axis: round(100 * _luck(f"{self.number} {key} {axis}"), 2) for axis in "xy"}
+        return regions.drawn("ellipse", ellipse, regions.EVIDENCE, width=width, height=height)
 
     def _marks(self, proposal: str, pixels: Mask, evidence: Mask) -> bool:
         must_not_matter = regions.is_irrelevant(pixels, evidence, self.threshold)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,13 @@ from labelstudio.exchange.tasks import MODEL_VERSION
 INTERFACE = (Path(exchange.__file__).parent / "config.xml").read_text(encoding="utf-8")
 EFFECT = (Path(exchange.__file__).parent / "effect.xml").read_text(encoding="utf-8")
 INSTRUCTIONS = (Path(exchange.__file__).parent / "instructions.html").read_text(encoding="utf-8")
+
+# SHA-256 of the interface before there was a label for evidence. Its labels are all in today's interface, so that its
+# projects get today's, and keep their answers.
+EARLIER = {
+    INTERFACE: "e3e769d35160ea388dd2008ecd59df852b5537acdf6643d962eca8116d5d9d9d",
+    EFFECT: "d56ca9bf968e3a0f2b18bf0c121dfbbb090c1ffaf77b3c8535165ab83a4f9f3a",
+}
 
 TITLE_LENGTH = range(3, 51)  # Label Studio's own limits
 
@@ -30,6 +38,8 @@ class Project:
 
 def ensure(server: Connection, title: str, *, experts: int = 1, interface: str = INTERFACE) -> Project:
     """Return the project with exactly this title, and create it if there is none.
+
+    A project with our earlier interface gets today's one.
 
     Args:
         server: The connection of the account that owns the project.
@@ -58,7 +68,10 @@ def ensure(server: Connection, title: str, *, experts: int = 1, interface: str =
     if found is None:
         raise Unreachable(f"{server.url} did not create the project {title!r}. Fix: run this again.")
     number = int(found["id"])
-    if _canonical(found["label_config"]) != _canonical(interface):
+    theirs = _canonical(found["label_config"])
+    if hashlib.sha256(theirs.encode()).hexdigest() == EARLIER.get(interface):
+        server.call(lambda sdk: sdk.projects.update(number, label_config=interface, expert_instruction=INSTRUCTIONS))
+    elif theirs != _canonical(interface):
         raise AnnotationError(
             f"the project {title!r} at {server.url}/projects/{number} has another labelling interface than ours. "
             "Fix: rename the project there and run this again, which creates a new one."

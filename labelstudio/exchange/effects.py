@@ -22,7 +22,7 @@ class Effect:
     Attributes:
         image_id: The image's id in the data set.
         picture: Path of a picture of the saliency before and after, relative to the round's effect.json.
-        before: Share of the model's attention inside the marks before the round's training, 0 to 1.
+        before: Share of the model's attention on what must not matter, before the round's training, 0 to 1.
         after: The same share after the round's training.
     """
 
@@ -89,5 +89,5 @@ def _round(n: str, effects: list[Effect]) -> str:
     images = "1 image" if len(effects) == 1 else f"{len(effects)} images"
     return (
         f"Round {n}: experts marked regions on {images}. Before the model learned from these marks, {before:.0%} of "
-        f"its attention lay inside them; afterwards, {after:.0%}."
+        f"its attention lay on what must not matter; afterwards, {after:.0%}."
     )

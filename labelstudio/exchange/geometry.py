@@ -19,6 +19,7 @@ import numpy.typing as npt
 from labelstudio.exchange.records import Proposal
 
 SHAPES = ("rectangle", "ellipse", "polygon", "brush")  # also the names of the shapes' tags in config.xml
+MARGIN = 1.02  # of an ellipse around an area, so that rounding cuts no pixel off
 TIE = (1e-5, 1.618e-5)  # pixels; see _polygon
 
 Mask = npt.NDArray[np.bool_]
@@ -61,6 +62,28 @@ def area(region: Region, width: int, height: int) -> Mask:
         painted = _brush(value["rle"], int(_number(region["original_width"])), int(_number(region["original_height"])))
         return _resized(painted, width, height)
     return {"rectangle": _rectangle, "ellipse": _ellipse, "polygon": _polygon}[shape](value, width, height)
+
+
+def ellipse_around(area: Mask) -> dict[str, Any]:
+    """Return the measures of an ellipse around an area (height, width) with at least one pixel.
+
+    It contains every pixel of the area, and has the area's centre, direction and variances. Its measures are rounded:
+    the last bits of a float, which differ between machines, stay out of answers.
+    """
+    height, width = area.shape
+    places = np.argwhere(area)[:, ::-1] + 0.5  # x, y
+    middle, offsets = places.mean(axis=0), places - places.mean(axis=0)
+    variances, axes = np.linalg.eigh(offsets.T @ offsets / len(places) + np.eye(2) / 12)  # with a pixel's own variance
+    along = offsets @ axes / np.sqrt(variances)
+    radii = MARGIN * max(float(np.hypot(*along.T).max()), 1.0) * np.sqrt(variances)
+    angle = math.degrees(math.atan2(axes[1, 0], axes[0, 0])) % 180
+    return {
+        "x": round(100 * middle[0] / width, 2),
+        "y": round(100 * middle[1] / height, 2),
+        "radiusX": round(100 * radii[0] / width, 2),
+        "radiusY": round(100 * radii[1] / height, 2),
+        "rotation": round(angle, 1),
+    }
 
 
 def _rectangle(value: dict[str, Any], width: int, height: int) -> Mask:

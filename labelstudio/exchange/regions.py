@@ -1,13 +1,14 @@
 """Proposals → Label Studio's regions → the mask of an expert's marks: the meaning of the labels of regions.
 
 A region is one entry, or two entries of one id, in the result of a prediction or an answer. Its label says
-whether an expert marked it. ``geometry`` has the pixels of its shape.
+whether an expert marked it, and how: as something that must not matter, or as the place of the evidence. ``geometry``
+has the pixels of its shape.
 """
 
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Container
+from collections.abc import Collection, Container
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from labelstudio.exchange.records import AnnotationError, Proposal, Query
 # Values of the labels and choices in config.xml.
 LOOKS = "Model looks here"
 DISREGARD = "Disregard"
+EVIDENCE = "The evidence is here"
 BEFORE = "Disregarded before"
 NOTHING = "Nothing to disregard"
 CANNOT_JUDGE = "Cannot judge"
@@ -100,6 +102,33 @@ def _relabelled(entry: Region, label: str) -> Region:
     return {**entry, "origin": "prediction-changed", "value": value}
 
 
+def drawn(shape: str, value: dict[str, Any], label: str, *, width: int, height: int) -> list[Region]:
+    """Return a region that an expert drew, as Label Studio stores it.
+
+    Args:
+        shape: One of SHAPES, which also names the region.
+        value: Its measures, in percent of the picture.
+        label: Its label.
+        width: Width of the query's picture, in pixels.
+        height: Height of the query's picture, in pixels.
+
+    Returns:
+        Two entries: the shape and its label.
+    """
+    both = {
+        "id": f"drawn-{shape}",
+        "to_name": IMAGE,
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "origin": "manual",
+    }
+    return [
+        {**both, "type": shape, "from_name": shape, "value": value},
+        {**both, "type": "labels", "from_name": LABELS, "value": {**value, "labels": [label]}},
+    ]
+
+
 def choice(word: str) -> Region:
     """Return an expert's choice about the whole image as Label Studio stores it."""
     return {
@@ -144,9 +173,9 @@ def marked(result: list[Region]) -> set[str]:
     }
 
 
-def has_marks(result: list[Region]) -> bool:
-    """Return True if the expert marked a proposal or drew a mark."""
-    return any(isinstance(region, dict) and DISREGARD in _labels(region) for region in joined(result))
+def has_marks(result: list[Region], labels: Collection[str] = (DISREGARD, EVIDENCE)) -> bool:
+    """Return True if the expert marked a proposal or drew a mark, with one of these labels."""
+    return any(isinstance(region, dict) and has_label(region, labels) for region in joined(result))
 
 
 def mask(result: list[Region], width: int, height: int, *, label: str = DISREGARD) -> tuple[Mask, list[str]]:
@@ -162,18 +191,46 @@ def mask(result: list[Region], width: int, height: int, *, label: str = DISREGAR
         The mask (height, width); and one line for each unusable region, with its id and the reason: unknown
         type, unknown label, damaged numbers, or no pixel. All other regions still count.
     """
-    total = np.zeros((height, width), dtype=bool)
+    found, unused = areas(result, width, height, labels=[label])
+    return union([covered for _, covered in found], width, height), unused
+
+
+def areas(
+    result: list[Region], width: int, height: int, *, labels: Collection[str]
+) -> tuple[list[tuple[Region, Mask]], list[str]]:
+    """Return the usable regions with one of these labels and their pixels, and a reason for each unusable region.
+
+    Args:
+        result: The regions of one answer.
+        width: Width of the query's picture, in pixels.
+        height: Height of the query's picture, in pixels.
+        labels: The labels of the regions wanted.
+
+    Returns:
+        Each region with its mask (height, width); and the lines of ``mask``.
+    """
+    found: list[tuple[Region, Mask]] = []
     unused: list[str] = []
     for region in joined(result):
         if _choices(region):
             continue
         try:
-            if label in _known_labels(region):
-                total |= _covered(region, width, height)
+            if set(labels) & set(_known_labels(region)):
+                found.append((region, _covered(region, width, height)))
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             name = region.get("id", "?") if isinstance(region, dict) else "?"
             unused.append(f"region {name}: {_reason(error)}")
-    return total, unused
+    return found, unused
+
+
+def union(masks: list[Mask], width: int, height: int) -> Mask:
+    """Return the union (height, width) of some masks."""
+    return np.logical_or.reduce([np.zeros((height, width), dtype=bool), *masks])
+
+
+def has_label(region: Region, labels: Collection[str]) -> bool:
+    """Return True if a joined region has one of these labels."""
+    return any(label in labels for label in _labels(region))
 
 
 def _covered(region: Region, width: int, height: int) -> Mask:
@@ -207,7 +264,7 @@ def _known_labels(region: Region) -> list[Any]:
         raise UnusableRegionError("label without a shape")
     shape_of(region)
     labels = _labels(region)
-    unknown = [label for label in labels if label not in (LOOKS, DISREGARD, BEFORE)]
+    unknown = [label for label in labels if label not in (LOOKS, DISREGARD, EVIDENCE, BEFORE)]
     if BEFORE in labels and not region.get("readonly"):
         raise UnusableRegionError(f"the label {BEFORE!r} is reserved for marks of earlier rounds")
     if unknown or not labels:

@@ -12,15 +12,18 @@ from labelstudio.exchange import regions
 from labelstudio.exchange.geometry import Mask
 from labelstudio.exchange.records import Answer, Query
 from labelstudio.reading.consensus import judged, latest
+from labelstudio.reading.marks import disregarded, says_evidence
+from labelstudio.reading.verdicts import contradictions
 
 
 def report(queries: dict[str, Query], answers: list[Answer], gold: dict[str, Mask]) -> dict[str, Any]:
     """Return one round's agreement, ready for JSON; a value is None where nothing can be compared.
 
     ``gold`` has, by key, the correct marks (P,) of the proposals of gold queries. ``alpha`` is Krippendorff's alpha
-    over proposals. ``iou`` is the intersection over union of the marks of two experts, as the mean over queries and
-    pairs of experts. An expert's ``alpha`` and ``iou`` are the means over the expert's pairs. An expert's
-    ``accuracy`` is the share of correct judgements on the proposals of gold queries.
+    over proposals. ``iou`` is the intersection over union of two experts' masks, as the mean over queries and pairs of
+    experts; see ``_compared``. An expert's ``alpha`` and ``iou`` are the means over the expert's pairs. An expert's
+    ``accuracy`` is the share of correct judgements on the proposals of gold queries. ``contradictions`` has each answer
+    that contradicts itself.
     """
     readings = {key: latest([answer for answer in answers if answer.key == key]) for key in queries}
     experts = sorted({answer.expert for given in readings.values() for answer in given})
@@ -41,6 +44,12 @@ def report(queries: dict[str, Query], answers: list[Answer], gold: dict[str, Mas
             }
             for expert in experts
         },
+        "contradictions": [
+            {"expert": answer.expert, "image_id": answer.image_id, "what": what}
+            for answer in answers
+            if answer.key in queries
+            for what in contradictions(answer, queries[answer.key])
+        ],
     }
 
 
@@ -90,11 +99,23 @@ def _overlaps(queries: dict[str, Query], readings: dict[str, list[Answer]]) -> d
     """The IoU of each pair of experts, in sorted order, on each query that both answered."""
     found: dict[tuple[str, str], list[float]] = {}
     for key, given in readings.items():
-        size = queries[key].width, queries[key].height
-        marks = [(answer.expert, regions.mask(answer.result, *size)[0]) for answer in given]
-        for (one, marks_one), (other, marks_other) in combinations(marks, 2):
-            found.setdefault((one, other), []).append(iou(marks_one, marks_other))
+        for one, other in combinations(given, 2):
+            found.setdefault((one.expert, other.expert), []).append(iou(*_compared(queries[key], one, other)))
     return found
+
+
+def _compared(query: Query, one: Answer, other: Answer) -> tuple[Mask, Mask]:
+    """Return the masks (height, width) of two experts where both of them have judged the image.
+
+    An expert who says where the evidence is judges every pixel. Any other expert judges the shown regions, and the
+    regions that this expert draws.
+    """
+    masks = [disregarded(answer.result, query.width, query.height)[0] for answer in (one, other)]
+    evidence = [says_evidence(answer, query) for answer in (one, other)]
+    if evidence[0] != evidence[1]:
+        seen = (regions.owners(query) >= 0) | masks[evidence.index(False)]
+        masks = [mask & seen for mask in masks]
+    return masks[0], masks[1]
 
 
 def _on_gold(

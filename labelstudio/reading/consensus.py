@@ -13,6 +13,7 @@ import numpy.typing as npt
 from labelstudio.exchange import regions
 from labelstudio.exchange.geometry import Mask
 from labelstudio.exchange.records import AnnotationError, Answer, Query
+from labelstudio.reading import marks
 from labelstudio.reading.verdicts import Verdict, verdict
 
 Rule = Literal["majority", "any", "all", "dawid-skene"]
@@ -23,10 +24,11 @@ def weights(
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Return W of each query with an answer.
 
-    ``majority``, ``any`` and ``all`` count the experts who marked a pixel, of all experts with an answer: more than
-    half of them, at least one, or every one. A tie is no majority. ``dawid-skene`` (Dawid and Skene 1979, implemented
-    by crowd-kit) estimates from the round's answers how reliable each expert is, and from this the probability that a
-    proposal must not matter. Pixels outside the proposals, which only drawn regions reach, follow the majority.
+    An expert who says where the evidence is disregards every other pixel (``marks.disregarded``). ``majority``, ``any``
+    and ``all`` count the experts who disregard a pixel, of all experts with an answer: more than half of them, at least
+    one, or every one. A tie is no majority. ``dawid-skene`` (Dawid and Skene 1979, implemented by crowd-kit) estimates
+    from the round's answers how reliable each expert is, and from this the probability that a proposal must not matter.
+    Pixels outside the proposals, which only drawn regions reach, follow the majority.
 
     Args:
         queries: The round's queries by key.
@@ -53,6 +55,20 @@ def weights(
     return found
 
 
+def with_evidence(queries: dict[str, Query], answers: list[Answer], *, rule: Rule) -> set[str]:
+    """Return the keys of the queries whose evidence is known by this rule: experts have judged each of their pixels.
+
+    ``dawid-skene`` counts as ``majority`` here.
+    """
+    found = set()
+    for key, query in queries.items():
+        given = latest([answer for answer in answers if answer.key == key])
+        count = sum(marks.says_evidence(answer, query) for answer in given)
+        if _decided(np.array(count), len(given), rule):
+            found.add(key)
+    return found
+
+
 def disregarded(answers: list[Answer], width: int, height: int, *, rule: Rule = "majority") -> Mask:
     """Return the mask (height, width) of the pixels that the experts with an answer disregard, by this rule.
 
@@ -75,16 +91,16 @@ def votes(answers: list[Answer], width: int, height: int) -> tuple[npt.NDArray[n
     readings = latest(answers)
     counts = np.zeros((height, width), dtype=np.int64)
     for answer in readings:
-        counts += regions.mask(answer.result, width, height)[0]
+        counts += marks.disregarded(answer.result, width, height)[0]
     return counts, len(readings)
 
 
 def judged(query: Query, answer: Answer) -> npt.NDArray[np.bool_]:
     """Return True for each of the query's proposals (P,) of which the expert disregards more than half of the pixels.
 
-    The area decides, not the id: an expert may mark a proposal or draw over it.
+    The area decides, not the id: an expert may mark a proposal, draw over it, or say that the evidence is elsewhere.
     """
-    marked = regions.mask(answer.result, query.width, query.height)[0]
+    marked = marks.disregarded(answer.result, query.width, query.height)[0]
     areas = [regions.pixels(proposal, query.width, query.height) for proposal in query.proposals]
     return np.array([bool(marked[area].mean() > 0.5) for area in areas], bool)
 
@@ -116,8 +132,8 @@ def _dawid_skene(queries: dict[str, Query], readings: dict[str, list[Answer]]) -
     for key, given in readings.items():
         tasks[key] = sum(map(len, tasks.values())) + np.arange(len(queries[key].proposals))
         for answer in given:
-            marks = judged(queries[key], answer)
-            rows += [(int(task), answer.expert, int(mark)) for task, mark in zip(tasks[key], marks, strict=True)]
+            judgements = judged(queries[key], answer)
+            rows += [(int(task), answer.expert, int(mark)) for task, mark in zip(tasks[key], judgements, strict=True)]
     if not rows:
         return {}
     table = pd.DataFrame(rows, columns=["task", "worker", "label"])

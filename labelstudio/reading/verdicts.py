@@ -8,11 +8,13 @@ from enum import Enum
 
 from labelstudio.exchange import regions
 from labelstudio.exchange.records import Answer, Query
+from labelstudio.reading.marks import both_ways
 
 
 class Verdict(Enum):
     """The meaning of an answer as a whole."""
 
+    EVIDENCE = "evidence marked"  # everything else must not matter; regions may be marked besides
     MARKED = "marked"
     NOTHING = "nothing to disregard"  # the choice, or all marks undone, or all regions deleted
     REMOVED = "some outlines removed"  # a vote without marks, and a reason to ask the expert
@@ -25,13 +27,15 @@ def verdict(answer: Answer, query: Query | None = None) -> Verdict:
     """Return the answer's verdict; removed outlines are recognized only with the answer's ``query``.
 
     An answer may contradict itself. "Cannot judge" has priority over marks, because a mask must come from an expert
-    who could judge. Marks have priority over "nothing to disregard".
+    who could judge. Marks have priority over "nothing to disregard", and evidence has priority over other marks.
     """
     if answer.skipped:
         return Verdict.SKIPPED
     chosen = regions.chosen(answer.result)
     if regions.CANNOT_JUDGE in chosen:
         return Verdict.CANNOT_JUDGE
+    if regions.has_marks(answer.result, [regions.EVIDENCE]):
+        return Verdict.EVIDENCE
     if regions.has_marks(answer.result):
         return Verdict.MARKED
     if answer.result and not chosen and query and removed(answer, query):
@@ -46,14 +50,15 @@ def removed(answer: Answer, query: Query) -> int:
     return sum(proposal.id not in present for proposal in query.proposals)
 
 
-def contradiction(answer: Answer) -> str | None:
-    """Return a message if the answer has both a choice and marks, else None."""
+def contradictions(answer: Answer, query: Query) -> list[str]:
+    """Return a message for each contradiction: a choice beside marks, and a region marked both ways."""
+    if answer.skipped or not regions.has_marks(answer.result):
+        return []
     chosen = regions.chosen(answer.result)
-    if answer.skipped or not chosen or not regions.has_marks(answer.result):
-        return None
     if regions.CANNOT_JUDGE in chosen:
-        return f'the answer has marks and the choice "{regions.CANNOT_JUDGE}": its marks are ignored'
-    return f'the answer has marks and the choice "{regions.NOTHING}": its marks count'
+        return [f'the answer has marks and the choice "{regions.CANNOT_JUDGE}": its marks are ignored']
+    choice = [f'the answer has marks and the choice "{regions.NOTHING}": its marks count'] if chosen else []
+    return choice + both_ways(answer, query)
 
 
 def summary(answers: Iterable[Answer], queries: dict[str, Query]) -> str:

@@ -30,6 +30,7 @@ def members(
         expert = SimulatedExpert(
             client,
             evidence,
+            marks=traits.marks,
             threshold=settings.evidence_share,
             miss_rate=traits.miss_rate,
             false_alarm_rate=traits.false_alarm_rate,

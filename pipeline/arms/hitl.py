@@ -12,7 +12,6 @@ from pipeline.config import Consensus, Scenario
 from pipeline.data.loading import Images
 from pipeline.feedback import answers as reading
 from pipeline.feedback import masks, spreading
-from pipeline.models import classifier
 from pipeline.training import trainer
 from pipeline.training.states import State
 
@@ -74,14 +73,11 @@ def spread(
     Args:
         entries: The masks of all rounds so far.
         images: The training images.
-        settings: The scenario's settings. Its initial network, and not the network in training, reads the cells.
+        settings: The scenario's settings.
         classes: Class names.
         round: The round in which the masks hold.
     """
-    assert settings.feedback.spread
-    network = classifier.initial(settings.init, classes)
-    cells = spreading.judged_cells(entries, images, network, cell=settings.query.cell)
-    spreader = spreading.learn(cells, images, precision=settings.feedback.spread.precision)
+    spreader = spreading.from_answers(entries, images, settings, classes)
     found = spreader.entries(round, images, asked=masks.asked(entries))
     print(f"spreading: {spreader.skill.words()}; {len(found)} of {len(images.ids)} images reached", flush=True)
     return found

@@ -50,6 +50,7 @@ class Hitl(Section):
 class Simulated(Section):
     """One simulated expert; see labelstudio/client/experts.py."""
 
+    marks: choices.Marks = "irrelevant"  # marks irrelevant proposals, or draws one ellipse around the evidence
     miss_rate: Rate = 0.0  # share of the irrelevant proposals that this expert leaves unmarked
     false_alarm_rate: Rate = 0.0  # share of the other proposals that this expert marks
     speed_s: Annotated[float, Field(gt=0)] = 5.0  # mean time per answer, seconds

@@ -47,9 +47,7 @@ def compare(
     Returns:
         One effect for each marked image, in the order of the entries.
     """
-    marked = [
-        entry for entry in entries if entry.round == manifest.round and entry.kind == "judged" and entry.mask.any()
-    ]
+    marked = [entry for entry in entries if entry.round == manifest.round and entry.judged and entry.mask.any()]
     maps = [
         attention(state, images=images, entries=marked, manifest=manifest, settings=settings)
         for state in (before, after)
@@ -87,7 +85,7 @@ def attention(
 
 
 def draw(*, images: Images, entries: list[masks.Entry], before: Maps, after: Maps, folder: Path) -> list[Effect]:
-    """Draw each entry's image with its marks and both saliencies, and return the shares inside the marks.
+    """Draw each entry's image with its marks and both saliencies, and return the shares on what must not matter.
 
     Args:
         images: The training images.
@@ -104,6 +102,6 @@ def draw(*, images: Images, entries: list[masks.Entry], before: Maps, after: Map
         shares = [round(share_inside(saliency, entry.mask), 4) for saliency in maps]
         picture = images.pixels[[position[entry.image_id]]][0]
         path = folder / f"{entry.image_id}.png"
-        figures.save(figures.effect(picture, weights=entry.mask, maps=maps, shares=shares), path)
+        figures.save(figures.effect(picture, entry, maps=maps, shares=shares), path)
         effects.append(Effect(entry.image_id, f"{folder.name}/{path.name}", *shares))
     return effects

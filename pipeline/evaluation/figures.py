@@ -20,7 +20,7 @@ from pipeline.feedback import masks
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SHOWN, MARKED = "#f5a623", "#d0021b"  # colours: orange, red
+SHOWN, MARKED, EVIDENCE = "#f5a623", "#d0021b", "#5ea500"  # colours: orange, red, green
 COLUMNS = 5  # queries in a row
 MOST = 200  # queries in a figure; MLflow stores a copy as WebP, which has at most 16,383 pixels a side
 SIDE, LARGE = 200, 280  # sides of a panel and of a large panel, pixels
@@ -32,30 +32,33 @@ Panel = tuple[str, Image.Image]  # a title and the square picture below it
 
 
 def queries(manifest: Manifest, folder: Path, entries: list[masks.Entry]) -> Image.Image:
-    """Return the first `MOST` queries of a round with their proposals; disregarded proposals are crossed out.
+    """Return the first `MOST` queries of a round with their proposals; what must not matter is crossed out.
 
     Args:
         manifest: The round's queries.
         folder: The round's folder, which holds the queries' images.
         entries: All masks so far; only the masks of this round are drawn.
     """
-    marked = {
-        entry.image_id: entry.mask for entry in entries if entry.round == manifest.round and entry.kind != "spread"
-    }
+    given = {entry.image_id: entry for entry in entries if entry.round == manifest.round and entry.kind != "spread"}
     panels = []
     for query in manifest.queries[:MOST]:
-        panel, mask = _panel(Image.open(folder / query.image), SIDE), marked.get(query.image_id)
+        panel, entry = _panel(Image.open(folder / query.image), SIDE), given.get(query.image_id)
+        mask = entry.mask > 0.5 if entry else np.zeros((query.height, query.width), bool)
+        if entry and entry.kind == "evidence":
+            panel.paste(MARKED, mask=_crossed(mask))
         for p in query.proposals:
-            disregarded = mask is not None and bool((mask[regions.pixels(p, query.width, query.height)] > 0.5).all())
+            disregarded = bool(mask[regions.pixels(p, query.width, query.height)].all())
             corners = [(x * SIDE / query.width, y * SIDE / query.height) for x, y in p.corners()]
             if disregarded:
                 inside = Image.new("1", panel.size)
                 ImageDraw.Draw(inside).polygon(corners, fill=1)
                 panel.paste(MARKED, mask=ImageChops.logical_and(inside, _crosses()))
             ImageDraw.Draw(panel).polygon(corners, outline=MARKED if disregarded else SHOWN, width=2)
+        if entry and entry.kind == "evidence":
+            panel.paste(EVIDENCE, mask=_outline(~mask, SIDE))
         panels.append((f"{query.label}, predicted {query.prediction}\nentropy {query.entropy:.2f}", panel))
     rows = [panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)]
-    head = f"{manifest.scenario}, round {manifest.round}: shown (orange), marked Disregard (red)"
+    head = f"{manifest.scenario}, round {manifest.round}: shown (orange), must not matter (red), evidence (green)"
     if len(manifest.queries) > MOST:
         head += f"; the first {MOST} of {len(manifest.queries)} queries"
     return _sheet(rows, side=SIDE, head=head, columns=COLUMNS)
@@ -82,28 +85,24 @@ def explanations(
 
 
 def effect(
-    picture: NDArray[np.uint8],
-    *,
-    weights: NDArray[np.floating],
-    maps: list[NDArray[np.floating]],
-    shares: list[float],
+    picture: NDArray[np.uint8], entry: masks.Entry, *, maps: list[NDArray[np.floating]], shares: list[float]
 ) -> Image.Image:
-    """Return a marked image, and beside it the saliency before and after a round; the marks are outlined.
+    """Return a marked image, and beside it the saliency before and after a round; marks or evidence are outlined.
 
     Args:
         picture: The image (S, S, 3).
-        weights: The marks W (S, S).
+        entry: Its mask.
         maps: Saliency (S, S) before and after.
-        shares: The share of the attention inside the marks, 0..1, before and after.
+        shares: The share of the attention on what must not matter, 0..1, before and after.
     """
-    panels = [("marked Disregard", _panel(Image.fromarray(picture), LARGE))]
+    evidence = entry.kind == "evidence"
+    title, where = ("the evidence", "outside") if evidence else ("marked Disregard", "inside")
+    panels = [(title, _panel(Image.fromarray(picture), LARGE))]
     for saliency, share, when in zip(maps, shares, ("before", "after"), strict=True):
-        panels.append((f"{when}: {share:.0%} of the attention is inside", _heat(picture, saliency, LARGE)))
-    marks = Image.fromarray((weights > 0).astype(np.uint8) * 255).resize((LARGE, LARGE), Image.Resampling.NEAREST)
-    framed = ImageOps.expand(marks, border=2)  # so that marks at the border are outlined on all sides
-    outline = ImageChops.subtract(framed, framed.filter(ImageFilter.MinFilter(5)))
+        panels.append((f"{when}: {share:.0%} of the attention is {where}", _heat(picture, saliency, LARGE)))
+    outline = _outline((entry.mask > 0) != evidence, LARGE)
     for _, panel in panels:
-        panel.paste(MARKED, mask=ImageOps.crop(outline, border=2))
+        panel.paste(EVIDENCE if evidence else MARKED, mask=outline)
     return _sheet([panels], side=LARGE)
 
 
@@ -119,8 +118,7 @@ def spread(images: Images, entries: list[masks.Entry], classes: list[str]) -> Im
     for entry in entries[: 2 * COLUMNS]:
         n = position[entry.image_id]
         panel = _panel(Image.fromarray(images.pixels[[n]][0]), SIDE)
-        area = Image.fromarray(entry.mask > 0.5).resize((SIDE, SIDE), Image.Resampling.NEAREST)
-        panel.paste(MARKED, mask=ImageChops.logical_and(area, _crosses()))
+        panel.paste(MARKED, mask=_crossed(entry.mask > 0.5))
         whose = "spread" if entry.kind == "spread" else "an expert's marks"
         panels.append((f"{whose}: {classes[int(images.labels[n])]}", panel))
     return _sheet([panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)], side=SIDE)
@@ -202,6 +200,19 @@ def _crosses() -> Image.Image:
     """Return a panel full of crossing lines."""
     x, y = np.indices((SIDE, SIDE))
     return Image.fromarray(((x + y) % 10 == 0) | ((x - y) % 10 == 0))
+
+
+def _crossed(area: NDArray[np.bool_]) -> Image.Image:
+    """Return the crossing lines of a panel inside an area (S, S)."""
+    inside = Image.fromarray(area).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+    return ImageChops.logical_and(inside, _crosses())
+
+
+def _outline(area: NDArray[np.bool_], side: int) -> Image.Image:
+    """Return the outline of an area (S, S) on a panel; at the panel's border, too."""
+    inside = Image.fromarray(area.astype(np.uint8) * 255).resize((side, side), Image.Resampling.NEAREST)
+    framed = ImageOps.expand(inside, border=2)
+    return ImageOps.crop(ImageChops.subtract(framed, framed.filter(ImageFilter.MinFilter(5))), border=2)
 
 
 def _panel(picture: Image.Image, side: int) -> Image.Image:

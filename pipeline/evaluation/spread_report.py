@@ -13,7 +13,7 @@ from pipeline.data.loading import Images
 from pipeline.evaluation import figures
 from pipeline.feedback import spreading
 from pipeline.feedback.masks import Entry
-from pipeline.models import classifier
+from pipeline.feedback.skill import curve
 
 
 def write(
@@ -32,18 +32,17 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, object] = {}
     if settings.feedback.spread:
-        network = classifier.initial(settings.init, classes)
-        cells = spreading.judged_cells(entries, images, network, cell=settings.query.cell)
-        skill = spreading.learn(cells, images, precision=settings.feedback.spread.precision).skill
+        spreader = spreading.from_answers(entries, images, settings, classes)
+        skill = spreader.skill
         spread = [entry for entry in entries if entry.kind == "spread" and entry.round == round]
         found = asdict(skill) | {
-            "curve": spreading.curve(cells),  # pairs: answers, AUC
+            "curve": curve(spreader.cells),  # pairs: answers, AUC
             "images": len(images.ids),
             "reached": len(spread),
             "area": float(np.mean([entry.mask.mean() for entry in spread])) if spread else 0.0,
         }
         print(f"spreading: {skill.words()}; {len(spread)} of {len(images.ids)} images reached")
         if spread:
-            answered = [entry for entry in entries if entry.kind == "judged" and entry.round == round][:1]
+            answered = [entry for entry in entries if entry.judged and entry.round == round][:1]
             figures.save(figures.spread(images, [*answered, *spread], classes), folder / "examples.png")
     (folder / "skill.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -163,7 +163,7 @@ class Loop:
                     scenario=self.name,
                     round=entry.n,
                     count=entry.queries,
-                    settings=self.settings.query,
+                    settings=self.settings,
                     seed=self.config.seed,
                     folder=Path(folder),
                 )

@@ -10,34 +10,33 @@ from numpy.typing import NDArray
 from labelstudio.exchange import regions
 from labelstudio.exchange.records import Answer, Manifest
 from labelstudio.reading import consensus
-from labelstudio.reading.verdicts import Verdict, contradiction, removed, verdict
+from labelstudio.reading.marks import disregarded
+from labelstudio.reading.verdicts import Verdict, contradictions, removed, verdict
 from pipeline.config import Consensus
 from pipeline.data.prepared import Prepared
-from pipeline.feedback.masks import Entry
+from pipeline.feedback.masks import Entry, Kind
 
 
 def to_entries(manifest: Manifest, answers: list[Answer], settings: Consensus) -> list[Entry]:
     """Return the experts' consensus on each query with an answer, and print each unused part of an answer.
 
-    A query that no expert could judge gives an entry with an empty mask: its regions are not shown again, and nothing
-    is learned from it.
+    Where experts say where the evidence is, every pixel counts as shown. A query that no expert could judge gives an
+    entry with an empty mask: its regions are not shown again, and nothing is learned from it.
     """
     for remark in _remarks(manifest, answers):
         print(remark)
     queries = manifest.keys()
     weights = consensus.weights(queries, answers, rule=settings.rule, soft=settings.soft)
+    evident = consensus.with_evidence(queries, answers, rule=settings.rule)
     answered = {answer.key for answer in answers if not answer.skipped}
-    return [
-        Entry.of(
-            manifest.round,
-            query.image_id,
-            weights.get(key, np.zeros((query.height, query.width), np.float32)),
-            regions.owners(query) >= 0,
-            kind="judged" if key in weights else "unclear",
-        )
-        for key, query in queries.items()
-        if key in answered
-    ]
+    entries = []
+    for key, query in queries.items():
+        if key in answered:
+            mask = weights.get(key, np.zeros((query.height, query.width), np.float32))
+            asked = (regions.owners(query) >= 0) | (key in evident)
+            kind: Kind = "evidence" if key in evident else "judged" if key in weights else "unclear"
+            entries.append(Entry.of(manifest.round, query.image_id, mask, asked, kind=kind))
+    return entries
 
 
 def known_answers(
@@ -69,16 +68,15 @@ def known_answers(
 
 
 def _remarks(manifest: Manifest, answers: list[Answer]) -> Iterator[str]:
-    """Yield a line for each part of an answer that gives no marks."""
+    """Yield a line for each part of an answer that gives no marks, and for each contradiction."""
     queries = manifest.keys()
     for answer in answers:
         if answer.key not in queries or answer.skipped:
             continue
         query = queries[answer.key]
         start = f"{answer.expert} on {query.image_id}: "
-        if said := contradiction(answer):
-            yield start + said
+        yield from (start + said for said in contradictions(answer, query))
         if verdict(answer, query) in (Verdict.MARKED, Verdict.REMOVED) and (count := removed(answer, query)):
             yield f"{start}{count} of {len(query.proposals)} outlines removed: no marks"
-        for unused in regions.mask(answer.result, query.width, query.height)[1]:
+        for unused in disregarded(answer.result, query.width, query.height)[1]:
             yield f"{start}not used: {unused}"

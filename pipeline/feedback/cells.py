@@ -1,4 +1,4 @@
-"""Cells: the squares of a grid on an image, each with its features.
+"""Cells: the squares of a grid on an image, each with its features, and the cells that experts judged.
 
 A cell's features are the network's activations at two middle stages, averaged over the cell; the mean and the spread
 of its colours; its place, and its distance from the image's centre.
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 
-from pipeline.data.loading import as_tensor
+from pipeline.data.loading import Images, as_tensor
+from pipeline.feedback import masks
+from pipeline.feedback.masks import Entry
 from pipeline.models.classifier import Classifier
 from pipeline.models.modes import in_eval
 
@@ -49,6 +51,60 @@ class Grid:
         cells = values.reshape(self.side, self.side).repeat(self.cell, axis=0).repeat(self.cell, axis=1)
         area[: len(cells), : len(cells)] = cells
         return area
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The n cells that experts judged.
+
+    Attributes:
+        network: The network that made the features.
+        grid: The cells of an image.
+        features: By name, (n, F).
+        marked: Whether experts marked the cell, (n,).
+        owners: The number of the cell's image in the order of the answers, (n,).
+    """
+
+    network: Classifier
+    grid: Grid
+    features: Features
+    marked: NDArray[np.bool_]
+    owners: NDArray[np.intp]
+
+    def first(self, answers: int) -> Judged:
+        """Return the cells of the first answers."""
+        some = self.owners < answers
+        known = {name: rows[some] for name, rows in self.features.items()}
+        return Judged(self.network, self.grid, known, self.marked[some], self.owners[some])
+
+
+def judged_cells(entries: list[Entry], images: Images, network: Classifier, *, cell: int) -> Judged:
+    """Return the cells that experts judged in all rounds so far, with their features.
+
+    A cell was judged if at least half of it was shown to experts, or marked by drawing. Where experts said where the
+    evidence is, every cell was judged.
+
+    Args:
+        entries: The masks of all rounds so far.
+        images: The training images.
+        network: The scenario's initial network.
+        cell: The side of a cell, pixels.
+    """
+    judged = [entry for entry in entries if entry.judged]
+    marked, asked = masks.marked(judged), masks.asked(judged)
+    position = {image_id: n for n, image_id in enumerate(images.ids)}
+    grid = Grid.of(images.pixels[[0]].shape[1], cell)
+    rows, labels, owners = list[Features](), list[NDArray[np.bool_]](), list[NDArray[np.intp]]()
+    for number, image_id in enumerate(asked):
+        disregarded = grid.shares(marked[image_id]) if image_id in marked else np.zeros(grid.side**2)
+        shown = (grid.shares(asked[image_id]) >= 0.5) | (disregarded >= 0.5)
+        of_image = features(network, images.pixels[[position[image_id]]], grid)
+        rows.append({name: values[0][shown] for name, values in of_image.items()})
+        labels.append(disregarded[shown] >= 0.5)
+        owners.append(np.full(int(shown.sum()), number))
+    known = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]} if rows else {}
+    marks, numbers = np.concatenate([[], *labels]).astype(bool), np.concatenate([[], *owners]).astype(np.intp)
+    return Judged(network, grid, known, marks, numbers)
 
 
 def features(network: Classifier, pixels: NDArray[np.uint8], grid: Grid) -> Features:

@@ -1,7 +1,8 @@
 """The masks in force in a run: the experts' marks of all rounds so far, as training reads them.
 
-An entry is one image in one round. Later rounds may add marks to an image and remove none. Marks that were spread to
-an image without an answer hold until the next round spreads anew, or an expert judges the image. An entry holds its
+An entry is one image in one round. Later rounds may add marks to an image and remove none. An answer that marks the
+evidence is the exception: it judges the whole image, and replaces the marks of earlier rounds. Marks that were spread
+to an image without an answer hold until the next round spreads anew, or an expert judges the image. An entry holds its
 areas packed, in some hundred bytes each; a step of training unpacks the areas of its batch only.
 """
 
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DamagedFileError
 
-# judged: an expert's answer; unclear: no expert could judge the image; spread: learned from the answers so far
-Kind = Literal["judged", "unclear", "spread"]
+# judged: an expert's answer; evidence: an answer that marks the evidence, so that W is everything else;
+# unclear: no expert could judge the image; spread: learned from the answers so far
+Kind = Literal["judged", "evidence", "unclear", "spread"]
 BITS, FLOATS = 0, 1  # how an area is packed: one bit per pixel if it holds 0 and 1 only
 
 
@@ -59,6 +61,11 @@ class Entry:
         """The pixels (S, S) that experts were shown."""
         return _unpacked(self.packed_asked).astype(bool)
 
+    @property
+    def judged(self) -> bool:
+        """True if experts answered and could judge the image."""
+        return self.kind in ("judged", "evidence")
+
     def with_mask(self, mask: NDArray[Any]) -> Entry:
         """Return the same entry with another W (S, S)."""
         return replace(self, packed_mask=_packed(mask))
@@ -67,17 +74,17 @@ class Entry:
 def in_force(entries: list[Entry]) -> Mapping[str, NDArray[np.float32]]:
     """Return W (S, S) by image id, for images with a mark only.
 
-    An image that was a query has the maximum over all rounds. Any other image has the marks that the last round spread
-    to it.
+    An image that was a query has the maximum over all rounds, from its evidence on. Any other image has the marks that
+    the last round spread to it.
     """
     known, last = asked(entries), max((entry.round for entry in entries), default="")
     valid = [e for e in entries if e.kind != "spread" or (e.round == last and e.image_id not in known)]
-    return _Union([entry for entry in valid if entry.mask.any()], lambda entry: entry.mask)
+    return _Union([entry for entry in _standing(valid) if entry.mask.any()], lambda entry: entry.mask)
 
 
 def marked(entries: list[Entry]) -> Mapping[str, NDArray[np.float32]]:
-    """Return W (S, S) by image id as experts marked it, nothing spread: the maximum over all rounds."""
-    return _Union([e for e in entries if e.kind != "spread" and e.mask.any()], lambda entry: entry.mask)
+    """Return W (S, S) by image id as experts marked it, nothing spread: the maximum over all rounds, as in force."""
+    return _Union([e for e in _standing(entries) if e.kind != "spread" and e.mask.any()], lambda entry: entry.mask)
 
 
 def asked(entries: list[Entry]) -> Mapping[str, NDArray[np.bool_]]:
@@ -111,6 +118,12 @@ def read(path: Path) -> list[Entry]:
             return [Entry(sys.intern(str(n)), str(i), w, asked, cast(Kind, str(kind))) for n, i, w, asked, kind in rows]
     except (OSError, ValueError, KeyError) as error:
         raise DamagedFileError(f"{path} holds no masks: it is missing or damaged. Fix: run `dvc repro`") from error
+
+
+def _standing(entries: list[Entry]) -> list[Entry]:
+    """Return the entries that no later evidence on their image replaces."""
+    decided = {entry.image_id: n for n, entry in enumerate(entries) if entry.kind == "evidence"}
+    return [entry for n, entry in enumerate(entries) if n >= decided.get(entry.image_id, 0)]
 
 
 class _Union(Mapping[str, NDArray[Any]]):

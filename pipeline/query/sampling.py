@@ -1,30 +1,51 @@
 """Query strategies: they rank the training images for the experts (paper, section 3.1).
 
 The paper uses entropy. Entropy, margin and least confident are in Settles 2009, *Active Learning Literature Survey*,
-section 3.1.
+section 3.1. `spread-entropy` also asks where the answers so far do not say what must not matter.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.stats import rankdata
 from torch import Generator, Tensor
 from torch.distributions import Categorical
 
 from pipeline.choices import Strategy
 
 
-class Scorer(Protocol):
-    """A function from logits, labels and a random generator to scores."""
+@dataclass(frozen=True)
+class Readings:
+    """The known numbers of N images.
 
-    def __call__(self, logits: Tensor, labels: Tensor, generator: Generator) -> Tensor:
-        """Return scores (N,) of images with logits (N, C) and class numbers (N,); experts see high scores first."""
+    Attributes:
+        logits: The logits (N, C) of the network in training.
+        labels: The class numbers (N,).
+        doubt: How unsure the spreader is about each image's cells (N,); None before there is a spreader.
+    """
+
+    logits: Tensor
+    labels: Tensor
+    doubt: NDArray[np.float64] | None = None
+
+
+class Scorer(Protocol):
+    """A function from readings and a random generator to scores."""
+
+    def __call__(self, images: Readings, generator: Generator) -> Tensor:
+        """Return the scores (N,) of some images; experts see high scores first."""
         ...
 
 
-def scores(logits: Tensor, labels: Tensor, *, strategy: Strategy, seed: int = 0) -> Tensor:
+def scores(
+    logits: Tensor, labels: Tensor, *, strategy: Strategy, seed: int = 0, doubt: NDArray[np.float64] | None = None
+) -> Tensor:
     """Return the score of each image; experts see high scores first.
 
     Args:
@@ -32,6 +53,7 @@ def scores(logits: Tensor, labels: Tensor, *, strategy: Strategy, seed: int = 0)
         labels: Their class numbers (N,).
         strategy: A key of ``STRATEGIES``.
         seed: The seed of the strategy `random`; the others draw nothing.
+        doubt: How unsure the spreader is about each image (N,), for `spread-entropy`; None if there is no spreader.
 
     Returns:
         Scores (N,).
@@ -39,7 +61,8 @@ def scores(logits: Tensor, labels: Tensor, *, strategy: Strategy, seed: int = 0)
     Raises:
         ValueError: Logits are infinite or NaN. They would otherwise rank as the most certain.
     """
-    return STRATEGIES[strategy](_finite(logits), labels, torch.Generator().manual_seed(seed))
+    images = Readings(_finite(logits), labels, doubt)
+    return STRATEGIES[strategy](images, torch.Generator().manual_seed(seed))
 
 
 def top(scores: Tensor, count: int) -> list[int]:
@@ -63,33 +86,44 @@ def entropy(logits: Tensor) -> Tensor:
     return (_distribution(_finite(logits)).entropy() / math.log(logits.shape[1])).clamp(0, 1)
 
 
-def _entropy(logits: Tensor, labels: Tensor, generator: Generator) -> Tensor:
-    return entropy(logits)
+def _entropy(images: Readings, generator: Generator) -> Tensor:
+    return entropy(images.logits)
 
 
-def _margin(logits: Tensor, labels: Tensor, generator: Generator) -> Tensor:
+def _margin(images: Readings, generator: Generator) -> Tensor:
     """Score a small lead of the likeliest class over the second high."""
-    first, second = _distribution(logits).probs.topk(2, dim=1).values.unbind(dim=1)
+    first, second = _distribution(images.logits).probs.topk(2, dim=1).values.unbind(dim=1)
     return 1 - (first - second)
 
 
-def _least_confident(logits: Tensor, labels: Tensor, generator: Generator) -> Tensor:
+def _least_confident(images: Readings, generator: Generator) -> Tensor:
     """Score a low probability of the likeliest class high."""
-    return 1 - _distribution(logits).probs.amax(dim=1)
+    return 1 - _distribution(images.logits).probs.amax(dim=1)
 
 
-def _confident_mistakes(logits: Tensor, labels: Tensor, generator: Generator) -> Tensor:
+def _confident_mistakes(images: Readings, generator: Generator) -> Tensor:
     """Score mistakes highest, certain mistakes first; then correct predictions, uncertain ones first.
 
     The paper's published code offers this strategy beside entropy.
     """
-    uncertainty = entropy(logits)
-    return torch.where(logits.argmax(dim=1) == labels, uncertainty, 3 - uncertainty)  # 0..1 and 2..3
+    uncertainty = entropy(images.logits)
+    return torch.where(images.logits.argmax(dim=1) == images.labels, uncertainty, 3 - uncertainty)  # 0..1 and 2..3
 
 
-def _random(logits: Tensor, labels: Tensor, generator: Generator) -> Tensor:
+def _spread_entropy(images: Readings, generator: Generator) -> Tensor:
+    """Score the sum of two ranks, of the network's entropy and of the spreader's; by entropy alone without a spreader.
+
+    Ranks, because the two entropies have different scales. Equal values have equal ranks, the mean of theirs.
+    """
+    uncertainty = entropy(images.logits)
+    if images.doubt is None:
+        return uncertainty
+    return torch.from_numpy(rankdata(uncertainty.numpy()) + rankdata(images.doubt))
+
+
+def _random(images: Readings, generator: Generator) -> Tensor:
     """Score at random: the baseline of all strategies."""
-    return torch.rand(len(logits), generator=generator, dtype=torch.float64)
+    return torch.rand(len(images.logits), generator=generator, dtype=torch.float64)
 
 
 STRATEGIES: dict[Strategy, Scorer] = {
@@ -97,6 +131,7 @@ STRATEGIES: dict[Strategy, Scorer] = {
     "margin": _margin,
     "least-confident": _least_confident,
     "confident-mistakes": _confident_mistakes,
+    "spread-entropy": _spread_entropy,
     "random": _random,
 }
 

@@ -16,9 +16,9 @@ from scipy import ndimage
 
 from labelstudio.exchange.records import Manifest, Proposal, Query
 from pipeline.choices import Rank
-from pipeline.config import QuerySettings
+from pipeline.config import QuerySettings, Scenario
 from pipeline.data.loading import Images
-from pipeline.feedback import masks
+from pipeline.feedback import masks, spreading
 from pipeline.query import sampling
 from pipeline.query.explanations import explain, targets
 from pipeline.query.proposals import outlined, propose
@@ -38,7 +38,7 @@ def select(
     scenario: str,
     round: str,
     count: int,
-    settings: QuerySettings,
+    settings: Scenario,
     seed: int,
     folder: Path,
 ) -> Manifest:
@@ -51,7 +51,7 @@ def select(
         scenario: The scenario's name.
         round: The round's number, two digits.
         count: The number of queries wanted.
-        settings: The section `query` of the scenario.
+        settings: The scenario's settings.
         seed: The run's seed; each round draws with a seed of its own.
         folder: Where the pictures are written.
 
@@ -63,12 +63,20 @@ def select(
         ConfigError: The class to explain is not one of the data set's.
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
+    doubt = None
+    if settings.query.strategy == "spread-entropy":
+        spreader = spreading.from_answers(entries, pool, settings, state.model.classes)
+        doubt = spreader.doubt(pool)
+        if doubt is None:
+            why = spreader.skill.problem
+            print(f"{scenario}, round {round}: `spread-entropy` is entropy here: no spreader yet ({why})", flush=True)
     found = choose(
         state,
         pool,
         asked=masks.asked(entries),
+        doubt=doubt,
         count=count,
-        settings=settings,
+        settings=settings.query,
         seed=100 * seed + int(round),
         folder=folder,
     )
@@ -82,6 +90,7 @@ def choose(
     pool: Images,
     *,
     asked: Mapping[str, NDArray[np.bool_]],
+    doubt: NDArray[np.float64] | None = None,
     count: int,
     settings: QuerySettings,
     seed: int,
@@ -96,6 +105,7 @@ def choose(
         state: The network in training.
         pool: The images to choose from.
         asked: By image id, the pixels (S, S) that experts have judged.
+        doubt: How unsure the spreader is about each image (N,), for the strategy `spread-entropy`.
         count: The number of queries wanted.
         settings: The section `query` of the scenario.
         seed: The seed of the strategy `random`, and of regions drawn at random.
@@ -109,7 +119,8 @@ def choose(
     """
     logits = inference.logits(state, pool.pixels)
     entropy = sampling.entropy(logits)
-    order = sampling.top(sampling.scores(logits, pool.labels, strategy=settings.strategy, seed=seed), len(pool.ids))
+    scores = sampling.scores(logits, pool.labels, strategy=settings.strategy, seed=seed, doubt=doubt)
+    order = sampling.top(scores, len(pool.ids))
     classes = state.model.classes
     target = targets(logits, pool.labels, classes=classes, settings=settings.explain)
     queries: list[Query] = []

@@ -43,7 +43,8 @@ class Section:
         explanations: The explanations of all arms, a data URI.
         rounds: The rounds; empty for a scenario without experts.
         agreement: How much the experts of each round agreed.
-        effect: The attention inside the marks before and after each round.
+        contradictions: The answers that contradict themselves; no rows if there is none.
+        effect: The attention on what must not matter, before and after each round.
         cost: The cost of each arm.
         data: The digest of the prepared data set.
     """
@@ -54,6 +55,7 @@ class Section:
     explanations: str
     rounds: list[Round]
     agreement: Table
+    contradictions: Table
     effect: Table
     cost: Table
     data: str
@@ -86,6 +88,7 @@ def _section(config: Config, name: str, sentences: list[str]) -> Section:
         explanations=_png(explanations_file(name)),
         rounds=[Round(n, _png(asked_file(name, n))) for n in rounds],
         agreement=_agreement(name, rounds),
+        contradictions=_contradictions(name, rounds),
         effect=_effect(name, rounds),
         cost=_cost(config, name, rounds),
         data=provenance.data(config.scenario(name).dataset),
@@ -113,6 +116,17 @@ def _agreement(name: str, rounds: list[str]) -> Table:
     )
 
 
+def _contradictions(name: str, rounds: list[str]) -> Table:
+    """Return the answers of each round that contradict themselves; experts have the numbers of the table above."""
+    rows = []
+    for n in rounds:
+        found = _crowd(step_dir(name, n) / "crowd.json")
+        numbers = {expert: str(number) for number, expert in enumerate(found["experts"], start=1)}
+        for one in found.get("contradictions", []):  # files from before there were two kinds of marks have none
+            rows.append([n, numbers.get(one["expert"], ""), one["image_id"], one["what"]])
+    return Table("Answers that contradict themselves", ["Round", "Expert", "Image", "Contradiction"], rows, "", names=3)
+
+
 def _crowd(path: Path) -> dict[str, Any]:
     with naming_damage(path):
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -120,7 +134,7 @@ def _crowd(path: Path) -> dict[str, Any]:
 
 
 def _effect(name: str, rounds: list[str]) -> Table:
-    """Return the mean share of the attention inside the marks, before and after each round's training."""
+    """Return the mean share of the attention on what must not matter, before and after each round's training."""
     rows = []
     for n in rounds:
         seen = effects.read(step_dir(name, n) / "effect.json")
@@ -128,7 +142,7 @@ def _effect(name: str, rounds: list[str]) -> Table:
         rows.append([n, str(len(seen)), *(shares or ["", ""])])
     return Table(
         "Effect of the marks",
-        ["Round", "Marked images", "Attention inside the marks before the round", "after the round"],
+        ["Round", "Marked images", "Attention on what must not matter, before", "after"],
         rows,
         "Attention: the absolute saliency of the class that was predicted in the query. Mean over the marked images.",
         names=1,

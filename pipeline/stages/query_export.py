@@ -33,7 +33,7 @@ def main(scenario: str, round: str, after: str, queries: str) -> None:
         scenario=scenario,
         round=round,
         count=wanted,
-        settings=settings.query,
+        settings=settings,
         seed=config.seed,
         folder=folder,
     )

@@ -39,10 +39,16 @@ def proposal(column: int, row: int) -> Proposal:
 
 
 def answer(
-    key: str, marked: set[str], query: Query, expert: str = "a@example.org", number: int = 1, **changes: object
+    key: str,
+    marked: set[str],
+    query: Query,
+    expert: str = "a@example.org",
+    number: int = 1,
+    label: str = DISREGARD,
+    **changes: object,
 ) -> Answer:
     """An expert's answer that marks these proposals of a query, with any field changed."""
-    result = relabelled(to_result(query), marked, DISREGARD)
+    result = relabelled(to_result(query), marked, label)
     given = Answer(key, query.image_id, expert, number, "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", 5.0, False, 1)
     return dataclasses.replace(given, result=result, **changes)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from labelstudio.exchange.records import Answer, Proposal, Query
+from labelstudio.exchange.regions import DISREGARD
 
 WIDTH, HEIGHT = 8, 4
 
 
-def answer(expert: str, *columns: int, at: str = "2026-01-01T10:00:00Z", id: int = 1, **more) -> Answer:
-    """Return the answer of an expert who disregards these columns, each one pixel wide."""
+def answer(
+    expert: str, *columns: int, at: str = "2026-01-01T10:00:00Z", id: int = 1, label: str = DISREGARD, **more
+) -> Answer:
+    """Return the answer of an expert who marks these columns, each one pixel wide."""
     result = [
         {
             "id": f"c{column}",
@@ -18,7 +21,7 @@ def answer(expert: str, *columns: int, at: str = "2026-01-01T10:00:00Z", id: int
                 "y": 0,
                 "width": 100 / WIDTH,
                 "height": 100,
-                "rectanglelabels": ["Disregard"],
+                "rectanglelabels": [label],
             },
         }
         for column in columns

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.config import Augment, Backbone, Explain, FeedbackSettings, Penalty, QuerySettings, Train
+from pipeline.config import Augment, Backbone, Explain, FeedbackSettings, Penalty, QuerySettings, Scenario, Train
 from pipeline.data.loading import Images
 from pipeline.feedback.counterexamples import Counterexamples
 from pipeline.models.backbones import pretrained
@@ -55,8 +55,17 @@ scores = inference.logits(state, images.pixels)
 maps = explain(state, images.pixels[:5], target=images.labels[:5], settings=Explain())
 folder = Path(sys.argv[2])
 (folder / "images").mkdir(exist_ok=True)
-query = QuerySettings(strategy="entropy", cell=8, proposals=4)
-manifest = select(state, images, entries=[], scenario="s", round="00", count=4, settings=query, seed=0, folder=folder)
+scenario = Scenario(
+    dataset="s",
+    fraction=1.0,
+    init="none",
+    train=settings,
+    penalty=Penalty(form="eq2", output="ce", weight=1.0),
+    query=QuerySettings(strategy="entropy", cell=8, proposals=4),
+)
+manifest = select(
+    state, images, entries=[], scenario="s", round="00", count=4, settings=scenario, seed=0, folder=folder
+)
 if state.accelerator.is_main_process:
     np.savez(folder / "found.npz", gradient=first, buffers=buffers, scores=scores, maps=maps)
     manifest.write(folder / "queries.json")

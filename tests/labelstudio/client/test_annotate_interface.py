@@ -105,9 +105,9 @@ def test_an_expert_marks_unmarks_draws_and_skips(page, real_label_studio, admin,
     # One click and one key mark a proposal; the same key takes it back, and no other key does anything to it.
     assert page.evaluate(COLOURS) == [BLUE, BLUE, BLUE]
     click_cell(page, 3, 4)
-    press(page, "2", "1", "0", "3", "Escape")
+    press(page, "2", "1", "0", "4", "Escape")
     click_cell(page, 0, 0)
-    press(page, "2", "2", "1", "0", "3")
+    press(page, "2", "2", "1", "0", "4")
     assert page.evaluate(COLOURS) == [BLUE, PINK, BLUE]
     submit(page)
 

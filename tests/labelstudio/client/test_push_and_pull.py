@@ -248,12 +248,13 @@ def test_pull_brings_every_experts_every_answer(label_studio, admin, project, tm
 
 
 def test_the_verdicts_of_answers_are_told_apart(label_studio, admin, project, tmp_path):
-    asked = manifest(tmp_path, 7)
+    asked = manifest(tmp_path, 8)
     admin.push(project, asked, tmp_path)
     tasks = admin.tasks(project, asked.keys())
     shown = tasks[0].prediction()["result"]
     as_shown = regions.relabelled(shown, set(), regions.DISREGARD)
     bodies = [
+        {"result": regions.relabelled(shown, {"c3r4"}, regions.EVIDENCE)},
         {"result": regions.relabelled(shown, {"c3r4"}, regions.DISREGARD)},
         {"result": [*as_shown, chosen("Nothing to disregard")]},
         {"result": as_shown[2:]},  # shape and label of the first are deleted
@@ -269,7 +270,8 @@ def test_the_verdicts_of_answers_are_told_apart(label_studio, admin, project, tm
     queries = asked.keys()
     assert [verdict(answer, queries[answer.key]) for answer in answers] == [*Verdict, Verdict.NOTHING]
     assert summary(answers, queries) == (
-        "1 marked, 2 nothing to disregard, 1 some outlines removed, 1 submitted untouched, 1 cannot judge, 1 skipped"
+        "1 evidence marked, 1 marked, 2 nothing to disregard, 1 some outlines removed, 1 submitted untouched, "
+        "1 cannot judge, 1 skipped"
     )
     assert all(regions.mask(answer.result, 96, 96)[1] == [] for answer in answers), "nothing is left over"
 

@@ -42,6 +42,6 @@ def test_the_rounds_in_words():
     lines = words(rounds).splitlines()
     assert len(lines) == 3
     assert lines[1].startswith("Round 00: experts marked regions on 2 images.")
-    assert "40% of its attention lay inside them; afterwards, 10%." in lines[1]
+    assert "40% of its attention lay on what must not matter; afterwards, 10%." in lines[1]
     assert lines[2].startswith("Round 02: experts marked regions on 1 image.")
     assert words({"00": []}) == words({}) == ""

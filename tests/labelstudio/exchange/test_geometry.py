@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelstudio.exchange import regions
-from labelstudio.exchange.geometry import UnusableRegionError, area, outline
+from labelstudio.exchange.geometry import UnusableRegionError, area, ellipse_around, outline
 from labelstudio.exchange.records import Proposal
 
 
@@ -138,3 +138,20 @@ def test_a_region_without_pixels_says_why(shape, value, reason):
     with pytest.raises(UnusableRegionError, match=reason) as raised:
         area({"type": shape, "value": value}, 10, 10)
     assert len(str(raised.value)) < 100, "long values are shortened"
+
+
+@given(st.lists(boxes(), min_size=1, max_size=3))
+def test_an_ellipse_around_an_area_misses_no_pixel(parts):
+    width, height = max(part[0] for part in parts), max(part[1] for part in parts)
+    inside = np.zeros((height, width), bool)
+    for _, _, x, y, across, down in parts:
+        inside[y : y + down, x : x + across] = True
+    ellipse = area({"type": "ellipse", "value": ellipse_around(inside)}, width, height)
+    assert not (inside & ~ellipse).any()
+
+
+def test_an_ellipse_around_an_ellipse_is_hardly_larger():
+    value = {"x": 40, "y": 60, "radiusX": 25, "radiusY": 12, "rotation": 30}
+    inside = area({"type": "ellipse", "value": value}, 200, 100)
+    found = area({"type": "ellipse", "value": ellipse_around(inside)}, 200, 100)
+    assert inside.sum() < found.sum() < 1.12 * inside.sum()

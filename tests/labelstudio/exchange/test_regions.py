@@ -89,7 +89,7 @@ def test_the_regions_fit_the_labelling_interface():
     result = regions.to_result(dataclasses.replace(asked, earlier=(triangle,)))
     assert interface.validate_prediction({"result": result, "score": 0.5}, return_errors=True) == []
     labels = interface.get_control(regions.LABELS).labels
-    assert set(labels) == {regions.LOOKS, regions.DISREGARD}
+    assert list(labels) == [regions.EVIDENCE, regions.DISREGARD, regions.LOOKS], "the first label colours a region"
     assert set(interface.get_control(regions.EARLIER).labels) == {regions.BEFORE}
     assert {interface.get_control(shape).tag.lower() for shape in geometry.SHAPES} == set(geometry.SHAPES)
     assert interface.get_object(regions.IMAGE).tag == "Image"
@@ -100,5 +100,5 @@ def test_every_key_is_chosen_by_us():
     from labelstudio.client.projects import INTERFACE
 
     keys = [tag.get("hotkey") for tag in ElementTree.fromstring(INTERFACE).iter() if tag.tag in ("Label", "Choice")]
-    assert len(keys) == len(set(keys)) == 5
+    assert len(keys) == len(set(keys)) == 6
     assert all(keys)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fakes.readings import answer, query
 
+from labelstudio.exchange.regions import EVIDENCE
 from labelstudio.reading.agreement import alpha, iou, report, words
 
 NAN = float("nan")
@@ -67,6 +68,26 @@ def test_the_report_of_a_round():
     assert "2 of 3 queries answered, alpha" in text
     assert "a: 2 answered, alpha" in text
     assert "accuracy 75% (gold queries: 1)" in text
+
+
+def test_evidence_and_marks_agree_where_both_were_judged():
+    """Of the columns 0 to 3, which are shown, both say 0 and 1; the marks say nothing about 4 to 7."""
+    here, marks = answer("a", 2, 3, label=EVIDENCE), answer("b", 0, 1)
+    assert report({"k": query(4)}, [here, marks], {})["iou"] == 1
+    assert report({"k": query(4)}, [here, marks], {})["alpha"] == 1
+    drawn = answer("b", 0, 1, 3, 5)  # one of them where the evidence is
+    assert report({"k": query(4)}, [here, drawn], {})["iou"] == 3 / 4
+    other = answer("b", 3, 4, label=EVIDENCE)  # everything was judged by both
+    assert report({"k": query(4)}, [here, other], {})["iou"] == round(5 / 7, 4)
+
+
+def test_the_report_names_every_contradiction():
+    both = answer("b", 1, label=EVIDENCE)
+    both.result.extend(answer("b", 1, 2).result)
+    found = report({"k": query(4)}, [answer("a", 1), both], {})
+    assert [(one["expert"], one["image_id"]) for one in found["contradictions"]] == [("b", "i")]
+    assert "c1 is marked both" in found["contradictions"][0]["what"]
+    assert report({"k": query(4)}, [answer("a", 1)], {})["contradictions"] == []
 
 
 def test_one_expert_has_nobody_to_agree_with():

@@ -9,7 +9,8 @@ import pytest
 from fakes.readings import HEIGHT, WIDTH, answer, query
 
 from labelstudio.exchange.records import AnnotationError, Proposal, Query
-from labelstudio.reading.consensus import disregarded, judged, latest, votes, weights
+from labelstudio.exchange.regions import EVIDENCE
+from labelstudio.reading.consensus import disregarded, judged, latest, votes, weights, with_evidence
 
 
 def columns(mask: np.ndarray) -> list[int]:
@@ -92,6 +93,31 @@ def test_w_is_the_rules_decision_or_the_share_of_experts_who_marked():
     assert hard["k"][0].tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
     np.testing.assert_allclose(soft["k"][HEIGHT - 1], [0, 1 / 3, 2 / 3, 1, 0, 0, 0, 0], rtol=1e-6)
     assert weights(queries, answers, rule="all", soft=False)["k"][0].tolist() == [0, 0, 0, 1, 0, 0, 0, 0]
+
+
+MIXED = [answer("a", 2, 3, label=EVIDENCE), answer("b", 3, 4, label=EVIDENCE), answer("c", 0, 3)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "columns_of_w", "known"),
+    [("majority", [0, 1, 5, 6, 7], True), ("any", list(range(8)), True), ("all", [0], False)],
+)
+def test_experts_who_mark_evidence_disregard_everything_else(rule, columns_of_w, known):
+    queries = {"k": query(5)}
+    assert columns(weights(queries, MIXED, rule=rule, soft=False)["k"]) == columns_of_w
+    assert with_evidence(queries, MIXED, rule=rule) == ({"k"} if known else set())
+    assert with_evidence(queries, [answer("a", label=EVIDENCE), answer("c", 0, 3)], rule=rule) == set()
+    assert with_evidence(queries, MIXED[:1], rule=rule) == {"k"}
+    assert with_evidence(queries, [], rule=rule) == set()
+    soft = weights(queries, MIXED, rule="majority", soft=True)["k"][0]
+    np.testing.assert_allclose(3 * soft, [3, 2, 1, 1, 1, 2, 2, 2], rtol=1e-6)
+
+
+def test_evidence_judges_every_proposal():
+    assert judged(query(5), MIXED[0]).tolist() == [True, True, False, False, True]
+    pytest.importorskip("crowdkit", reason="needs the extra `crowd`")
+    certain = weights({"k": query(5)}, MIXED[:1], rule="dawid-skene", soft=False)["k"]
+    assert columns(certain) == [0, 1, 4, 5, 6, 7]
 
 
 def test_an_expert_marks_a_proposal_by_more_than_half_of_its_pixels():

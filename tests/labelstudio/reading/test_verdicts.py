@@ -9,7 +9,7 @@ from fakes.regions import query, rectangle, region
 
 from labelstudio.exchange import regions
 from labelstudio.exchange.records import Answer, Proposal
-from labelstudio.reading.verdicts import Verdict, contradiction, removed, summary, verdict
+from labelstudio.reading.verdicts import Verdict, contradictions, removed, summary, verdict
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,18 @@ from labelstudio.reading.verdicts import Verdict, contradiction, removed, summar
         (["prediction", "Nothing to disregard"], Verdict.NOTHING, None),
         (["prediction", "Cannot judge"], Verdict.CANNOT_JUDGE, None),
         (["mark"], Verdict.MARKED, None),
+        (["evidence"], Verdict.EVIDENCE, None),
+        (["prediction", "evidence", "mark"], Verdict.EVIDENCE, None),
+        (
+            ["evidence", "Nothing to disregard"],
+            Verdict.EVIDENCE,
+            'the answer has marks and the choice "Nothing to disregard": its marks count',
+        ),
+        (
+            ["evidence", "mark", "Cannot judge"],
+            Verdict.CANNOT_JUDGE,
+            'the answer has marks and the choice "Cannot judge": its marks are ignored',
+        ),
         (
             ["mark", "Nothing to disregard"],
             Verdict.MARKED,
@@ -36,6 +48,7 @@ from labelstudio.reading.verdicts import Verdict, contradiction, removed, summar
 def test_an_answer_has_one_verdict_and_a_contradiction_has_a_message(result, expected, message):
     entries = {
         "mark": rectangle(0, 0, 50, 50, origin="prediction-changed"),
+        "evidence": rectangle(50, 50, 50, 50, label=regions.EVIDENCE, origin="manual"),
         **{o: region("rectangle", {}, regions.LOOKS, origin=o) for o in ("prediction", "prediction-changed")},
         **{
             c: {"type": "choices", "from_name": "verdict", "value": {"choices": [c]}}
@@ -44,9 +57,9 @@ def test_an_answer_has_one_verdict_and_a_contradiction_has_a_message(result, exp
     }
     given = Answer("k", "i", "e", 1, "t", "t", None, False, None, [entries[name] for name in result])
     assert verdict(given) is expected
-    assert contradiction(given) == message
+    assert contradictions(given, query(30, 10)) == ([message] if message else [])
     skipped = dataclasses.replace(given, skipped=True)
-    assert (verdict(skipped), contradiction(skipped)) == (Verdict.SKIPPED, None)
+    assert (verdict(skipped), contradictions(skipped, query(30, 10))) == (Verdict.SKIPPED, [])
     assert summary([given, given, skipped], {}) == f"2 {expected.value}, 1 skipped"
 
 

@@ -23,7 +23,7 @@ from labelstudio.exchange.records import AnnotationError, Manifest, read_answers
 from labelstudio.reading.consensus import judged
 from labelstudio.reading.verdicts import Verdict, verdict
 from labelstudio.server import local
-from pipeline.annotation import asking, collecting
+from pipeline.annotation import asking, collecting, crowd
 from pipeline.annotation.projects import project_title, show_all_effects
 from pipeline.config import Annotate, Simulated, load
 from pipeline.paths import step_dir
@@ -244,6 +244,18 @@ def test_a_crowd_of_whom_nobody_is_there_keeps_nobody_waiting(project_folder, wi
     assert read_answers(step / "answers.json") == []
 
 
+def test_each_simulated_expert_marks_as_its_setting_says(tmp_path):
+    asked = manifest(tmp_path, 6)
+    mixed = Annotate(
+        expert="simulated",
+        experts_per_query=2,
+        evidence_share=0.05,
+        crowd=[Simulated(), Simulated(marks="evidence")],
+    )
+    said = {(a.expert, verdict(a)) for a in crowd.answers(asked, mixed, left_half)}
+    assert said == {("simulated-0", Verdict.MARKED), ("simulated-1", Verdict.EVIDENCE)}
+
+
 def test_the_projects_page_says_what_earlier_rounds_did(label_studio, admin):
     project = admin.ensure_project("described")
     for text in ("Round 00: 41% …, 12%.", ""):
@@ -267,7 +279,7 @@ def test_a_round_begins_with_telling_people_what_those_before_did(project_folder
     for _ in range(2):
         annotate.main(scenario, "01")
     assert "Round 00: experts marked regions on 1 image" in there["description"]
-    assert "50% of its attention lay inside them" in there["description"]
+    assert "50% of its attention lay on what must not matter" in there["description"]
     _, beside = fake.projects.values()
     assert beside["title"] == f"{there['title']}, effect"
     assert there["description"].endswith(f"Picture by picture: {fake.url}/projects/{beside['id']}/data")
@@ -310,7 +322,7 @@ def test_the_last_rounds_effect_is_shown_when_all_is_compared(project_folder, wi
     for _ in range(2):
         show_all_effects(load())
     there, beside = fake.projects.values()
-    assert "50% of its attention lay inside them; afterwards, 25%." in there["description"]
+    assert "50% of its attention lay on what must not matter; afterwards, 25%." in there["description"]
     assert [task["data"]["prediction"] for task in fake.tasks.values()] == ["25%"]
     trained("001.png", after=0.1)
     show_all_effects(load())

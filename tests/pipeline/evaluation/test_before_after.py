@@ -39,6 +39,20 @@ def test_every_marked_image_is_shown_before_and_after(tmp_path):
     assert (tmp_path / "none").is_dir()
 
 
+def test_an_effect_outlines_the_evidence_and_counts_the_attention_outside(tmp_path):
+    images = Images(["b"], np.zeros((1, 16, 16, 3), np.uint8), torch.zeros(1))
+    mask = np.ones((16, 16), np.float32)
+    mask[:, :4] = 0
+    entry = masks.Entry.of("00", "b", mask, mask >= 0, kind="evidence")
+    maps = {"b": np.ones((16, 16), np.float32)}
+    (found,) = before_after.draw(images=images, entries=[entry], before=maps, after=maps, folder=tmp_path / "effect")
+    assert (found.before, found.after) == (0.75, 0.75)
+    picture = np.asarray(Image.open(tmp_path / "effect" / "b.png"))
+    green = (picture == ImageColor.getrgb(figures.EVIDENCE)).all(axis=2).any(axis=0)
+    assert green[figures.GAP : figures.GAP + figures.LARGE // 4].all()
+    assert not green[figures.GAP + figures.LARGE // 4 : figures.GAP + figures.LARGE].any()
+
+
 def test_attention_is_for_the_class_that_was_predicted_then(tmp_path, monkeypatch):
     asked = manifest(tmp_path, 20)  # more than are explained at once; the prediction is "3"
     images = Images([q.image_id for q in asked.queries][::-1], np.zeros((20, SIDE, SIDE, 3), np.uint8), torch.zeros(20))

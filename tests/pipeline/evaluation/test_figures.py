@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from fakes.queries import SIDE, manifest
 from PIL import Image, ImageColor
@@ -42,6 +43,21 @@ def test_a_figure_of_queries_crosses_out_what_was_marked(tmp_path):
     assert plain == 0
     figures.save(figures.queries(asked, tmp_path, []), tmp_path / "again.png")
     assert (tmp_path / "again.png").read_bytes() == drawn["unmarked"]
+
+
+def test_a_figure_of_queries_outlines_the_evidence_and_crosses_out_the_rest(tmp_path):
+    asked = manifest(tmp_path, 1)
+    evidence = np.zeros((SIDE, SIDE), bool)
+    evidence[24:72, 24:72] = True
+    entry = masks.Entry.of("00", asked.queries[0].image_id, ~evidence, np.ones_like(evidence), kind="evidence")
+    page = np.asarray(figures.queries(asked, tmp_path, [entry]))
+    panel = page[-figures.GAP - figures.SIDE : -figures.GAP, figures.GAP : figures.GAP + figures.SIDE]
+    green, red = ((panel == ImageColor.getrgb(colour)).all(axis=2) for colour in (figures.EVIDENCE, figures.MARKED))
+    inside = slice(figures.SIDE // 4 + 4, 3 * figures.SIDE // 4 - 4)
+    assert green.sum() == pytest.approx(4 * 2 * figures.SIDE / 2, rel=0.1), "two pixels wide"
+    assert not green[inside, inside].any()
+    assert red.sum() > 0.15 * 0.75 * figures.SIDE**2
+    assert not red[inside, inside].any()
 
 
 def test_curves_are_the_same_bytes_each_time_and_have_their_numbers_beside_them(tmp_path):

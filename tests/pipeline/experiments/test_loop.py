@@ -146,3 +146,31 @@ def test_spread_marks_reach_the_training_and_the_placebo(new_loop, monkeypatch, 
     assert [e.mask.sum() for e in fake.entries] == pytest.approx([e.mask.sum() for e in hitl.entries], abs=16)
     ends = [outcome.state.model.network.classifier.weight for outcome in (hitl, fake, one.arm("automated"))]
     assert not any(np.array_equal(a.detach(), b.detach()) for a, b in pairwise(ends))
+
+
+def test_the_second_round_may_ask_where_the_spreader_is_unsure(new_loop, capsys):
+    one = new_loop()
+    one.config = one.config.model_copy(update={"annotate": evidence_experts(one.config.annotate)})
+    rounds = [entry.model_copy(update={"queries": 8}) for entry in one.config.hitl.rounds]
+    one.config = one.config.model_copy(update={"hitl": one.config.hitl.model_copy(update={"rounds": rounds})})
+    left = np.zeros((28, 28), bool)
+    left[:, :14] = True
+    object.__setattr__(one.data, "known_evidence", lambda _: ~left)
+    one.baseline()
+    asked = {}
+    for strategy in ("entropy", "spread-entropy"):
+        query = one.settings.query.model_copy(update={"strategy": strategy})
+        one.settings = one.settings.model_copy(update={"query": query})
+        entries = one.arm("hitl").entries
+        assert {entry.kind for entry in entries} == {"evidence"}
+        asked[strategy] = [(entry.round, entry.image_id) for entry in entries]
+    assert asked["entropy"][:8] == asked["spread-entropy"][:8], "no spreader before the first answers"
+    assert asked["entropy"][8:] != asked["spread-entropy"][8:]
+    assert "round 00: `spread-entropy` is entropy here: no spreader yet (no answers)" in capsys.readouterr().out
+
+
+def evidence_experts(settings):
+    """The same experts, who draw an ellipse around the evidence."""
+    return settings.model_copy(
+        update={"crowd": [one.model_copy(update={"marks": "evidence"}) for one in settings.crowd]}
+    )

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from fakes.queries import CELL, SIDE, answer, manifest
 
-from labelstudio.exchange.regions import choice
+from labelstudio.exchange.regions import EVIDENCE, choice, relabelled
 from pipeline.config import Consensus
 from pipeline.feedback.answers import known_answers, to_entries
 
@@ -87,3 +87,47 @@ def test_a_removed_outline_is_reported_and_marks_nothing(tmp_path, capsys):
     assert not entry.mask.any()
     assert entry.asked.sum() == 3 * CELL**2, "it has been shown, and need not be shown again"
     assert capsys.readouterr().out == "a@example.org on image-000: 1 of 3 outlines removed: no marks\n"
+
+
+def test_evidence_judges_the_whole_image(tmp_path, capsys):
+    asked = manifest(tmp_path, 2)
+    (key, query), (other_key, other) = asked.keys().items()
+    p = query.proposals[1]
+    here = answer(key, {p.id}, query, label=EVIDENCE)
+    evident, plain = to_entries(asked, [here, answer(other_key, {p.id}, other)], Consensus())
+    evidence = np.zeros((SIDE, SIDE), bool)
+    evidence[p.y : p.y + p.height, p.x : p.x + p.width] = True
+    np.testing.assert_array_equal(evident.mask, ~evidence)
+    assert (evident.kind, plain.kind) == ("evidence", "judged")
+    assert evident.asked.all()
+    assert not plain.asked.all()
+    assert evident.judged
+    assert plain.judged
+    assert capsys.readouterr().out == ""
+
+
+def test_a_minority_that_marks_evidence_leaves_the_rest_of_the_image_open(tmp_path):
+    asked = manifest(tmp_path, 1)
+    ((key, query),) = asked.keys().items()
+    first, second, third = (p.id for p in query.proposals)
+    here = answer(key, {second}, query, "a", label=EVIDENCE)  # and so against the first and the third
+    others = [answer(key, {first}, query, "b"), answer(key, {first, third}, query, "c")]
+    (entry,) = to_entries(asked, [here, *others], Consensus())
+    assert entry.kind == "judged"
+    assert entry.mask.sum() == 2 * CELL**2, "all three say the first, two say the third, nobody else saw the rest"
+    assert entry.asked.sum() == 3 * CELL**2
+
+
+def test_a_cell_marked_both_ways_is_told_to_the_engineer(tmp_path, capsys):
+    asked = manifest(tmp_path, 1)
+    ((key, query),) = asked.keys().items()
+    p = query.proposals[1]
+    both = answer(key, {p.id}, query)
+    both = dataclasses.replace(both, result=relabelled(both.result, {p.id}, EVIDENCE))
+    (entry,) = to_entries(asked, [both], Consensus())
+    assert capsys.readouterr().out == (
+        f'a@example.org on image-000: region {p.id} is marked both "Disregard" and "The evidence is here": '
+        "the evidence counts\n"
+    )
+    assert entry.mask[p.y, p.x] == 0
+    assert entry.mask.sum() == SIDE**2 - CELL**2

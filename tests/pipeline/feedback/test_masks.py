@@ -39,3 +39,23 @@ def test_soft_masks_survive_the_disk_and_the_highest_of_all_rounds_counts(tmp_pa
     assert again[0].mask.max() == np.float32(1 / 3)
     column = masks.in_force(again)["a"][:, 0]
     np.testing.assert_allclose(column, [1] * 2 + [0.5] * 2 + [1 / 3] * 4 + [0] * 12)
+
+
+def test_evidence_replaces_the_marks_of_earlier_rounds(tmp_path):
+    evidence = np.zeros((20, 20), bool)
+    evidence[:6] = True
+    whole = np.ones((20, 20), bool)
+    entries = [
+        entry("00", "a", 4),
+        entry("00", "b", 4),
+        masks.Entry.of("01", "a", ~evidence, whole, kind="evidence"),
+        masks.Entry.of("01", "b", ~whole, whole, kind="evidence"),  # the evidence is everywhere
+    ]
+    masks.write(tmp_path / "masks.npz", entries)
+    again = masks.read(tmp_path / "masks.npz")
+    assert again == entries
+    for found in (masks.in_force(again), masks.marked(again)):
+        assert set(found) == {"a"}
+        np.testing.assert_array_equal(found["a"], ~evidence)
+    assert set(masks.in_force(again[:2])) == {"a", "b"}
+    assert masks.asked(again)["a"].all()

@@ -9,8 +9,9 @@ import torch
 from pipeline.config import Backbone
 from pipeline.data.loading import Images
 from pipeline.feedback import spreading
-from pipeline.feedback.cells import FEATURES, Grid, features
+from pipeline.feedback.cells import FEATURES, Grid, features, judged_cells
 from pipeline.feedback.masks import Entry, in_force
+from pipeline.feedback.skill import Skill, curve
 from pipeline.models import backbones, classifier
 
 SIZE, CELL, COUNT = 32, 8, 40
@@ -55,7 +56,7 @@ def answers(images, count, shown=10, wrong=0.0, kind="judged"):
 
 
 def learn(entries, images, network, precision=0.9):
-    cells = spreading.judged_cells(entries, images, network, cell=CELL)
+    cells = judged_cells(entries, images, network, cell=CELL)
     return spreading.learn(cells, images, precision=precision)
 
 
@@ -91,6 +92,52 @@ def test_without_skill_nothing_is_spread_and_the_reason_is_given(images, network
     assert re.search(says, spreader.skill.words()), spreader.skill.words()
 
 
+def test_evidence_makes_every_cell_of_its_image_known(images, network):
+    """What the evidence covers is a negative, and everything else is a positive, whatever was shown."""
+    whole, entries = np.ones((SIZE, SIZE), bool), []
+    for n in range(12):
+        irrelevant = Grid.of(SIZE, CELL).area(Grid.of(SIZE, CELL).shares(truth(images, n)) > 0.5, SIZE)
+        entries.append(Entry.of("00", images.ids[n], irrelevant, whole, kind="evidence"))
+    cells = judged_cells(entries, images, network, cell=CELL)
+    assert len(cells.marked) == 12 * 16
+    grid = Grid.of(SIZE, CELL)
+    expected = np.concatenate([grid.shares(truth(images, n)) > 0.5 for n in range(12)])
+    np.testing.assert_array_equal(cells.marked, expected)
+    spread = learn(entries, images, network).entries("00", images, asked=[entry.image_id for entry in entries])
+    assert len(spread) >= 20
+
+
+class Told:
+    """A model that is told the probability of each cell, as a function of its inputs."""
+
+    def __init__(self, of):
+        self.of = of
+
+    def predict_proba(self, cells):
+        marked = self.of(cells)
+        return np.stack([1 - marked, marked], axis=1)
+
+
+def test_the_doubt_of_an_image_is_the_mean_entropy_of_its_cells(images, network):
+    cells = judged_cells(answers(images, 1), images, network, cell=CELL)
+    upper = Told(lambda place: np.where(place[:, 0] < 0, 0.5, 1.0))  # undecided in the upper half, certain below
+    same = Told(lambda logits: 1 / (1 + np.exp(-logits[:, 0])))
+    modest = Told(lambda logits: 1 / (1 + np.exp(-logits[:, 0] - 1)))
+    for scale, expected in ((same, 0.5), (modest, 0.5 * 0.8400)):  # the entropy of 0.7311, in bits
+        spreader = spreading.Spreader(cells, Skill(1, 10, inputs=("place",)), upper, scale)
+        np.testing.assert_allclose(spreader.doubt(images), np.full(COUNT, expected), atol=1e-4)
+
+
+def test_a_spreader_without_skill_has_no_doubt_to_tell(images, network):
+    assert learn(answers(images, 4), images, network).doubt(images) is None
+    hopeless = learn(answers(images, 30, wrong=0.1), images, network, precision=1.0)
+    assert hopeless.skill.limit is None, "nothing is spread"
+    doubt = hopeless.doubt(images)
+    assert doubt.shape == (COUNT,)
+    assert 0 < doubt.min() < doubt.max() <= 1
+    np.testing.assert_array_equal(doubt, hopeless.doubt(images))
+
+
 def test_a_higher_precision_reaches_fewer_cells(images, network):
     entries = answers(images, 20, wrong=0.1)
     skills = [learn(entries, images, network, precision=p).skill for p in (0.5, 0.8)]
@@ -101,9 +148,9 @@ def test_a_higher_precision_reaches_fewer_cells(images, network):
 
 
 def test_the_curve_has_the_skill_of_the_first_answers(images, network):
-    curve = spreading.curve(spreading.judged_cells(answers(images, 30), images, network, cell=CELL))
-    assert [count for count, _ in curve] == [10, 20, 30]
-    assert all(0.8 < auc <= 1 for _, auc in curve)
+    found = curve(judged_cells(answers(images, 30), images, network, cell=CELL))
+    assert [count for count, _ in found] == [10, 20, 30]
+    assert all(0.8 < auc <= 1 for _, auc in found)
 
 
 def test_cells_are_read_in_their_order(images, network):

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -85,6 +86,27 @@ def test_scores_worked_by_hand():
     expected = {"entropy": h, "margin": 0.5, "least-confident": 0.3, "confident-mistakes": h}
     assert {name: scores(logits, label, strategy=name).item() for name in expected} == pytest.approx(expected)
     assert scores(logits, label + 1, strategy="confident-mistakes").item() == pytest.approx(3 - h)
+
+
+def test_spread_entropy_is_the_sum_of_two_ranks():
+    # Entropies rise from the first image to the last. The spreader doubts the first and the third most.
+    logits = torch.tensor([[4.0, 0.0], [3.0, 0.0], [2.0, 0.0], [1.0, 0.0]])
+    labels, doubt = torch.zeros(4, dtype=torch.int64), np.array([0.9, 0.1, 0.9, 0.2])
+    found = scores(logits, labels, strategy="spread-entropy", doubt=doubt)
+    assert found.tolist() == [1 + 3.5, 2 + 1, 3 + 3.5, 4 + 2]
+    assert top(found, 4) == [2, 3, 0, 1]
+    certain = np.zeros(4)  # a spreader that knows everything says nothing
+    assert top(scores(logits, labels, strategy="spread-entropy", doubt=certain), 4) == [3, 2, 1, 0]
+    scaled = scores(logits, labels, strategy="spread-entropy", doubt=doubt / 100)
+    assert torch.equal(scaled, found), "the scale of a doubt does not count"
+
+
+def test_without_a_spreader_spread_entropy_is_entropy():
+    logits, labels = TestAnyStrategy.logits, TestAnyStrategy.labels
+    alone, doubted = (scores(logits, labels, strategy="spread-entropy", doubt=d) for d in (None, np.arange(40.0)))
+    assert torch.equal(alone, scores(logits, labels, strategy="entropy"))
+    assert top(doubted, 40) != top(alone, 40)
+    assert torch.equal(scores(logits, labels, strategy="entropy", doubt=np.arange(40.0)), alone)
 
 
 def test_top_takes_the_highest_and_keeps_the_order_of_equals():

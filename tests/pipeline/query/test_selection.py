@@ -10,12 +10,13 @@ from PIL import Image
 
 from labelstudio.exchange.records import Manifest
 from labelstudio.exchange.regions import BEFORE, mask, pixels
-from pipeline.config import Consensus, Explain, QuerySettings
+from pipeline.config import Consensus, Explain, FeedbackSettings, QuerySettings
 from pipeline.errors import ConfigError
 from pipeline.evaluation import figures
+from pipeline.feedback import masks, spreading
 from pipeline.feedback.answers import to_entries
 from pipeline.query.proposals import outlined
-from pipeline.query.selection import HEAT_SIDE, choose, overlaid
+from pipeline.query.selection import HEAT_SIDE, choose, overlaid, select
 from pipeline.training import inference, states
 
 QUERY = QuerySettings(strategy="entropy", cell=8, proposals=5)
@@ -75,6 +76,38 @@ def test_the_strategy_and_the_explained_class_can_be_set(tmp_path, state, pool):
             assert (q.proposals == true[q.image_id]) == (q.label == name)
     with pytest.raises(ConfigError, match=r"no such class\. Fix: choose `predicted`, `true`, or one of no, yes"):
         asked(explain=Explain(target="maybe"))
+
+
+def test_spread_entropy_asks_where_the_spreader_is_unsure_too(tmp_path, state, monkeypatch, capsys):
+    """The left half was marked on half of the images, in the lower rows only: a cell's place tells the mark."""
+    monkeypatch.setattr(spreading.classifier, "initial", lambda init, classes: small.network(classes))
+    pool = small.images(24)
+    left = np.zeros((32, 32), bool)
+    left[:, :16] = True
+    entries = [masks.Entry.of("00", image_id, left, left | ~left) for image_id in pool.ids[:12]]
+    settings = small.scenario(FeedbackSettings())
+    settings = settings.model_copy(update={"query": QUERY.model_copy(update={"strategy": "spread-entropy"})})
+
+    def asked(entries, settings=settings):
+        found = select(
+            state, pool, entries=entries, scenario="s", round="01", count=8, settings=settings, seed=0, folder=tmp_path
+        )
+        return [query.image_id for query in found.queries]
+
+    plain = settings.model_copy(update={"query": QUERY})
+    assert asked([]) == asked([], plain)
+    out = capsys.readouterr().out
+    assert out == "s, round 01: `spread-entropy` is entropy here: no spreader yet (no answers)\n"
+    assert asked(entries[:3]) == asked(entries[:3], plain)
+    assert "only 3 images have" in capsys.readouterr().out
+    known = asked(entries)
+    assert capsys.readouterr().out == ""
+    assert known == asked(entries)
+    assert known != asked(entries, plain)
+    doubt = spreading.from_answers(entries, pool, settings, state.model.classes).doubt(pool)
+    by_entropy = asked(entries, plain)
+    mean = [np.mean([doubt[pool.ids.index(image_id)] for image_id in ids]) for ids in (known, by_entropy)]
+    assert mean[0] > mean[1]
 
 
 WAYS = {

@@ -1,11 +1,13 @@
 """report/index.html: one file that stands alone, shows its tables and sentences, and runs no script."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from pipeline.config import load
 from pipeline.errors import DamagedFileError
+from pipeline.paths import step_dir
 from pipeline.report import page, provenance
 from pipeline.report.tables import Table
 
@@ -15,7 +17,8 @@ def test_the_page_stands_alone_and_runs_nothing(monkeypatch):
     empty = Table("Empty", ["Round"], [], "")
 
     def section(config, name, sentences):
-        return page.Section(evil, sentences, "", "", [], agreement=empty, effect=empty, cost=empty, data="0")
+        tables = dict.fromkeys(("agreement", "contradictions", "effect", "cost"), empty)
+        return page.Section(evil, sentences, "", "", [], **tables, data="0")
 
     monkeypatch.setattr(page, "_section", section)
     table = Table("Every arm", ["Arm", "Accuracy"], [["hitl", "98.0 [95.7, 99.1], no difference shown"]], evil)
@@ -30,6 +33,18 @@ def test_the_page_stands_alone_and_runs_nothing(monkeypatch):
     assert "decoy-digits" in html.split("<pre>")[1]
     assert provenance.commit() in html
     assert "http" not in html
+
+
+def test_answers_that_contradict_themselves_are_listed_without_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    known = {"ann@example.org": {}, "ben@example.org": {}}
+    both = {"expert": "ben@example.org", "image_id": "image-3", "what": "region p is marked both ways"}
+    for n, crowd in (("00", {"experts": known}), ("01", {"experts": known, "contradictions": [both]})):
+        folder = step_dir("digits", n)
+        folder.mkdir(parents=True)
+        (folder / "crowd.json").write_text(json.dumps(crowd))
+    table = page._contradictions("digits", ["00", "01"])
+    assert table.rows == [["01", "2", "image-3", "region p is marked both ways"]]
 
 
 def test_a_missing_file_names_itself_and_the_remedy(tmp_path, monkeypatch):
