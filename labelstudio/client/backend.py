@@ -12,8 +12,9 @@ from labelstudio.client.connection import Connection, Refused
 from labelstudio.client.progress import Progress
 from labelstudio.client.projects import INTERFACE, Project
 from labelstudio.client.push import push
-from labelstudio.exchange.records import Answer, Manifest, moment
-from labelstudio.exchange.tasks import Task
+from labelstudio.exchange import authors
+from labelstudio.exchange.records import NOBODY, Answer, Manifest, moment, nobody
+from labelstudio.exchange.tasks import Task, author_of
 
 
 class LabelStudio:
@@ -21,7 +22,7 @@ class LabelStudio:
 
     def __init__(self, url: str, api_key: str) -> None:
         self._server = Connection(url, api_key)
-        self._emails: dict[int | None, str] = {}
+        self._emails: dict[int, str] = {}
 
     @property
     def url(self) -> str:
@@ -31,6 +32,10 @@ class LabelStudio:
     def check(self) -> str:
         """Return the account's e-mail address; raise AnnotationError if the server or the API key is wrong."""
         return str(self._server.call(lambda sdk: sdk.users.whoami())["email"])
+
+    def account(self) -> int:
+        """Return the account's number, which stays when its e-mail address changes."""
+        return int(self._server.call(lambda sdk: sdk.users.whoami())["id"])
 
     # --- project ---
 
@@ -83,7 +88,7 @@ class LabelStudio:
             Answer(
                 key=task.key,
                 image_id=task.image_id,
-                expert=self._email(annotation["completed_by"]),
+                expert=self._name(annotation),
                 annotation_id=annotation["id"],
                 created_at=annotation["created_at"],
                 updated_at=annotation["updated_at"],
@@ -91,6 +96,7 @@ class LabelStudio:
                 skipped=annotation["was_cancelled"],
                 parent_prediction=annotation["parent_prediction"],
                 result=annotation["result"],
+                account=author_of(annotation),
             )
             for task in listed
             for annotation in task.annotations
@@ -111,15 +117,20 @@ class LabelStudio:
             project: The project that has the tasks.
             keys: The queries to count.
             experts: The number of different experts who must answer a query.
-            known: Answers that count although this server may have lost them.
+            known: Recorded answers, which count although this server may have lost them.
             first_id: Tasks with a lower id are not listed.
         """
         asked = set(keys)
-        answers = [*known, *self.answers(self.tasks(project, asked, first_id))]
+        recorded = list(known)
+        pulled = authors.named(self.answers(self.tasks(project, asked, first_id)), recorded)
+        answers = authors.merged(recorded, pulled)
+        names = {answer.account: answer.expert for answer in pulled}
         me, users = self.check(), self._server.call(lambda sdk: sdk.users.list())
         # Label Studio shows a draft to its author only, but the time of each account's last change to everyone.
         # Our own account belongs to this program, not to a person at the page.
-        seen = {user["email"]: moment(user["last_activity"]) for user in users if user["email"] != me}
+        seen = {
+            names.get(user["id"], user["email"]): moment(user["last_activity"]) for user in users if user["email"] != me
+        }
         return Progress.of(asked, answers, seen=seen, now=self._server.now(), experts=experts)
 
     def annotate(self, task: Task, *, expert: str, result: list[dict[str, Any]], lead_time: float) -> None:
@@ -129,7 +140,7 @@ class LabelStudio:
 
         Args:
             task: The task to answer.
-            expert: The account's e-mail address.
+            expert: A name that only this account has.
             result: Label Studio's own list of regions.
             lead_time: The time that the answer took, in seconds.
         """
@@ -145,10 +156,13 @@ class LabelStudio:
             if error.status != 409:  # the server has this answer
                 raise
 
-    def _email(self, completed_by: int | dict[str, Any] | None) -> str:
-        """Return an annotation's author; Label Studio names the account by its number or its whole record."""
-        if isinstance(completed_by, dict):
-            return str(completed_by["email"])
-        if completed_by not in self._emails:
+    def _name(self, annotation: dict[str, Any]) -> str:
+        """Return the name of an annotation's author as the server knows it now."""
+        author, account = author_of(annotation), annotation["completed_by"]
+        if isinstance(account, dict):
+            return str(account["email"])
+        if author is None:
+            return nobody(annotation["id"])
+        if author not in self._emails:
             self._emails = {user["id"]: user["email"] for user in self._server.call(lambda sdk: sdk.users.list())}
-        return self._emails.get(completed_by, f"deleted-account-{completed_by}")
+        return self._emails.get(author, f"{NOBODY}-{author}")

@@ -67,21 +67,22 @@ class SimulatedExpert:
     def answer(self, project: Project, keys: Iterable[str]) -> int:
         """Answer these queries at the server, each once, and return the number of new answers."""
         client, wanted = self._connected(), set(keys)
-        expert = client.check()
-        todo = self._unanswered(project, wanted, expert)
+        account = client.account()
+        todo = self._unanswered(project, wanted, account)
         if not todo:
             return 0
         count = len(todo)
         for attempt in attempts():
             if attempt.retry_state.attempt_number > 1:
-                todo = self._unanswered(project, wanted, expert)  # the server may have some of the answers
+                todo = self._unanswered(project, wanted, account)  # the server may have some of the answers
             with attempt:
                 for task in todo:
-                    client.annotate(task, expert=expert, result=self.reading(task), lead_time=self._lead_time(task.key))
-        if lost := self._unanswered(project, wanted, expert):
+                    result, seconds = self.reading(task), self._lead_time(task.key)
+                    client.annotate(task, expert=f"account {account}", result=result, lead_time=seconds)
+        if lost := self._unanswered(project, wanted, account):
             raise AnnotationError(
-                f"{client.url} accepted the answers of {expert}, but does not list {len(lost)} of them. Fix: look at "
-                f"the project {project.title!r} there, then run this again."
+                f"{client.url} accepted the answers of {client.check()}, but does not list {len(lost)} of them. Fix: "
+                f"look at the project {project.title!r} there, then run this again."
             )
         return count
 
@@ -140,12 +141,12 @@ class SimulatedExpert:
         luck = _luck(f"{self.number} {proposal}")
         return luck >= self.miss_rate if must_not_matter else luck < self.false_alarm_rate
 
-    def _unanswered(self, project: Project, keys: set[str], expert: str) -> list[Task]:
-        """Return one task for each query without an answer of this expert, by key."""
+    def _unanswered(self, project: Project, keys: set[str], account: int) -> list[Task]:
+        """Return one task for each query without an answer of this account, by key."""
         client = self._connected()
         # Of two tasks of one query, the last one counts: the one that is shown.
         listed = sorted(client.tasks(project, keys), key=lambda task: not task.withdrawn)
-        answered = {answer.key for answer in client.answers(listed) if answer.expert == expert and not answer.skipped}
+        answered = {answer.key for answer in client.answers(listed) if answer.account == account and not answer.skipped}
         todo = {task.key: task for task in listed if task.key not in answered}
         return [todo[key] for key in sorted(todo)]
 

@@ -10,10 +10,13 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+Identity = tuple[str, int, datetime]  # of an answer: its query's key, its number, its first submission
+NOBODY = "deleted-account"  # begins the name of an expert whose account is no longer known
 
 
 class AnnotationError(Exception):
@@ -153,7 +156,7 @@ class Answer:
     Attributes:
         key: The query's key.
         image_id: The image's id in the data set.
-        expert: E-mail address of the expert's account.
+        expert: The expert's name: the e-mail address under which the account was first seen (see ``authors``).
         annotation_id: The annotation's number on the server.
         created_at: The server's time of the first submission, ISO 8601.
         updated_at: The server's time of the last change, ISO 8601.
@@ -161,6 +164,7 @@ class Answer:
         skipped: True if the expert skipped the query: then the answer only says who saw the query.
         parent_prediction: Number of the prediction from which the expert started.
         result: Label Studio's own list of regions, unchanged.
+        account: The account's number on the server; None for a deleted account, and in old files.
     """
 
     key: str
@@ -173,10 +177,21 @@ class Answer:
     skipped: bool
     parent_prediction: int | None
     result: list[dict[str, Any]] = field(default_factory=list)
+    account: int | None = None
+
+    def identity(self) -> Identity:
+        """Return what never changes about an answer, whoever renames or deletes its account.
+
+        Numbers recur when a server loses its data, so the time of the first submission tells the servers apart.
+        """
+        return self.key, self.annotation_id, moment(self.created_at)
 
     def version(self) -> tuple[datetime, int]:
         """Return a sort key: the time of the last change."""
         return moment(self.updated_at), self.annotation_id
+
+
+FIELDS = {field.name for field in fields(Answer)}
 
 
 def moment(text: str) -> datetime:
@@ -192,6 +207,34 @@ def write_answers(path: Path, answers: list[Answer]) -> None:
 
 
 def read_answers(path: Path) -> list[Answer]:
-    """Read a file of answers; raise AnnotationError if the file is missing or is no list of answers."""
+    """Read a file of answers, each once; raise AnnotationError if the file is missing or is no list of answers."""
     with naming_damage(path, kind="a list of answers", fix="restore it from Git, or run `dvc repro`"):
-        return [Answer(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+        answers = [read_answer(entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+        # Old files may have an answer twice: under its expert's name, and as a deleted account's.
+        kept = {a.identity(): a for a in sorted(answers, key=lambda answer: not answer.expert.startswith(NOBODY))}
+    if twice := len(answers) - len(kept):
+        print(f"{path}: {twice} answers have two names, since their accounts were deleted; each counts once")
+    return [answer for answer in answers if answer is kept[answer.identity()]]
+
+
+def submitted(answers: list[Answer]) -> int:
+    """Count the answers: of several submissions of one expert to a query, and of skips, only the last submission."""
+    return len({(answer.key, answer.expert) for answer in answers if not answer.skipped})
+
+
+def read_answer(entry: dict[str, Any]) -> Answer:
+    """Return the answer in a file's entry; an entry of another version may lack new fields and have unknown ones."""
+    answer = Answer(**{name: value for name, value in entry.items() if name in FIELDS})
+    answer.version(), answer.identity()  # a damaged time is found here, with the name of the file
+    if answer.expert == f"{NOBODY}-None":  # old files have one name for all deleted accounts
+        return replace(answer, expert=nobody(answer.annotation_id))
+    return answer
+
+
+def nobody(annotation_id: int) -> str:
+    """Return the name of a deleted account that never had another name.
+
+    Nobody can tell whether two such answers have one author. Each gets a name of its own, so that no answer takes the
+    place of another.
+    """
+    return f"{NOBODY}-of-answer-{annotation_id}"

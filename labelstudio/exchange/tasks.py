@@ -59,9 +59,12 @@ class Task:
         )
 
     def experts(self) -> set[int]:
-        """Return the numbers of the accounts that answered the task; a skip is no answer."""
-        authors = [entry["completed_by"] for entry in self.annotations if not entry["was_cancelled"]]
-        return {author["id"] if isinstance(author, dict) else author for author in authors}
+        """Return the numbers of the accounts that answered the task; a skip is no answer.
+
+        An answer of a deleted account counts as an account of its own, with the negative number of the answer.
+        """
+        given = [entry for entry in self.annotations if not entry["was_cancelled"]]
+        return {-entry["id"] if (author := author_of(entry)) is None else author for entry in given}
 
     def prediction(self) -> dict[str, Any]:
         """Return our latest prediction, from which experts start."""
@@ -69,6 +72,13 @@ class Task:
         if not ours:
             raise AnnotationError(f"task {self.id} has no regions in Label Studio. Fix: delete the task there.")
         return max(ours, key=lambda prediction: int(prediction["id"]))
+
+
+def author_of(annotation: dict[str, Any]) -> int | None:
+    """Return the number of an annotation's account, None for a deleted one; Label Studio may give the whole record."""
+    author: Any = annotation["completed_by"]
+    number: int | None = author["id"] if isinstance(author, dict) else author
+    return number
 
 
 def tasks(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from labelstudio.exchange import authors
 from labelstudio.exchange.records import Answer, Manifest, read_answers
 from labelstudio.reading.verdicts import verdict
 from pipeline.annotation import crowd
@@ -33,14 +34,13 @@ def experts_on(key: str, answers: list[Answer]) -> set[str]:
 
 
 def merge(known: list[Answer], pulled: list[Answer]) -> list[Answer]:
-    """Return each expert's answer to each query: the server's version, or the archive's where the server has none."""
-    on_server = {(answer.key, answer.expert) for answer in pulled}
-    before = {(a.key, a.expert, a.annotation_id): a for a in known}
+    """Return each answer once: the server's version, or the archive's where the server has lost it."""
+    before = {answer.identity(): answer for answer in known}
     for answer in pulled:
-        old = before.get((answer.key, answer.expert, answer.annotation_id))
+        old = before.get(answer.identity())
         if old is not None and old.result != answer.result:
             print(f"{answer.expert} has changed the answer on {answer.image_id}; the new answer counts")
-    return pulled + [answer for answer in known if (answer.key, answer.expert) not in on_server]
+    return authors.merged(known, pulled)
 
 
 def late_answers(scenario: str, rounds: list[str], answers: list[Answer]) -> list[str]:
@@ -52,11 +52,11 @@ def late_answers(scenario: str, rounds: list[str], answers: list[Answer]) -> lis
     lines = []
     for number, round in enumerate(rounds):
         folder = step_dir(scenario, round)
-        used = {(a.key, a.expert, a.annotation_id): a for a in read_answers(folder / "answers.json")}
+        used = {answer.identity(): answer for answer in read_answers(folder / "answers.json")}
         keys = Manifest.read(folder / "queries.json").keys()
         news = []
         for answer in answers:
-            old = used.get((answer.key, answer.expert, answer.annotation_id))
+            old = used.get(answer.identity())
             if answer.key in keys and (old is None or (old.result, old.skipped) != (answer.result, answer.skipped)):
                 query = keys[answer.key]
                 was = verdict(old, query).value if old else "no answer"

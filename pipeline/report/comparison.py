@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from labelstudio.exchange.records import read_answers
+from labelstudio.exchange.records import read_answers, submitted
 from pipeline.config import Config
 from pipeline.data import prepared, subset
 from pipeline.evaluation import predictions, score_files
@@ -62,4 +62,4 @@ def _answers(config: Config, scenario: str) -> int:
     if scenario not in config.hitl.scenarios:
         return 0
     found = [read_answers(step_dir(scenario, entry.n) / "answers.json") for entry in config.hitl.rounds]
-    return sum(not answer.skipped for answers in found for answer in answers)
+    return sum(submitted(answers) for answers in found)

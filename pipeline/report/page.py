@@ -13,7 +13,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from labelstudio.exchange import effects
-from labelstudio.exchange.records import read_answers
+from labelstudio.exchange.records import read_answers, submitted
 from pipeline.arms import results
 from pipeline.config import Config
 from pipeline.errors import naming_damage
@@ -157,7 +157,7 @@ def _cost(config: Config, name: str, rounds: list[str]) -> Table:
     rows = []
     for arm in results.arms(config, name):
         own = results.own_epochs(results.history(results.final_dir(config, name, arm)), arm)
-        given = [str(len(answers)), time] if arm == "hitl" else ["", ""]
+        given = [str(submitted(answers)), time] if arm == "hitl" else ["", ""]
         rows.append([arm, str(len(own)), f"{own['penalised_fraction'].mean():.0%}", *given])
     return Table(
         "Cost of each arm",

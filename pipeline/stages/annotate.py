@@ -47,7 +47,7 @@ def main(scenario: str, round: str) -> None:
             connection, project, open_queries, manifest=manifest, known=known, settings=settings, patience=patience
         )
 
-    everything = client.pull(project)  # of all rounds, and of queries that are no longer asked
+    everything = ledger.named(archive, client.pull(project))  # of all rounds, and of queries no longer asked
     ledger.record(archive, everything)
     queries = manifest.keys()
     answers = collecting.merge(known, [answer for answer in everything if answer.key in queries])

@@ -128,6 +128,8 @@ class FakeLabelStudio:
         for pattern, endpoint in {
             r"GET /api/current-user/whoami": self._whoami,
             r"GET /api/users": self._users,
+            r"PATCH /api/users/(\d+)": self._rename_user,
+            r"DELETE /api/users/(\d+)": self._delete_user,
             r"GET /api/projects": self._list_projects,
             r"POST /api/projects": self._create_project,
             r"GET /api/projects/(\d+)": self._get_project,
@@ -155,6 +157,18 @@ class FakeLabelStudio:
             {"id": id, "email": email, "last_activity": self.last_activity.get(id, "2020-01-01T00:00:00Z")}
             for id, email in self.users.items()
         ]
+
+    def _rename_user(self, user: int, query: Any, body: dict[str, Any], account: str) -> Any:
+        # The real one lets an administrator change an address on its own pages only.
+        self.users[int(account)] = body["email"]
+        return 200, {"id": int(account), "email": body["email"]}
+
+    def _delete_user(self, user: int, query: Any, body: Any, account: str) -> Any:
+        del self.users[int(account)]
+        for annotation in self.annotations.values():
+            if annotation["completed_by"] == int(account):
+                annotation["completed_by"] = None
+        return 204, b""
 
     def _list_projects(self, user: int, query: dict[str, str], body: Any) -> Any:
         wanted = query.get("title", "").lower()
@@ -251,7 +265,7 @@ class FakeLabelStudio:
 
     def _shown(self, annotation: dict[str, Any]) -> dict[str, Any]:
         by = annotation["completed_by"]
-        if self.completed_by == "dict":
+        if self.completed_by == "dict" and by is not None:
             by = {"id": by, "email": self.users[by]}
         return {name: value for name, value in {**annotation, "completed_by": by}.items() if name != "unique_id"}
 

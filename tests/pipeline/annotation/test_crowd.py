@@ -6,7 +6,6 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -161,20 +160,6 @@ def test_who_answers_follows_from_the_query_alone():
 
 
 # --- the whole stage ---
-
-
-@pytest.fixture
-def project_folder(tmp_path, monkeypatch):
-    """A project of which only `annotate` is to run: eight queries with evidence in their left half."""
-    shutil.copy("params.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    (scenario, *_) = load().hitl.scenarios
-    folder = step_dir(scenario, "00")
-    folder.mkdir(parents=True)
-    manifest(folder, 8).write(folder / "queries.json")
-    data = SimpleNamespace(known_evidence=left_half, digest="d")
-    monkeypatch.setattr(annotate.prepared, "read", lambda folder: data)
-    return tmp_path, scenario, folder
 
 
 @pytest.fixture
