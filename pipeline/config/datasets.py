@@ -52,6 +52,8 @@ class Files(Source):
     fit: choices.Fit = "stretch"  # stretch both sides to size, or crop the middle of the longer side
     duplicates: choices.Duplicates = "error"  # the same picture in several official splits
     split_seed: Annotated[int, Field(ge=0)] = 0  # for sources without official splits
+    white: Annotated[int, Field(ge=1, le=65535)] | None = None  # of 16-bit images; None: by their largest value
+    mask_values: Annotated[list[int], Field(min_length=1)] | None = None  # evidence; see pipeline/sources/evidence.py
 
 
 class Isic2017(Files):

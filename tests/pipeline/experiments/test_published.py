@@ -60,7 +60,7 @@ DEFAULTS = {
         "share": 1.0,
         "spread": None,
     },
-    "Files": {"duplicates": "error", "fit": "stretch", "split_seed": 0},
+    "Files": {"duplicates": "error", "fit": "stretch", "mask_values": None, "split_seed": 0, "white": None},
     "Folder": {"attributes": [], "columns": {}, "held_out": 0.2, "table": None},
     "Isic2017": {"attributes": [], "classes": "melanoma", "table": None},
     "Isic2017Ruler": {"artefacts": "artefacts.csv"},
