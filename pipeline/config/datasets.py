@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from pipeline import choices
 from pipeline.config.sections import Section
@@ -97,6 +97,10 @@ class Columns(Section):
     mask: str = "mask"
 
 
+# A class may be called 0, which is a number in YAML
+Text = Annotated[str, BeforeValidator(lambda given: str(given) if type(given) in (int, float) else given)]
+
+
 class Folder(Files):
     """See pipeline/sources/folder.py."""
 
@@ -104,9 +108,8 @@ class Folder(Files):
     table: str | None = None  # below root; without a table, folders are named after classes
     columns: Columns = Columns()
     attributes: Attributes = []  # noqa: RUF012  # pydantic copies it
-    held_out: Annotated[float, Field(gt=0, le=0.5)] = (
-        0.2  # share of val and test together, for data without splits: one in 2, 3, 4, …
-    )
+    classes: Annotated[list[Text], Field(min_length=2)] | None = None  # in their order; None: sorted, numbers by value
+    held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.2  # share of val and test together, for data without splits
 
 
 Drawn = DecoyDigits | DecoyMnist | Isic2017Patches  # data sets with a planted shortcut, drawn from the files of others

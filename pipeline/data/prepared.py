@@ -227,13 +227,17 @@ def _check(name: str, classes: list[str], index: pd.DataFrame) -> None:
         raise DataError(
             f"data set {name!r}: {len(twice)} ids occur twice. Fix: give each image a name of its own:\n{listed(twice)}"
         )
-    for split in ("train", "val", "test"):
-        missing = set(classes) - set(index.loc[index["split"] == split, "label"])
-        if missing:
-            raise DataError(
-                f"data set {name!r} has no {split} image of class {', '.join(sorted(missing))}. Fix: add images, or "
-                "change their splits."
-            )
+    lacking = []
+    for label in classes:
+        counts = index.loc[index["label"] == label, "split"].value_counts()
+        there = ", ".join(f"{counts[split]} {split}" for split in in_order(counts.index)) or "none"
+        lacking += [f"no {split} image of class {label}; it has {there}" for split in SPLITS if split not in counts]
+    if lacking:
+        raise DataError(
+            f"data set {name!r} lacks images of classes. Fix: add images of these classes, or move some of theirs into "
+            "the split. If the splits are drawn, a larger `held_out` or another `split_seed` may do:\n"
+            f"{listed(lacking)}"
+        )
 
 
 def _sha256(path: Path) -> str:

@@ -61,7 +61,7 @@ DEFAULTS = {
         "spread": None,
     },
     "Files": {"duplicates": "error", "fit": "stretch", "mask_values": None, "split_seed": 0, "white": None},
-    "Folder": {"attributes": [], "columns": {}, "held_out": 0.2, "table": None},
+    "Folder": {"attributes": [], "classes": None, "columns": {}, "held_out": 0.2, "table": None},
     "Isic2017": {"attributes": [], "classes": "melanoma", "table": None},
     "Isic2017Ruler": {"artefacts": "artefacts.csv"},
     "Nci": {"patient": None},
