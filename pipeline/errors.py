@@ -44,6 +44,6 @@ def naming_damage(path: Path) -> Iterator[None]:
 
 def listed(found: Iterable[object]) -> str:
     """Lines of a message: the first few entries, and the number of the others."""
-    lines = [f"  {one}" for one in found]
+    lines = [f"  {one}".encode(errors="backslashreplace").decode() for one in found]  # file names may hold any bytes
     more = [f"  … and {len(lines) - READABLE} more"] if len(lines) > READABLE else []
     return "\n".join(lines[:READABLE] + more)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 from labelstudio.server import local
 from pipeline.commands.server import print_passwords
 from pipeline.config import Config, load
+from pipeline.errors import DataError, listed
 from pipeline.paths import PAGE, REPORT, curves_file, explanations_file, step_dir
 
 COMPARISON = "viewStateShareKey=comparison&compareRunsMode=CHART&workflowType=machine_learning"  # MLflow's view
@@ -19,6 +21,7 @@ COMPARISON = "viewStateShareKey=comparison&compareRunsMode=CHART&workflowType=ma
 def repro() -> None:
     """Run everything that is out of date with params.yaml, and print what it means."""
     config = load()
+    _check_roots(config)
     is_ours = local.status() is None
     try:
         if config.annotate.expert == "human":
@@ -40,6 +43,18 @@ def repro() -> None:
     print("MLflow:              .venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db, then")
     print(f"                     http://127.0.0.1:5000/#/experiments/1/runs?{COMPARISON}")
     print("Label Studio:        .venv/bin/lookaway server start   (then `… login`, and `… stop`)")
+
+
+def _check_roots(config: Config) -> None:
+    """Raise DataError naming the data sets whose files are missing; DVC would name the path alone."""
+    missing = [
+        f"datasets.{name}.root: {one.root}" for name, one in config.datasets.items() if not Path(one.root).exists()
+    ]
+    if missing:
+        raise DataError(
+            f"{len(missing)} data sets have no files. Fix: put them there, or correct these settings in params.yaml:\n"
+            f"{listed(missing)}"
+        )
 
 
 def _show_login() -> None:

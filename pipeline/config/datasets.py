@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from pipeline import choices
 from pipeline.config.sections import Section
@@ -60,6 +60,8 @@ class Files(Source):
     fit: choices.Fit = "stretch"  # stretch both sides to size, or crop the middle of the longer side
     duplicates: choices.Duplicates = "error"  # the same picture in several official splits
     split_seed: Annotated[int, Field(ge=0)] = 0  # for sources without official splits
+    white: Annotated[int, Field(ge=1, le=65535)] | None = None  # of 16-bit images; None: by their largest value
+    mask_values: Annotated[list[int], Field(min_length=1)] | None = None  # evidence; see pipeline/sources/evidence.py
 
 
 class Isic2017(Files):
@@ -103,6 +105,10 @@ class Columns(Section):
     mask: str = "mask"
 
 
+# A class may be called 0, which is a number in YAML
+Text = Annotated[str, BeforeValidator(lambda given: str(given) if type(given) in (int, float) else given)]
+
+
 class Folder(Files):
     """See pipeline/sources/folder.py."""
 
@@ -110,9 +116,8 @@ class Folder(Files):
     table: str | None = None  # below root; without a table, folders are named after classes
     columns: Columns = Columns()
     attributes: Attributes = []  # noqa: RUF012  # pydantic copies it
-    held_out: Annotated[float, Field(gt=0, le=0.5)] = (
-        0.2  # share of val and test together, for data without splits: one in 2, 3, 4, …
-    )
+    classes: Annotated[list[Text], Field(min_length=2)] | None = None  # in their order; None: sorted, numbers by value
+    held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.2  # share of val and test together, for data without splits
 
 
 # Data sets with a shortcut, drawn from the files of others

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -80,7 +81,7 @@ def load(path: Path = Path("params.yaml")) -> Config:
         raise ConfigError(
             f"cannot read {path} ({error.strerror}). Fix: run this in the project's root folder"
         ) from error
-    except yaml.YAMLError as error:
+    except Exception as error:  # text in another encoding, impossible dates and others are no YAMLError
         raise ConfigError(f"{path} is not valid YAML: {error}. Fix: correct that line") from error
     try:
         return Config.model_validate(document)
@@ -100,6 +101,6 @@ def _explain(path: Path, error: ValidationError) -> str:
         elif problem["type"] == "missing":
             message = "missing. Fix: add it"
         elif problem["type"] != "value_error":
-            message += f" (it is {problem['input']!r})"
+            message += f" (it is {reprlib.repr(problem['input'])})"
         lines.append(f"{path}: {place}: {message}" if place else f"{path}: {message}")
     return "\n".join(lines)

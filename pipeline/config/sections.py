@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 class Section(BaseModel):
     """A part of params.yaml: unknown keys and wrong types are errors, and values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-Name = Annotated[
-    str, Field(pattern=r"^[a-z0-9][a-z0-9.\-]*$", max_length=24)
-]  # Label Studio accepts titles made of such names
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,23}", text):
+        raise ValueError(
+            f"{text!r} cannot be a name. Fix: use at most 24 lower-case letters, digits and `-`. DVC reads a dot as "
+            "the start of a setting"
+        )
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name)]  # Label Studio accepts titles made of such names
 Share = Annotated[float, Field(gt=0, le=1)]
 Rate = Annotated[float, Field(ge=0, le=1)]
 

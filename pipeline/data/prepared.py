@@ -27,9 +27,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.data import own_csv
 from pipeline.errors import ConfigError, DamagedFileError, DataError, listed
 
 COLUMNS = ["name", "label", "split", "group", "row", "evidence", "digest"]  # of a table of images, before attributes
+FILES = ("manifest.json", "index.csv", "evidence.npy", "images.npy")
 SPLITS = ("train", "val", "test")  # every data set has these
 
 
@@ -67,7 +69,8 @@ class Item:
 class Prepared:
     """A prepared data set, memory-mapped. ``index`` has one row an image; its column ``row`` points into ``images``.
 
-    ``attributes`` are the names of the index's columns that say more of an image, as text.
+    ``attributes`` are the names of the index's columns that say more of an image, as text. ``white`` is the value of
+    16-bit images that became white, where it is another than 65535.
     """
 
     folder: Path
@@ -76,6 +79,7 @@ class Prepared:
     images: NDArray[np.uint8]
     digest: str
     attributes: tuple[str, ...] = ()
+    white: int | None = None
 
     def evidence(self, image_id: str) -> NDArray[np.bool_]:
         """Return the evidence of one image, (S, S) bool; raise ConfigError if the image has none."""
@@ -114,6 +118,8 @@ def write_arrays(folder: Path, *, count: int, size: int, items: Iterable[Item]) 
         digest (SHA-256 of the image), and the items' attributes.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for name in FILES:  # DVC may have linked the old files to its cache, which must not be written to
+        (folder / name).unlink(missing_ok=True)
     images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(count, size, size, 3))
     packed_width = (size + 7) // 8
     known: dict[bytes, int] = {}  # digest of evidence → its row
@@ -153,7 +159,9 @@ def copies(table: pd.DataFrame) -> list[pd.DataFrame]:
     return [rows for _, rows in several.groupby("digest", sort=False)]
 
 
-def write_index(folder: Path, *, name: str, classes: list[str], table: pd.DataFrame) -> dict[str, Any]:
+def write_index(
+    folder: Path, *, name: str, classes: list[str], table: pd.DataFrame, white: int | None = None
+) -> dict[str, Any]:
     """Write index.csv and manifest.json. The manifest comes last, with digests of the other files.
 
     Args:
@@ -161,6 +169,7 @@ def write_index(folder: Path, *, name: str, classes: list[str], table: pd.DataFr
         name: The data set's name.
         classes: The class names, in the order of the class numbers.
         table: The result of ``write_arrays``, with an id and a split in every row.
+        white: The value of 16-bit images that became white, where it is another than 65535.
 
     Returns:
         The manifest.
@@ -174,7 +183,7 @@ def write_index(folder: Path, *, name: str, classes: list[str], table: pd.DataFr
     index.insert(3, "group", pd.Series(groups, index=table.index).astype("Int64").replace(-1, pd.NA))
     attributes = [column for column in table if column not in (*COLUMNS, "id")]
     index = index.join(table[attributes])
-    index.to_csv(folder / "index.csv", index=False)
+    own_csv.write(folder / "index.csv", index)
     counts = index.groupby(["split", "label"]).size().unstack(fill_value=0)
     manifest = {
         "dataset": name,
@@ -182,6 +191,7 @@ def write_index(folder: Path, *, name: str, classes: list[str], table: pd.DataFr
         "counts": {split: {c: int(counts.loc[split].get(c, 0)) for c in classes} for split in counts.index},
         "copies": [rows["id"].tolist() for rows in copies(table)],
         **({"attributes": attributes} if attributes else {}),
+        **({"white": white} if white else {}),
         "sha256": {f: _sha256(folder / f) for f in ("images.npy", "evidence.npy", "index.csv")},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -194,10 +204,11 @@ def read(folder: Path) -> Prepared:
         text = (folder / "manifest.json").read_text(encoding="utf-8")
         manifest = json.loads(text)
         attributes = tuple(manifest.get("attributes", ()))
-        types = {"id": str, "label": str, "split": str, "group": "Int64", "evidence": "Int64"}
-        index = pd.read_csv(folder / "index.csv", dtype=types | dict.fromkeys(attributes, str))
+        types = dict.fromkeys(("id", "label", "split", *attributes), str) | {"group": "Int64", "evidence": "Int64"}
+        text_of_index = own_csv.text_of(folder / "index.csv")
+        index = own_csv.read(text_of_index, types=types, may_lack=["group", "evidence", *attributes])
         images = np.load(folder / "images.npy", mmap_mode="r")
-        classes = list(manifest["classes"])
+        classes, white = list(manifest["classes"]), manifest.get("white")
     except (OSError, ValueError, KeyError) as error:
         raise DamagedFileError(
             f"{folder} is no whole prepared data set ({error}). Fix: run `dvc repro` to prepare it again."
@@ -207,7 +218,7 @@ def read(folder: Path) -> Prepared:
             f"{folder}/index.csv names images that images.npy does not have. Fix: prepare the data set again with "
             f"`dvc repro --force --single-item prepare@{folder.name}`."
         )
-    return Prepared(folder, classes, index, images, hashlib.sha256(text.encode()).hexdigest(), attributes)
+    return Prepared(folder, classes, index, images, hashlib.sha256(text.encode()).hexdigest(), attributes, white)
 
 
 def _check(name: str, classes: list[str], index: pd.DataFrame) -> None:
@@ -216,13 +227,17 @@ def _check(name: str, classes: list[str], index: pd.DataFrame) -> None:
         raise DataError(
             f"data set {name!r}: {len(twice)} ids occur twice. Fix: give each image a name of its own:\n{listed(twice)}"
         )
-    for split in ("train", "val", "test"):
-        missing = set(classes) - set(index.loc[index["split"] == split, "label"])
-        if missing:
-            raise DataError(
-                f"data set {name!r} has no {split} image of class {', '.join(sorted(missing))}. Fix: add images, or "
-                "change their splits."
-            )
+    lacking = []
+    for label in classes:
+        counts = index.loc[index["label"] == label, "split"].value_counts()
+        there = ", ".join(f"{counts[split]} {split}" for split in in_order(counts.index)) or "none"
+        lacking += [f"no {split} image of class {label}; it has {there}" for split in SPLITS if split not in counts]
+    if lacking:
+        raise DataError(
+            f"data set {name!r} lacks images of classes. Fix: add images of these classes, or move some of theirs into "
+            "the split. If the splits are drawn, a larger `held_out` or another `split_seed` may do:\n"
+            f"{listed(lacking)}"
+        )
 
 
 def _sha256(path: Path) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from pipeline.data import own_csv
 from pipeline.data.prepared import Prepared
 from pipeline.errors import ConfigError, DamagedFileError
 
@@ -45,14 +46,14 @@ def choose(prepared: Prepared, fraction: float, seed: int) -> pd.DataFrame:
 def write(path: Path, chosen: pd.DataFrame, prepared: Prepared) -> None:
     """Write subset.csv."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{HEADER}{prepared.digest}\n{chosen.to_csv(index=False)}", encoding="utf-8")
+    own_csv.write(path, chosen, comment=f"{HEADER}{prepared.digest}\n")
 
 
 def read(path: Path, prepared: Prepared) -> pd.DataFrame:
     """Read subset.csv; raise DamagedFileError if it is missing, damaged, or chosen from other prepared data."""
     try:
-        text = path.read_text(encoding="utf-8")
-        chosen = pd.read_csv(path, comment="#", dtype=str)
+        text = own_csv.text_of(path)
+        chosen = own_csv.read(text.partition("\n")[2])
     except (OSError, ValueError) as error:
         raise DamagedFileError(
             f"{path} is missing or damaged ({error}). Fix: run `dvc repro` to write it again."

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.data import own_csv
 from pipeline.errors import naming_damage
 
 if TYPE_CHECKING:  # `compare` reads predictions without torch
@@ -68,13 +69,13 @@ def columns(logits: dict[str, Tensor], *, arm: str, splits: dict[str, Images], c
 def write(path: Path, images: pd.DataFrame, columns: list[pd.DataFrame]) -> None:
     """Write the images and the columns of all arms as CSV."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pd.concat([images, *columns], axis=1).to_csv(path, index=False, float_format="%.6g")
+    own_csv.write(path, pd.concat([images, *columns], axis=1), float_format="%.6g")
 
 
 def read(path: Path) -> ByArm:
     """Return the outcomes of each arm and split; raises DamagedFileError if the file is missing or damaged."""
     with naming_damage(path):
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)  # a class may be called 01, or none
+        table = own_csv.read(own_csv.text_of(path))
         arms = [column.removesuffix(".prediction") for column in table.columns if column.endswith(".prediction")]
         return {
             arm: {str(split): _outcomes(rows, arm) for split, rows in table.groupby("split", sort=False)}

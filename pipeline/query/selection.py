@@ -100,6 +100,7 @@ def choose(
 
     An image of an earlier round returns only if at least half of its proposals are new. The query
     then holds the new proposals alone, so that experts spend no time on regions that they know.
+    Copies of a picture are one picture: a round asks about one of them.
 
     Args:
         state: The network in training.
@@ -124,15 +125,21 @@ def choose(
     classes = state.model.classes
     target = targets(logits, pool.labels, classes=classes, settings=settings.explain)
     queries: list[Query] = []
+    shown: set[bytes] = set()  # digests of the pictures of this round
+    known = _known(pool, asked)
     at_once = EXPLAINED_AT_ONCE * state.accelerator.num_processes
     for start in range(0, len(order), at_once):
         positions = order[start : start + at_once]
         saliency = explain(state, pool.pixels[positions], target=target[positions], settings=settings.explain)
         for position, heat in zip(positions, saliency, strict=True):
             image_id, pixels = pool.ids[position], pool.pixels[position]
-            proposals = _new_proposals(heat, pixels, settings=settings, asked=asked.get(image_id), seed=seed)
+            digest = _digest(pixels)
+            if digest in shown:
+                continue
+            proposals = _new_proposals(heat, pixels, settings=settings, asked=known.get(digest), seed=seed)
             if proposals is None:
                 continue
+            shown.add(digest)
             picture, probabilities = png(pixels), torch.softmax(logits[position].double(), dim=0)
             query = Query(
                 image_id=image_id,
@@ -174,6 +181,20 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def _known(pool: Images, asked: Mapping[str, NDArray[np.bool_]]) -> dict[bytes, NDArray[np.bool_]]:
+    """Return the pixels (S, S) that experts have judged, by digest of the picture: on it, or on a copy of it."""
+    known: dict[bytes, NDArray[np.bool_]] = {}
+    for position, image_id in enumerate(pool.ids):
+        if image_id in asked:
+            digest = _digest(pool.pixels[position])
+            known[digest] = asked[image_id] | known[digest] if digest in known else asked[image_id]
+    return known
+
+
+def _digest(pixels: NDArray[np.uint8]) -> bytes:
+    return hashlib.sha256(pixels.tobytes()).digest()
 
 
 def _new_proposals(

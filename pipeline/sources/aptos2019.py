@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import Aptos2019
-from pipeline.sources import tables
+from pipeline.sources import files, tables
 from pipeline.sources.source import Area, Original, Originals, Pixels
 
 CLASSES = [str(grade) for grade in range(5)]
@@ -34,13 +34,14 @@ def read(settings: Aptos2019) -> Originals:
     root = Path(settings.root)
     csv = root / "train.csv"
     table = tables.read(csv, ["id_code", "diagnosis"], REMEDY)
+    tables.complete(csv, table, {"id_code": "id_code"})
     table["diagnosis"] = tables.whole_numbers(csv, table["id_code"], table["diagnosis"], allowed=range(5))
-    table = tables.unique(csv, table, key="id_code", label="diagnosis")
-    files = tables.by_stem(root / "train_images", REMEDY, pattern="*.png")
-    table = tables.with_files(csv, table, key="id_code", files=files)
+    table = tables.unique(csv, table, key="id_code", columns={"diagnosis": "labels"})
+    images = tables.by_stem(root / "train_images", REMEDY, extensions=(".png",))
+    table = tables.with_files(csv, table, key="id_code", files=images)
     masks = {}
     if settings.masks is not None:
-        folder = tables.inside(root, settings.masks)
+        folder = files.inside(root, settings.masks)
         masks = tables.masks(folder, table["id_code"])
     rows = [
         Original(row.id_code, row.path, CLASSES[row.diagnosis], mask=masks.get(row.id_code))

@@ -3,7 +3,7 @@
 ``table`` names a CSV file or spreadsheet in ``root`` with one row an image. ``columns`` says what its columns are
 called; the last three are optional:
 
-    image    a path below root ("scans/17.png"), or a file's name without extension, unique below root ("17")
+    image    a path below root ("scans/17.png"), or a file's name, with or without extension, unique below root ("17")
     label    the class, any text
     split    train, val, test, or a further held-out split whose name begins with val- or test-; without splits, 20%
              (``held_out``) are held out, stratified, and halved into val and test
@@ -19,105 +19,125 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 
 from pipeline.config import Folder
 from pipeline.errors import DataError, listed
-from pipeline.sources import splits, tables
+from pipeline.sources import class_folders, files, spelling, splits, tables
 from pipeline.sources.source import Original, Originals
 
 REMEDY = "put the table there, or correct `datasets.<name>` in params.yaml"
+ATTRIBUTE = "attribute "  # before the name of a column, which may be any
+PLURALS = {"label": "labels", "split": "splits", "group": "groups", "mask": "masks"}
 
 
 def read(settings: Folder) -> Originals:
     """Return all images with a label; raise DataError on missing files and contradictions."""
     root = Path(settings.root)
     if not root.is_dir():
-        raise DataError(
-            f"{root} is missing. Fix: put the images there, or correct `datasets.<name>.root` in params.yaml."
-        )
-    rows = _from_folders(root) if settings.table is None else _from_table(root, settings.table, settings)
-    classes = sorted({row.label for row in rows})
+        what = "is no folder" if root.exists() else "is missing"
+        raise DataError(f"{root} {what}. Fix: put the images there, or correct `datasets.<name>.root` in params.yaml.")
+    rows = class_folders.read(root) if settings.table is None else _from_table(root, settings.table, settings)
+    classes = spelling.in_order({row.label for row in rows})
     if len(classes) < 2:
         raise DataError(f"{root} has images of one class only, {classes[0]!r}. Fix: add images of another class.")
-    return Originals(classes, rows, held_out=settings.held_out)
+    return Originals(_ordered(root, classes, settings.classes), rows, held_out=settings.held_out)
 
 
-def _from_folders(root: Path) -> list[Original]:
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    named = {folder: splits.named(folder.name) for folder in folders}
-    if "train" not in named.values():  # test-positive and test-negative, say, are classes
-        named = dict.fromkeys(folders)
-    others = [folder.name for folder, split in named.items() if split is None]
-    if others and len(others) < len(folders):
-        meant = ", ".join(folder.name for folder, split in named.items() if split)
+def _ordered(root: Path, classes: list[str], given: list[str] | None) -> list[str]:
+    """Return the classes in the settings' order."""
+    if given is None:
+        if len(classes) > 2:
+            print(f"{root}: the classes in order are {', '.join(classes)}. `classes` sets another order", flush=True)
+        return classes
+    if sorted(given) != sorted(classes):
         raise DataError(
-            f"{root} has folders that are splits ({meant}) beside {len(others)} that are none. Fix: move all images "
-            f"into splits, or rename the folders that are classes:\n{listed(others)}"
+            f"`classes` names {', '.join(given)}, but {root} has {', '.join(classes)}. Fix: name each class once under "
+            "`datasets.<name>.classes` in params.yaml."
         )
-    classes = [(split, c) for f, split in named.items() for c in (f.iterdir() if split else [f])]
-    rows = [
-        Original(str(path.relative_to(root)), path, folder.name, split)
-        for split, folder in sorted(classes, key=lambda entry: str(entry[1]))
-        for path in sorted(folder.rglob("*"))
-        if _is_image(path)
-    ]
-    if not rows:
-        raise DataError(
-            f"{root} has no images in folders named after classes. Fix: sort the images into such folders, or name a "
-            "`table` under `datasets.<name>` in params.yaml."
-        )
-    for row in rows:
-        tables.inside(root, row.name)
-    return rows
+    return given
 
 
 def _from_table(root: Path, name: str, settings: Folder) -> list[Original]:
-    path = tables.inside(root, name)
-    columns = settings.columns
-    table = tables.read(path, [columns.image, columns.label, *settings.attributes], REMEDY)
-    known = tables.attributes(table, columns.image, settings.attributes)
-    names = columns.model_dump()  # our column names → the table's column names
-    table = pd.DataFrame(
-        {own: table.get(theirs, default=None) for own, theirs in names.items()}, table.index, dtype=object
-    )
-    _check_complete(path, table)
-    table = tables.unique(path, table, key="image", label="label")
-    table = tables.with_files(path, table, key="image", files=_files(root, table["image"]))
+    path = files.inside(root, name)
+    table = _read(path, settings)
+    _check_splits(path, table)
+    present = [file for file in files.below(root) if file != path]
+    table["mask"] = _masks(path, root, table, present)
+    masks = set(table["mask"])
+    images = [file for file in present if files.is_image(file) and file not in masks]
+    found = files.find(root, list(table["image"]), images)
+    _name_unreadable(path, table["image"], found, present)
+    named = set(found.values())
+    others = {str(image.relative_to(root)): image for image in images if image not in named}
+    table = tables.with_files(path, table, key="image", files=others | found)
+    attributes = {ATTRIBUTE + one: f"values of {one!r}" for one in settings.attributes}
+    table = tables.unique(path, table, key="path", columns=PLURALS | attributes)
     _check_masks(path, table)
-    missing = []
-    rows = []
-    for row in table.itertuples():
-        mask = None if row.mask is None else tables.inside(root, row.mask)
-        if mask is not None and not mask.is_file():
-            missing.append(f"{row.image}: {mask}")
-        split = None if row.split is None else splits.named(row.split)
-        rows.append(Original(row.image, row.path, row.label, split, row.group, mask, known[row.image]))
+    return [
+        Original(
+            name=row["image"],
+            path=row["path"],
+            label=row["label"],
+            split=splits.named(row["split"] or ""),
+            group=row["group"],
+            mask=row["mask"],
+            attributes={one: row[ATTRIBUTE + one] for one in settings.attributes if row[ATTRIBUTE + one] is not None},
+        )
+        for row in table.to_dict("records")
+    ]
+
+
+def _read(path: Path, settings: Folder) -> pd.DataFrame:
+    """Return the table with our own names of columns; each label, group and attribute has one spelling."""
+    names = settings.columns.model_dump()  # our names of columns → the table's
+    explicit = [names[own] for own in names if own in ("image", "label", *settings.columns.model_fields_set)]
+    table = tables.read(path, [*explicit, *settings.attributes], REMEDY, optional=list(names.values()))
+    read = [f"{own} in {theirs!r}" for own, theirs in names.items() if theirs in table]
+    others = [column for column in table if column not in (*names.values(), *settings.attributes)]
+    print(f"{path}: {', '.join(read)}" + (f"; not read: {', '.join(others)}" if others else ""), flush=True)
+    wanted = names | {ATTRIBUTE + one: one for one in settings.attributes}
+    columns = {own: table.get(theirs, default=None) for own, theirs in wanted.items()}
+    table = pd.DataFrame(columns, table.index, dtype=object)
+    tables.complete(path, table, {"image": "image", "label": "label"})
+    spelled = {"label": "labels", "group": "groups", **{ATTRIBUTE + one: f"{one}s" for one in settings.attributes}}
+    for column, plural in spelled.items():
+        table[column] = spelling.unified(table[column], where=path, what=plural, place=lambda row: f"row {row}")
+    return table
+
+
+def _check_splits(path: Path, table: pd.DataFrame) -> None:
+    unknown = [(i, s) for i, s in zip(table["image"], table["split"], strict=True) if s and splits.named(s) is None]
+    if unknown:
+        raise DataError(
+            f"{path}: {len(unknown)} splits are not train, val or test, nor a further held-out split such as "
+            f"test-site-b. Fix: correct these rows:\n{listed(f'{i}: {s!r}' for i, s in unknown)}"
+        )
+
+
+def _masks(path: Path, root: Path, table: pd.DataFrame, present: list[Path]) -> list[Path | None]:
+    """Return each row's mask, or None; raise DataError naming masks that do not exist."""
+    names = [name for name in table["mask"] if name is not None]
+    for name in names:
+        files.inside(root, name)
+    found = files.find(root, names, present, anywhere=False)
+    missing = [
+        f"{image}: {root / mask}"
+        for image, mask in zip(table["image"], table["mask"], strict=True)
+        if mask is not None and mask not in found
+    ]
     if missing:
         raise DataError(
             f"{path} names {len(missing)} masks that do not exist. Fix: correct their paths:\n{listed(missing)}"
         )
-    return rows
-
-
-def _check_complete(path: Path, table: pd.DataFrame) -> None:
-    for column in ("image", "label"):
-        blank = [f"row {i + 2}" for i in table.index[table[column].isna()]]  # as a spreadsheet counts rows
-        if blank:
-            raise DataError(f"{path}: {len(blank)} rows have no {column}. Fix: fill in these rows:\n{listed(blank)}")
-    given = table["split"].dropna()
-    unknown = table.loc[given.index[given.map(splits.named).isna()]]
-    if len(unknown):
-        rows = [f"{i}: {s!r}" for i, s in zip(unknown["image"], unknown["split"], strict=True)]
-        raise DataError(
-            f"{path}: {len(rows)} splits are not train, val or test, nor a further held-out split such as test-site-b. "
-            f"Fix: correct these rows:\n{listed(rows)}"
-        )
+    return [None if mask is None else found[mask] for mask in table["mask"]]
 
 
 def _check_masks(path: Path, table: pd.DataFrame) -> None:
-    shared = table.dropna(subset="mask").groupby("mask")["image"].apply(list)
-    shared = [f"{mask}: {', '.join(images)}" for mask, images in shared.items() if len(images) > 1]
+    images: dict[Path, list[str]] = {}
+    for image, mask in zip(table["image"], table["mask"], strict=True):
+        if mask is not None:
+            images.setdefault(mask, []).append(image)
+    shared = [f"{mask.name}: {', '.join(names)}" for mask, names in images.items() if len(names) > 1]
     if shared:
         raise DataError(
             f"{path}: {len(shared)} masks are given to several images. Fix: give each mask to one image:\n"
@@ -125,28 +145,12 @@ def _check_masks(path: Path, table: pd.DataFrame) -> None:
         )
 
 
-def _files(root: Path, names: pd.Series) -> dict[str, Path]:
-    """Return each existing image's file: a path below root, or the only file with this name without extension."""
-    outside = [name for name in names if not tables.is_inside(root, root / name)]
-    if outside:
-        raise DataError(
-            f"{len(outside)} images are outside of the data folder {root}. Fix: move them into it:\n{listed(outside)}"
+def _name_unreadable(path: Path, names: pd.Series, found: dict[str, Path], present: list[Path]) -> None:
+    """Print the files that the table names, and that are no images by their extension."""
+    wanted = {Path(name).stem for name in names if name not in found}
+    others = [file for file in present if file.stem in wanted and not files.is_image(file)]
+    if others:
+        print(
+            f"warning: {path} names {len(others)} files that are no images ({files.by_extension(others)}). Convert "
+            f"them to PNG or JPEG:\n{listed(others)}"
         )
-    found = {name: root / name for name in names if (root / name).is_file()}
-    if len(found) == len(names):
-        return found
-    stems: dict[str, list[Path]] = {}
-    for path in sorted(root.rglob("*")):
-        if _is_image(path):
-            stems.setdefault(path.stem, []).append(path)
-    wanted = {name: stems[name] for name in names if name not in found and name in stems}
-    several = [f"{name}: {', '.join(str(p) for p in paths)}" for name, paths in wanted.items() if len(paths) > 1]
-    if several:
-        raise DataError(
-            f"{len(several)} names fit several files below {root}. Fix: give paths instead:\n{listed(several)}"
-        )
-    return found | {name: paths[0] for name, paths in wanted.items()}
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in Image.registered_extensions() and path.is_file() and not path.name.startswith(".")

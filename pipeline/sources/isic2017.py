@@ -20,7 +20,7 @@ import pandas as pd
 
 from pipeline.config import Isic2017
 from pipeline.errors import DataError, listed
-from pipeline.sources import splits, tables
+from pipeline.sources import files, spelling, splits, tables
 from pipeline.sources.source import Original, Originals
 
 PARTS = {"train": "Training", "val": "Validation", "test": "Test_v2"}
@@ -58,12 +58,26 @@ def read(settings: Isic2017) -> Originals:
     return Originals(classes, _with_splits(root, settings, rows) if settings.table else rows)
 
 
+def artefact(root: Path, table: str, column: str) -> tuple[Path, dict[str, bool]]:
+    """Return the path of the table of artefacts, and whether each image in it has the artefact."""
+    path = files.inside(root, table)
+    rows = tables.read(path, ["image_id", column], ARTEFACTS_REMEDY)
+    tables.complete(path, rows, {"image_id": "image_id"})
+    rows = tables.unique(path, rows, key="image_id", columns={column: f"values of {column!r}"})
+    values = tables.whole_numbers(path, rows["image_id"], rows[column], allowed=range(2))
+    return path, {name: bool(value) for name, value in zip(rows["image_id"], values, strict=True)}
+
+
 def _with_splits(root: Path, settings: Isic2017, rows: list[Original]) -> list[Original]:
     """Return the images that the table names, with its splits and attributes."""
     assert settings.table
-    path = tables.inside(root, settings.table)
+    path = files.inside(root, settings.table)
     table = tables.read(path, ["image_id", "split", *settings.attributes], f"put the table there, or {REMEDY}")
-    table = tables.unique(path, table, key="image_id", label="split")
+    tables.complete(path, table, {"image_id": "image_id"})
+    for name in settings.attributes:
+        table[name] = spelling.unified(table[name], where=path, what=f"{name}s", place=lambda row: f"row {row}")
+    plurals = {"split": "splits"} | {name: f"values of {name!r}" for name in settings.attributes}
+    table = tables.unique(path, table, key="image_id", columns=plurals)
     known = tables.attributes(table, "image_id", settings.attributes)
     found = {name: splits.named(split or "") for name, split in zip(table["image_id"], table["split"], strict=True)}
     if wrong := [name for name, split in found.items() if split is None]:
@@ -79,6 +93,7 @@ def _table(csv: Path, images: Path) -> pd.DataFrame:
     """Return the columns image_id, melanoma, seborrheic_keratosis, kind and path of one part."""
     columns = ["melanoma", "seborrheic_keratosis"]
     table = tables.read(csv, ["image_id", *columns], REMEDY)
+    tables.complete(csv, table, {"image_id": "image_id"})
     for column in columns:
         table[column] = tables.whole_numbers(csv, table["image_id"], table[column], allowed=range(2))
     both = table.loc[(table["melanoma"] == 1) & (table["seborrheic_keratosis"] == 1), "image_id"]
@@ -88,6 +103,6 @@ def _table(csv: Path, images: Path) -> pd.DataFrame:
             f"{listed(both)}"
         )
     table["kind"] = table["melanoma"] - table["seborrheic_keratosis"]
-    table = tables.unique(csv, table, key="image_id", label="kind")
-    files = tables.by_stem(images, REMEDY, pattern="*.jpg")
-    return tables.with_files(csv, table, key="image_id", files=files)
+    table = tables.unique(csv, table, key="image_id", columns={"kind": "labels"})
+    found = tables.by_stem(images, REMEDY, extensions=(".jpg",))
+    return tables.with_files(csv, table, key="image_id", files=found)

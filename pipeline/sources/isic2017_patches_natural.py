@@ -17,11 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from pipeline.config import Isic2017, Isic2017PatchesNatural
 from pipeline.data.prepared import Item
 from pipeline.errors import DataError
-from pipeline.sources import isic2017, originals, tables
+from pipeline.sources import files, isic2017, originals, tables
 from pipeline.sources.source import Area, Generated, Original, Originals, Pixels, shifted
 
 SPLITS = ("train", "val", "test")
@@ -52,11 +53,8 @@ def read(settings: Isic2017PatchesNatural) -> Generated:
     """
     root = Path(settings.root)
     source = isic2017.read(Isic2017(source="isic2017", root=settings.root, size=settings.size))
-    path = tables.inside(root, settings.artefacts)
-    table = tables.read(path, ["image_id", "patches"], isic2017.ARTEFACTS_REMEDY)
-    patches = tables.whole_numbers(path, table["image_id"], table["patches"], allowed=range(2))
-    known = dict(zip(table["image_id"], patches, strict=True))
-    cut = tables.masks(tables.inside(root, settings.patch_masks), table["image_id"], suffix="")
+    path, known = isic2017.artefact(root, settings.artefacts, "patches")
+    cut = tables.masks(files.inside(root, settings.patch_masks), pd.Series(list(known)))
     rows = [row for row in source.rows if row.name in known and row.name not in isic2017.COPIES]
     order = [rows[n] for n in np.random.default_rng(0).permutation(len(rows))]
     donors = [replace(row, mask=cut[row.name]) for row in order if known[row.name] and row.name in cut][:DONORS]

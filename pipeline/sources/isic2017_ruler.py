@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.config import Isic2017, Isic2017Ruler
 from pipeline.errors import DataError
-from pipeline.sources import isic2017, tables
+from pipeline.sources import isic2017
 from pipeline.sources.source import Original, Originals
 
 CLASSES = isic2017.CLASSES["melanoma"][1]
@@ -29,10 +29,8 @@ def read(settings: Isic2017Ruler) -> Originals:
     Raises DataError as isic2017.read does, and where a combination has too few images.
     """
     source = isic2017.read(Isic2017(source="isic2017", root=settings.root, size=settings.size))
-    path = tables.inside(Path(settings.root), settings.artefacts)
-    table = tables.read(path, ["image_id", "ruler"], isic2017.ARTEFACTS_REMEDY)
-    ruler = tables.whole_numbers(path, table["image_id"], table["ruler"], allowed=range(2))
-    known = {name: "ruler" if value else "no ruler" for name, value in zip(table["image_id"], ruler, strict=True)}
+    path, ruler = isic2017.artefact(Path(settings.root), settings.artefacts, "ruler")
+    known = {name: "ruler" if value else "no ruler" for name, value in ruler.items()}
     rows = [
         replace(row, attributes={"ruler": known[row.name]})
         for row in source.rows

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import Nci
-from pipeline.sources import tables
+from pipeline.sources import files, spelling, tables
 from pipeline.sources.source import Area, Original, Originals, Pixels
 
 CLASSES = ["0", "1"]
@@ -32,9 +32,10 @@ REMEDY = "ask the NCI for the images and the covariate table, and set `datasets.
 def read(settings: Nci) -> Originals:
     """Return all cervigrams with a histology; raise DataError on missing files and contradictions."""
     root = Path(settings.root)
-    path = tables.inside(root, settings.covariates)
+    path = files.inside(root, settings.covariates)
     columns = ["IMAGE_ID", "WRST_HIST_AFTER", *([settings.patient] if settings.patient else [])]
     table = tables.read(path, columns, REMEDY)
+    tables.complete(path, table, {"IMAGE_ID": "IMAGE_ID"})
     table["IMAGE_ID"] = table["IMAGE_ID"].str.removesuffix(SUFFIX)
     unknown = table["WRST_HIST_AFTER"].isna()
     if unknown.any():
@@ -42,9 +43,12 @@ def read(settings: Nci) -> Originals:
     table = table[~unknown].copy()
     worst = tables.whole_numbers(path, table["IMAGE_ID"], table["WRST_HIST_AFTER"])
     table["label"] = (worst > 0).astype(int)
-    table = tables.unique(path, table, key="IMAGE_ID", label="label")
-    files = tables.by_stem(root, REMEDY, suffix=SUFFIX, pattern=f"*{SUFFIX}.jpg")
-    table = tables.with_files(path, table, key="IMAGE_ID", files=files)
+    patient = {settings.patient: "patients"} if settings.patient else {}
+    for column in patient:
+        table[column] = spelling.unified(table[column], where=path, what="patients", place=lambda row: f"row {row}")
+    table = tables.unique(path, table, key="IMAGE_ID", columns={"label": "labels"} | patient)
+    images = tables.by_stem(root, REMEDY, suffix=SUFFIX, extensions=(".jpg",))
+    table = tables.with_files(path, table, key="IMAGE_ID", files=images)
     patients = table[settings.patient] if settings.patient else [None] * len(table)
     rows = [
         Original(name, file, CLASSES[label], group=patient)

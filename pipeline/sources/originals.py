@@ -1,7 +1,7 @@
 """Original image files: each is read once, in parallel.
 
 Images are turned upright by EXIF, converted to 8-bit RGB and brought to one size. Everything else in their files is
-dropped.
+dropped. Masks are read in the same way, at any size.
 """
 
 from __future__ import annotations
@@ -20,24 +20,57 @@ from pipeline.choices import Fit
 from pipeline.data.prepared import Item
 from pipeline.errors import DataError, listed
 from pipeline.sources import decoding
-from pipeline.sources.decoding import UnusableError
-from pipeline.sources.source import Area, Original, Originals, Pixels
+from pipeline.sources.decoding import WHITE, UnusableError
+from pipeline.sources.evidence import Evidence
+from pipeline.sources.source import Original, Originals, Pixels
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 
-def items(originals: Originals, size: int, fit: Fit) -> Iterator[Item]:
-    """Yield every original at ``size`` x ``size`` pixels, in the source's order.
+def items(
+    originals: Originals, size: int, fit: Fit, *, white: int = WHITE, mask_values: list[int] | None = None
+) -> Iterator[Item]:
+    """Yield every original at ``size`` x ``size`` pixels, in the source's order, and print how masks were read.
 
-    Raises DataError after the last item, naming all files that are no usable images.
+    Args:
+        originals: The image files.
+        size: The side of the square images, pixels.
+        fit: How a picture becomes square.
+        white: The value of 16-bit images that becomes white.
+        mask_values: The values of a mask's pixels that are evidence; None: see pipeline/sources/evidence.py.
+
+    Raises:
+        DataError: After the last item, with the names of all files that are no usable images.
     """
+    evidence = Evidence(mask_values)
+    plain = []
 
     def read(original: Original) -> Item | str:
+        path = original.path
         try:
-            return _item(original, originals, size=size, fit=fit)
+            upright = decoding.upright(_content(path), size, white)
+            with decoding.naming_damage():
+                pixels = np.asarray(decoding.resized(upright, size, fit))
+            if pixels.min() == pixels.max():
+                plain.append(path)
+            area = None
+            if original.mask is not None:
+                path = original.mask
+                area = evidence.read(path, _content(path), upright.size, size=size, fit=fit)
+            elif originals.evidence is not None:
+                area = originals.evidence(pixels)
         except UnusableError as error:
-            return f"{original.path} {error}"
+            return f"{path} {error}" + (f" (the mask of {original.name})" if path != original.path else "")
+        return Item(
+            name=original.name,
+            label=original.label,
+            split=original.split,
+            image=pixels,
+            evidence=area,
+            group=original.group,
+            attributes=original.attributes,
+        )
 
     unusable = []
     for found in _in_parallel(read, originals.rows):
@@ -50,38 +83,43 @@ def items(originals: Originals, size: int, fit: Fit) -> Iterator[Item]:
             f"{len(unusable)} files cannot be used as images. Fix: replace these files, or take them out of the data "
             f"set:\n{listed(unusable)}"
         )
+    if plain:
+        print(f"warning: {len(plain)} images have the same value everywhere:\n{listed(sorted(plain))}")
+    evidence.tell()
+
+
+def white(originals: Originals, chosen: int | None) -> int:
+    """Return the value of 16-bit images that becomes white, the same for all images of a set, and print it.
+
+    It is ``chosen``, or the largest number with as many bits as the set's largest value has: 4095 for 12 bits. Files
+    that cannot be read are left to ``items``.
+    """
+
+    def read(original: Original) -> int | None:
+        try:
+            with Image.open(original.path) as image:
+                if not decoding.is_deep(image):
+                    return None
+            return decoding.largest(_content(original.path))
+        except Exception:
+            return None
+
+    found = [value for value in _in_parallel(read, originals.rows) if value is not None]
+    if not found:
+        return WHITE
+    value = chosen or (1 << max(max(found).bit_length(), 8)) - 1
+    above = sum(value < one for one in found)
+    print(
+        f"{len(found)} of {len(originals.rows)} images have 16 bits a channel, with values up to {max(found)}: {value} "
+        f"becomes white (`white`)" + (f"; {above} images have larger values, which become white too" if above else ""),
+        flush=True,
+    )
+    return value
 
 
 def picture(path: Path, size: int, fit: Fit) -> Pixels:
     """Return the image (S, S, 3) in a file, as ``decoding.picture`` decodes it; raise UnusableError otherwise."""
     return decoding.picture(_content(path), size, fit)
-
-
-def _item(original: Original, source: Originals, *, size: int, fit: Fit) -> Item:
-    upright = decoding.upright(_content(original.path), size)
-    pixels = np.asarray(decoding.resized(upright, size, fit))
-    evidence = None
-    if original.mask is not None:
-        evidence = _mask(original.mask, upright.size, size=size, fit=fit)
-    elif source.evidence is not None:
-        evidence = source.evidence(pixels)
-    return Item(
-        name=original.name,
-        label=original.label,
-        split=original.split,
-        image=pixels,
-        evidence=evidence,
-        group=original.group,
-        attributes=original.attributes,
-    )
-
-
-def _mask(path: Path, image_size: tuple[int, int], *, size: int, fit: Fit) -> Area:
-    """Return an evidence mask (S, S). The mask's file covers the image's field of view, at any size."""
-    mask: Image.Image = decoding.opened(_content(path)).convert("L")
-    mask = mask if fit == "stretch" else mask.resize(image_size)
-    values = np.asarray(decoding.resized(mask, size, fit))
-    return values > values.max() / 2  # some masks have 255 for "inside", others have 1
 
 
 def _content(path: Path) -> bytes:

@@ -15,6 +15,7 @@ from pipeline.data import prepared
 from pipeline.data.prepared import Item
 from pipeline.errors import listed
 from pipeline.sources import originals, registry, splits
+from pipeline.sources.decoding import WHITE
 from pipeline.sources.source import Generated, Originals
 
 
@@ -25,22 +26,26 @@ def prepare(name: str, settings: Dataset, folder: Path) -> tuple[dict[str, Any],
     and patients. Raises DataError on wrong or missing files; no manifest is written then.
     """
     source = registry.read(settings)
+    white: int | None = None
     if isinstance(source, Generated):
         items = _with_progress(source.items, f"drawing {name}", source.count)
         table = prepared.write_arrays(folder, count=source.count, size=settings.size, items=items)
         table = table.assign(id=table["name"])
     else:
         assert isinstance(settings, Files)
-        table = _prepare_files(folder, name=name, settings=settings, source=source)
-    manifest = prepared.write_index(folder, name=name, classes=source.classes, table=table)
+        white = originals.white(source, settings.white)
+        table = _prepare_files(folder, name=name, settings=settings, source=source, white=white)
+        white = None if white == WHITE else white
+    manifest = prepared.write_index(folder, name=name, classes=source.classes, table=table, white=white)
     return manifest, table[["id", "name", "group"]]
 
 
-def _prepare_files(folder: Path, *, name: str, settings: Files, source: Originals) -> pd.DataFrame:
+def _prepare_files(folder: Path, *, name: str, settings: Files, source: Originals, white: int) -> pd.DataFrame:
     """Write the arrays; return a row with an id and a split for each image that is kept."""
     count = len(source.rows)
     print(f"{name}: decoding {count} images", flush=True)
-    items = _with_progress(originals.items(source, settings.size, settings.fit), f"preparing {name}", count)
+    read = originals.items(source, settings.size, settings.fit, white=white, mask_values=settings.mask_values)
+    items = _with_progress(read, f"preparing {name}", count)
     table = prepared.write_arrays(folder, count=count, size=settings.size, items=items)
     _warn_of_contradictions(table)
     table = splits.settle(table, held_out=source.held_out, seed=settings.split_seed, duplicates=settings.duplicates)

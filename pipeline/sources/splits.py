@@ -6,6 +6,10 @@ test. A group (a patient, a lesion) and all copies of an image stay together.
 
 from __future__ import annotations
 
+import itertools
+import re
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
 
@@ -15,6 +19,9 @@ from pipeline.errors import DataError, listed
 
 WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val"}
 WORDS |= {"test": "test", "testing": "test"}
+SET = re.compile(r"-?(set|data|dataset|images|split)$")  # "training_set" is "training"
+FOLDS = 20  # at most, unless a smaller share is held out
+NOTABLE = 0.05  # difference of the share that is held out from the wanted share
 KEPT_FIRST = ("test", "val", "train")  # of copies in several splits, the test image stays
 
 
@@ -24,7 +31,7 @@ def named(text: str) -> str | None:
     Further held-out splits keep their names, which begin with ``val-`` or ``test-``: ``test-site-b``.
     """
     word = text.strip().lower().replace("_", "-").replace(" ", "-")
-    return WORDS.get(word) or (word if is_split(word) else None)
+    return WORDS.get(SET.sub("", word)) or (word if is_split(word) else None)
 
 
 def settle(table: pd.DataFrame, *, held_out: float, seed: int, duplicates: Duplicates) -> pd.DataFrame:
@@ -73,25 +80,35 @@ def settle(table: pd.DataFrame, *, held_out: float, seed: int, duplicates: Dupli
 def _drawn(table: pd.DataFrame, held_out: float, seed: int) -> pd.Series:
     together = _together(table)
     split = pd.Series("train", index=table.index)
-    held = _fold(table["label"], together, folds=round(1 / held_out), seed=seed)
-    test = _fold(table["label"][held], together[held], folds=2, seed=seed)
+    held = _part(table["label"], together, share=held_out, seed=seed)
+    test = _part(table["label"][held], together[held], share=0.5, seed=seed)
     split[held] = np.where(test, "test", "val")
+    if abs(held.mean() - held_out) > NOTABLE:
+        print(f"warning: {held.mean():.0%} of the images are held out, not {held_out:.0%}, to keep groups whole")
     return split
 
 
-def _fold(labels: pd.Series, groups: pd.Series, *, folds: int, seed: int) -> pd.Series:
-    """Return one of ``folds`` stratified parts as a bool column; groups stay whole."""
+def _part(labels: pd.Series, groups: pd.Series, *, share: float, seed: int) -> pd.Series:
+    """Return a stratified part of the rows as a bool column; groups stay whole.
+
+    The rows are split into equal folds, and some folds are taken: of 0.4, two folds of five.
+    """
     from sklearn.model_selection import StratifiedGroupKFold  # here, because importing scikit-learn takes seconds
 
-    if groups.nunique() < folds:
+    count = groups.nunique()
+    wanted = Fraction(share).limit_denominator(max(FOLDS, round(1 / share)))
+    if wanted.numerator > 1 and count < wanted.denominator:
+        wanted = Fraction(share).limit_denominator(count) or Fraction(1, round(1 / share))
+    if count < wanted.denominator:
         raise DataError(
-            f"{groups.nunique()} independent images are too few to be split in {folds}. Fix: add images, or set "
+            f"{count} independent images are too few to be split in {wanted.denominator}. Fix: add images, or set "
             "each image's split in the table."
         )
     chosen = pd.Series(False, index=labels.index)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    _, members = next(splitter.split(np.zeros(len(labels)), labels, groups))
-    chosen.iloc[members] = True
+    splitter = StratifiedGroupKFold(wanted.denominator, shuffle=True, random_state=seed)
+    folds = splitter.split(np.zeros(len(labels)), labels, groups)
+    for _, members in itertools.islice(folds, wanted.numerator):
+        chosen.iloc[members] = True
     return chosen
 
 

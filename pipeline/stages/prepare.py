@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.config import load
+from pipeline.data import own_csv
 from pipeline.errors import ConfigError
 from pipeline.paths import originals_file, prepared_dir
 from pipeline.sources import preparing
@@ -18,6 +19,6 @@ def main(dataset: str) -> None:
         )
     manifest, originals = preparing.prepare(dataset, config.datasets[dataset], prepared_dir(dataset))
     originals_file(dataset).parent.mkdir(parents=True, exist_ok=True)
-    originals.to_csv(originals_file(dataset), index=False)
+    own_csv.write(originals_file(dataset), originals)
     for split, counts in manifest["counts"].items():
         print(f"{dataset}, {split}: " + ", ".join(f"{count} {label}" for label, count in counts.items()))

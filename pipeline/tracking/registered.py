@@ -112,6 +112,7 @@ def _log(
     dataset = config.datasets[config.scenario(scenario).dataset]
     data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
     settings = {"classes": data.classes, "size": dataset.size, "fit": getattr(dataset, "fit", "stretch")}
+    settings |= {"white": data.white} if data.white else {}
     for path in CARRIED:
         (folder / "pipeline" / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PACKAGE / path, folder / "pipeline" / path)

@@ -16,7 +16,7 @@ from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from pipeline.sources.decoding import UnusableError, picture
+from pipeline.sources.decoding import WHITE, UnusableError, picture
 
 
 class Served(PythonModel):
@@ -41,7 +41,8 @@ class Served(PythonModel):
         """
         settings = context.model_config
         try:
-            pictures = [picture(content, settings["size"], settings["fit"]) for content in model_input["image"]]
+            white = settings.get("white", WHITE)
+            pictures = [picture(content, settings["size"], settings["fit"], white) for content in model_input["image"]]
         except UnusableError as error:
             raise MlflowException(f"an image {error}", error_code=INVALID_PARAMETER_VALUE) from error
         with torch.inference_mode():

@@ -44,6 +44,16 @@ def test_a_placebo_of_the_penalty_needs_the_penalty(params, tmp_path):
         load(tmp_path, params)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff", b"a: 2021-13-45", b"? {a: b}\n: c", b"a: !!int x", b"[" * 5000, b"&a [*a]", b"\x00", b"1: !!timestamp x"],
+)
+def test_a_file_that_is_no_yaml_is_named(tmp_path, content):
+    (tmp_path / "params.yaml").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"params\.yaml"):
+        config.load(tmp_path / "params.yaml")
+
+
 def test_every_params_file_that_is_shipped_is_valid():
     for path in [ROOT / "params.yaml", *ROOT.glob("params/*.yaml")]:
         loaded = config.load(path)
@@ -68,6 +78,14 @@ MISTAKES = {
     "unknown key": (
         lambda p: scenario(p)["train"].update(epoch=3),
         r"scenarios\..*train\.epoch: unknown setting",
+    ),
+    "a name with a dot, which DVC cannot find": (
+        lambda p: p["datasets"].update({"own.v2": p["datasets"]["decoy-digits"]}),
+        r"datasets\.own\.v2.*: 'own\.v2' cannot be a name\. Fix: use at most 24 lower-case letters, digits and `-`",
+    ),
+    "a number without an end": (
+        lambda p: scenario(p)["train"].update(learning_rate=float("inf")),
+        r"learning_rate: Input should be a finite number",
     ),
     "unknown top-level key": (lambda p: p.update(sed=1), r"sed: unknown setting"),
     "wrong type": (

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from fakes.checkout import ROOT
 
-from pipeline.commands import paper, params_file
+from pipeline.commands import paper, params_file, repro
 from pipeline.config import load
 from pipeline.errors import ConfigError, DataError
 from pipeline.experiments.protocols import PAPER, chosen
@@ -40,7 +40,7 @@ def test_the_protocol_is_the_papers():
     rounds = protocol.hitl.rounds
     assert [entry.queries for entry in rounds] == [20] * 10
     assert [entry.epochs for entry in rounds] == [1] * 9 + [11]
-    assert protocol.scenarios["nci-50pct"].init == "runs/nci-0.5pct/09/state.pt"
+    assert protocol.scenarios["nci-50pct"].init == "runs/nci-half-pct/09/state.pt"
     assert {data.size for data in protocol.datasets.values()} == {224}
 
 
@@ -53,7 +53,7 @@ def test_what_is_chosen_is_whole_and_valid(checkout, only, backbone):
     assert only == "all" or list(config.datasets) == [only]
     assert {scenario.dataset for scenario in config.scenarios.values()} == set(config.datasets)
     inits = {scenario.init for scenario in config.scenarios.values()}
-    assert inits <= {f"data/backbones/{backbone}.pt", "runs/nci-0.5pct/09/state.pt"}
+    assert inits <= {f"data/backbones/{backbone}.pt", "runs/nci-half-pct/09/state.pt"}
 
 
 def test_one_scenario_brings_what_it_starts_from(checkout):
@@ -61,7 +61,7 @@ def test_one_scenario_brings_what_it_starts_from(checkout):
         "isic2017-10pct"
     ]
     needed = chosen(params_file.read(PAPER), only="nci-50pct", backbone="efficientnet-b0")
-    assert list(needed["scenarios"]) == needed["hitl"]["scenarios"] == ["nci-0.5pct", "nci-50pct"]
+    assert list(needed["scenarios"]) == needed["hitl"]["scenarios"] == ["nci-half-pct", "nci-50pct"]
     with pytest.raises(ConfigError, match="has no rounds"):
         chosen(params_file.read(PAPER), only="isic2017-100pct", backbone="efficientnet-b0")
 
@@ -101,3 +101,12 @@ def test_there_and_back_again_without_losing_anybodys_changes(checkout, monkeypa
         paper.main(only="isic2017", backbone="efficientnet-lite0", expert="simulated")
     params_file.restore_committed()
     assert load().seed == 7, "a person's own params are no generated ones"
+
+
+def test_a_data_set_without_files_is_named_before_anything_runs(checkout):
+    params = (checkout / "params.yaml").read_text()
+    (checkout / "params.yaml").write_text(params.replace("root: constraints.txt", "root: data/raw/lesions"))
+    with pytest.raises(
+        DataError, match=r"1 data sets have no files.*\n  datasets\.decoy-digits\.root: data/raw/lesions"
+    ):
+        repro.repro()

@@ -46,6 +46,16 @@ def test_queries_are_the_least_certain_images_with_their_most_salient_cells(tmp_
         assert sum(query.probabilities.values()) == pytest.approx(1, abs=1e-3)
 
 
+def test_a_round_asks_about_one_copy_of_a_picture_and_no_round_asks_again(tmp_path, state, pool):
+    (tmp_path / "images").mkdir()
+    pool.pixels[4], pool.pixels[5] = pool.pixels[0], pool.pixels[0]
+    found = choose(state, pool, asked={}, count=6, settings=QUERY, seed=0, folder=tmp_path)
+    assert len({query.digest for query in found}) == len(found) == 4
+    Manifest("x", "00", tuple(found)).write(tmp_path / "queries.json")
+    judged = {query.image_id: np.ones((small.SIZE, small.SIZE), bool) for query in found}
+    assert choose(state, pool, asked=judged, count=6, settings=QUERY, seed=0, folder=tmp_path) == []
+
+
 def test_salient_pixels_are_red_and_all_others_grey():
     saliency = np.zeros((64, 64), np.float32)
     saliency[:16, :16] = -1.0

@@ -1,8 +1,13 @@
 """Original image files: whatever the format, the picture comes out; what is no picture is named."""
 
+import io
+import struct
+import zlib
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
+from PIL.TiffImagePlugin import IFDRational
 
 from pipeline.data import prepared
 from pipeline.errors import DataError
@@ -75,6 +80,33 @@ def test_a_picture_is_turned_upright(tmp_path, expected):
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
     Image.fromarray(np.rot90(gradient()).copy()).save(tmp_path / "turned.jpg", exif=exif)
     assert close(picture(tmp_path / "turned.jpg", SIZE, "stretch"), expected)
+
+
+def test_a_picture_with_odd_exif_data_is_turned_too(tmp_path, expected):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, IFDRational(72, 1)  # the resolution, a rational
+    content = io.BytesIO()
+    Image.fromarray(np.rot90(gradient()).copy()).save(content, "JPEG", exif=exif)
+    negative = content.getvalue().replace(struct.pack(">II", 72, 1), struct.pack(">iI", -72, 1))
+    negative = negative.replace(struct.pack("<II", 72, 1), struct.pack("<iI", -72, 1))
+    assert negative != content.getvalue()
+    negative = negative.replace(b"\x01\x1a\x00\x05", b"\x01\x1a\x00\x0a").replace(b"\x1a\x01\x05", b"\x1a\x01\x0a")
+    (tmp_path / "odd.jpg").write_bytes(negative)
+    assert close(picture(tmp_path / "odd.jpg", SIZE, "stretch"), expected)
+
+
+@pytest.mark.parametrize("error", [struct.error, RecursionError, MemoryError, IndexError, zlib.error, AttributeError])
+def test_a_file_that_a_decoder_chokes_on_is_named_with_any_error(tmp_path, monkeypatch, error):
+    def choke(*arguments, **settings):
+        raise error("odd")
+
+    Image.fromarray(gradient()).save(tmp_path / "odd.png")
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", choke)
+    rows = [Original("odd", tmp_path / "odd.png", "a")]
+    with pytest.raises(
+        DataError, match=rf"(?s)1 files cannot.*odd\.png cannot be read as an image \({error.__name__}: odd"
+    ):
+        list(originals.items(Originals(["a"], rows), SIZE, "stretch"))
 
 
 def test_stretching_shows_everything_and_cropping_keeps_the_shape(tmp_path):

@@ -28,6 +28,26 @@ def test_ours_are_stratified_halved_and_seeded(held_out, train):
     assert not settled["split"].equals(settle(table(200), held_out=held_out, seed=1)["split"])
 
 
+@pytest.mark.parametrize("held_out", [0.05, 0.1, 0.15, 0.3, 0.35, 0.4, 0.45])
+def test_any_share_is_held_out_and_not_the_next_fraction_of_one(held_out, capsys):
+    settled = settle(table(400), held_out=held_out)
+    held = settled["split"] != "train"
+    assert held.mean() == pytest.approx(held_out, abs=0.01)
+    rare = settled.assign(rare=settled["label"] == "b").groupby("split")["rare"].mean()
+    assert ((rare - 0.25).abs() < 0.06).all()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_share_that_groups_do_not_allow_is_named(capsys):
+    settle(table(50, group=[f"p{i // 10}" for i in range(50)]), held_out=0.5)
+    assert "0% of the images are held out, not 50%, to keep groups whole" in capsys.readouterr().out
+
+
+def test_few_images_are_split_as_well_as_they_can(capsys):
+    settled = settle(table(8), held_out=0.4)
+    assert (settled["split"] == "train").sum() in (4, 5)
+
+
 def test_groups_and_copies_stay_together_however_they_are_tied():
     groups = [f"patient {i // 3}" if i % 2 else None for i in range(300)]
     digests = [f"d{i % 290}" for i in range(300)]  # ten pictures occur twice
@@ -81,6 +101,10 @@ def test_further_held_out_splits_keep_their_names_and_are_told(capsys):
         ("validation", "val"),
         ("TESTING", "test"),
         ("Test_Site B", "test-site-b"),
+        ("training_set", "train"),
+        ("TestSet", "test"),
+        ("val data", "val"),
+        ("dataset", None),
         ("val-shifted", "val-shifted"),
         ("tset", None),
         ("train-2", None),
