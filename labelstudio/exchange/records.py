@@ -180,7 +180,7 @@ class Answer:
     account: int | None = None
 
     def identity(self) -> Identity:
-        """Return what never changes about an answer, whoever renames or deletes its account.
+        """Return the part of an answer that never changes, even if its account is renamed or deleted.
 
         Numbers recur when a server loses its data, so the time of the first submission tells the servers apart.
         """
