@@ -1,7 +1,7 @@
 """The checkout that the user sees, where the settings, the local Label Studio and the answers are.
 
-`dvc exp run --temp` and DVC's queue run stages in copies of the checkout, and delete the copies afterwards. What must
-outlive an experiment is therefore never kept in the current folder, but here.
+`dvc exp run --temp` and DVC's queue run stages in copies of the checkout, and delete the copies afterwards. So answers
+are never kept in the current folder, but here.
 """
 
 from __future__ import annotations

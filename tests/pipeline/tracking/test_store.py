@@ -116,6 +116,44 @@ def test_any_history_and_a_copied_checkout(folder):
         assert f"{copy}" not in "\n".join(database.iterdump())
 
 
+DELETED = """
+import mlflow
+from pipeline.tracking import registered, store
+client = store.client()
+run = client.create_run(store.experiment(client)).info.run_id
+def log():
+    with mlflow.start_run(run_id=run):
+        found = mlflow.pyfunc.log_model(
+            name="hitl-x", python_model=lambda model_input: model_input, registered_model_name="m", pip_requirements=[]
+        )
+    client.set_registered_model_alias("m", "hitl", found.registered_model_version)
+    return found.registered_model_version
+there = lambda: registered._is_there(client, run, name="m", arm="hitl")
+assert not there()
+version = log()
+assert there()
+client.delete_registered_model_alias("m", "hitl")
+assert not there()
+client.set_registered_model_alias("m", "hitl", version)
+client.delete_logged_model(client.get_model_version("m", version).model_id)
+assert not there(), "its files"
+version = log()
+assert there()
+client.delete_model_version("m", version)
+assert not there()
+client.delete_registered_model("m")
+assert not there()
+print("fine")
+"""
+
+
+@pytest.mark.slow
+def test_a_registered_model_that_somebody_deleted_is_missed(folder):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", DELETED], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_the_name_of_a_registered_model_has_no_character_that_mlflow_refuses():
     assert registered.name("/Users/me: x", "digits") == "-Users-me- x-digits"
 
