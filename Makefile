@@ -7,7 +7,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONDONTWRITEBYTECODE   # each stage imports PyTorch, which takes twice as long without bytecode
 
-.PHONY: help demo paper test test-fast check docs experiments bench shared
+.PHONY: help demo paper test test-fast check docs experiments bench audit shared
 
 help:           ## this list; every target sets up .venv first, and PYTHON names another interpreter than python3
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/' | awk -F: '{printf "%-14s%s\n", $$1, $$2}'
@@ -41,6 +41,10 @@ experiments: .venv/installed     ## searches, arms, seeds and sweeps for docs/re
 bench: .venv/browser             ## how fast and how exact: report/benchmarks.json
 	lookaway bench
 
+audit: .venv/installed-audit     ## known vulnerabilities and licences of all dependencies: a report only
+	-.venv/audit/bin/pip-audit --path $$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	.venv/audit/bin/pip-licenses --python .venv/bin/python --order license
+
 # DVC reads no .env: its settings go to .dvc/config.local, which Git ignores.
 shared: .venv/installed-s3       ## the team's DVC remote, as .env names it (docs/scaling.md); once in each checkout
 	set -a && . ./.env && dvc remote add --quiet --local --force --default shared "$${DVC_REMOTE:?is not in .env}" && \
@@ -69,6 +73,12 @@ INSTALL := $(BIN)/python deploy/install.py
 
 .venv/installed-s3: .venv/installed
 	@$(INSTALL) '.[s3]'
+	touch $@
+
+# Its tools stay apart from the packages that they report on.
+.venv/installed-audit: .venv/installed-dev
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/pip install --quiet --disable-pip-version-check pip-audit pip-licenses
 	touch $@
 
 # The browser tests drive Debian's chromium, or a chromium that is on the PATH.

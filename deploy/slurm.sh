@@ -19,6 +19,7 @@ export PATH="$home/.venv/bin:$PATH"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+export LOOKAWAY_HOME="$home"   # the answers outlive the clone
 git clone --quiet "$home" "$work"
 cp "$home/.env" "$work/.env"
 cp "$home/.dvc/config.local" "$work/.dvc/config.local"

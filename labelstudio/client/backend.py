@@ -10,7 +10,7 @@ from typing import Any
 from labelstudio.client import listing, projects
 from labelstudio.client.connection import Connection, Refused
 from labelstudio.client.progress import Progress
-from labelstudio.client.projects import INTERFACE, Project
+from labelstudio.client.projects import INTERFACE, Known, Project
 from labelstudio.client.push import push
 from labelstudio.exchange import authors
 from labelstudio.exchange.records import NOBODY, Answer, Manifest, moment, nobody
@@ -39,9 +39,11 @@ class LabelStudio:
 
     # --- project ---
 
-    def ensure_project(self, title: str, experts: int = 1, interface: str = INTERFACE) -> Project:
-        """Return the project with exactly this title, and create it if there is none (see ``projects.ensure``)."""
-        return projects.ensure(self._server, title, experts=experts, interface=interface)
+    def ensure_project(
+        self, title: str, experts: int = 1, interface: str = INTERFACE, known: Known | None = None
+    ) -> Project:
+        """Return our project with this title, under any name; create it if there is none (see ``projects.ensure``)."""
+        return projects.ensure(self._server, title, experts=experts, interface=interface, known=known)
 
     def describe(self, project: Project, text: str) -> None:
         """Set the description that everybody reads on the project's card."""

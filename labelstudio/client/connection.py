@@ -9,6 +9,9 @@ a list. Its typed replies rewrite times.
 
 from __future__ import annotations
 
+import os
+import re
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -29,6 +32,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0
 PAGE_SIZE = 500
 TIMEOUT_S, CONNECT_TIMEOUT_S = 120.0, 10.0
 SETTLE_S = 5.0
+CA_BUNDLE = "LABEL_STUDIO_CA_BUNDLE"
 
 Page = dict[str, int]  # the parameters that choose one page of a list
 
@@ -51,15 +55,10 @@ class Connection:
     def __init__(self, url: str, api_key: str) -> None:
         import httpx  # imported with the SDK, which takes seconds: only where a connection is made
 
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise AnnotationError(
-                f"{url!r} is not a Label Studio URL. Fix: set `LABEL_STUDIO_URL` to a URL such as "
-                "http://localhost:8080."
-            )
-        self.url = url.rstrip("/")
-        self.path = parts.path.rstrip("/")
-        self._api_key = api_key
+        self.url = _checked_url(url)
+        parts = urlsplit(self.url)
+        self.path = parts.path
+        self._api_key = _checked_key(api_key)
         self._now = datetime.now(timezone.utc)
         self._reply: Any = None
         # A proxy named in the environment is for other machines, not for this one.
@@ -69,6 +68,7 @@ class Connection:
         self._http = httpx.Client(
             timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             trust_env=not is_local,
+            verify=_certificates(),
             limits=httpx.Limits(max_keepalive_connections=0 if is_local else 20),
             event_hooks={"response": [self._check]},
         )
@@ -96,7 +96,7 @@ class Connection:
                 self._sdk = self._sign_in()
                 send(self._sdk)
         except (httpx.HTTPError, ValueError) as error:
-            raise self._not_there(type(error).__name__) from error
+            raise self._failed(error) from error
         return self._reply
 
     def pages(self, send: Callable[[Sdk, Page], object], *, rows: str, total: str) -> list[dict[str, Any]]:
@@ -185,7 +185,7 @@ class Connection:
         try:
             self._reply = response.json()
         except ValueError as error:  # the reply is from another program between us and Label Studio
-            raise self._not_there(type(error).__name__) from error
+            raise self._not_there(f"another program replies, with status {status}") from error
         if status >= 400 and where.path.endswith("/api/token/refresh/"):
             raise self._wrong_key(status)
         if status >= 400:
@@ -198,11 +198,71 @@ class Connection:
             status,
         )
 
+    def _failed(self, error: Exception) -> AnnotationError:
+        """Return the error to raise for a request without a reply; a later attempt mends no certificate."""
+        causes = [error]
+        while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and isinstance(cause, Exception):
+            causes.append(cause)
+        for cause in causes:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return AnnotationError(
+                    f"the certificate of {self.url} is not trusted: {cause.verify_message}. Fix: set `{CA_BUNDLE}` to "
+                    "the file with the certificate of its authority, or correct `LABEL_STUDIO_URL`."
+                )
+            if isinstance(cause, ssl.SSLError):
+                return AnnotationError(
+                    f"{self.url} answers without TLS ({cause.reason}). Fix: correct `LABEL_STUDIO_URL`, perhaps to "
+                    "http://."
+                )
+        last = causes[-1]
+        return self._not_there(str(getattr(last, "strerror", None) or type(error).__name__))
+
     def _not_there(self, reason: str) -> Unreachable:
         return Unreachable(
             f"no Label Studio answers at {self.url} ({reason}). Fix: start it (`lookaway server start`), or correct "
             "`LABEL_STUDIO_URL`."
         )
+
+
+def _checked_url(url: str) -> str:
+    """Return the URL without surrounding blanks and a slash at its end; AnnotationError if it is none."""
+    import httpx
+
+    try:
+        parsed = httpx.URL(url.strip())
+    except httpx.InvalidURL:
+        parsed = httpx.URL("")
+    if parsed.scheme not in ("http", "https") or not parsed.host or re.search(r"\s", url.strip()):
+        raise AnnotationError(
+            f"{url!r} is not a Label Studio URL. Fix: set `LABEL_STUDIO_URL` to a URL such as http://localhost:8080."
+        )
+    return url.strip().rstrip("/")
+
+
+def _checked_key(key: str) -> str:
+    """Return the key without surrounding blanks and line ends; AnnotationError if no key can be like this."""
+    if not re.fullmatch(r"[!-~]+", key.strip()):
+        raise AnnotationError(
+            "an API key is empty, or has a blank, a line end or a special character inside. Fix: correct "
+            "`LABEL_STUDIO_API_KEY` (or `LABEL_STUDIO_EXPERT_API_KEY`); it is the key alone, without `Token` before it."
+        )
+    return key.strip()
+
+
+def _certificates() -> ssl.SSLContext | bool:
+    """Return the authorities that are trusted: the usual ones, and those in the file that the environment names."""
+    bundle = os.environ.get(CA_BUNDLE)
+    if not bundle:
+        return True
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(**{"capath" if os.path.isdir(bundle) else "cafile": bundle})
+    except (OSError, ssl.SSLError) as error:
+        raise AnnotationError(
+            f"`{CA_BUNDLE}` is {bundle!r}, which is no file with certificates ({error.strerror or error}). Fix: "
+            "correct or unset it."
+        ) from error
+    return context
 
 
 def attempts() -> Retrying:

@@ -180,7 +180,7 @@ class Answer:
     account: int | None = None
 
     def identity(self) -> Identity:
-        """Return what stays the same about an answer when its account is renamed or deleted.
+        """Return the part of an answer that never changes, even if its account is renamed or deleted.
 
         Numbers recur when a server loses its data, so the time of the first submission tells the servers apart.
         """

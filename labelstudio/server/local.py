@@ -20,9 +20,9 @@ from filelock import FileLock
 from rich.console import Console
 
 from labelstudio.exchange.records import AnnotationError
-from labelstudio.server import accounts, process
+from labelstudio.server import accounts, checkout, process
 
-DATA_DIR = Path(".labelstudio")
+DATA_DIR = ".labelstudio"  # in the checkout
 LAUNCHES = 5  # servers that start at the same moment choose the same port, and all but one must choose again
 
 console = Console(stderr=True)
@@ -88,22 +88,22 @@ def is_there() -> bool:
     return bool(settings().get("LABEL_STUDIO_URL")) or status() is not None
 
 
-def start_early(data_dir: Path = DATA_DIR) -> None:
+def start_early(data_dir: Path | None = None) -> None:
     """Start the local server, unless another server is named, and do not wait: ``connect`` waits for it."""
     found = settings()
     if not found.get("LABEL_STUDIO_URL"):
-        data_dir = _made(data_dir)
+        data_dir = _made(data_dir or default_dir())
         with _alone(data_dir):
             _launch_unless_running(data_dir, _port(found))
 
 
-def start(data_dir: Path = DATA_DIR, port: int | None = None, experts: int = 1) -> Server:
+def start(data_dir: Path | None = None, port: int | None = None, experts: int = 1) -> Server:
     """Return this data folder's server; start it if it does not run, and wait until it answers.
 
     Without ``port``, the server gets its last port, or else 8080, or else the next free one. It has accounts of at
     least ``experts`` simulated experts.
     """
-    data_dir = _made(data_dir)
+    data_dir = _made(data_dir or default_dir())
     with console.status("Label Studio: looking for a running server") as progress, _alone(data_dir):
         progress.update("Label Studio: waiting until it answers (a first start takes about half a minute)")
         state, url = _launch_and_wait(data_dir, port)
@@ -123,13 +123,15 @@ def start(data_dir: Path = DATA_DIR, port: int | None = None, experts: int = 1) 
     return Server(url=url, data_dir=data_dir, admin=admin, expert=expert, crowd=tuple(crowd))
 
 
-def status(data_dir: Path = DATA_DIR) -> str | None:
+def status(data_dir: Path | None = None) -> str | None:
     """Return the URL of this data folder's server; None if it does not run or does not answer yet."""
+    data_dir = data_dir or default_dir()
     return process.serving_at(data_dir) if process.is_running(data_dir) else None
 
 
-def stop(data_dir: Path = DATA_DIR) -> bool:
+def stop(data_dir: Path | None = None) -> bool:
     """Stop this data folder's server, and no other; return False if it does not run."""
+    data_dir = data_dir or default_dir()
     if not process.is_running(data_dir):
         return False
     with _alone(data_dir):
@@ -145,7 +147,7 @@ def stop(data_dir: Path = DATA_DIR) -> bool:
     return True
 
 
-def invite(data_dir: Path = DATA_DIR) -> str:
+def invite(data_dir: Path | None = None) -> str:
     """Return the link with which people sign up at this data folder's server; start the server if it does not run."""
     server = start(data_dir)
     return accounts.invitation(server.url, server.admin)
@@ -222,9 +224,14 @@ def _made(data_dir: Path) -> Path:
 # --- settings and state ---
 
 
+def default_dir() -> Path:
+    """Return the data folder of the checkout, which is the default."""
+    return checkout.home() / DATA_DIR
+
+
 def settings() -> dict[str, str | None]:
-    """Return the environment, and the variables that only ``.env`` has."""
-    return {**dotenv_values(".env"), **os.environ}
+    """Return the environment, and the variables that only the checkout's ``.env`` has."""
+    return {**dotenv_values(checkout.home() / ".env"), **os.environ}
 
 
 def _port(found: dict[str, str | None]) -> int | None:

@@ -11,12 +11,12 @@ from labelstudio.client.projects import Project
 from labelstudio.client.waiting import wait
 from labelstudio.client.webhook import WEBHOOK, Webhook
 from labelstudio.exchange.records import Answer, Manifest
-from labelstudio.server import local
+from labelstudio.server import checkout, local
 from pipeline.annotation import crowd
 from pipeline.config import Annotate
 from pipeline.data.prepared import Prepared
 
-EVENTS = Path(".dvc/tmp/told")  # the round's events that the webhook has received
+EVENTS = Path(".dvc/tmp/told")  # in the checkout: the round's events that the webhook has received
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Connection:
 def connect(settings: Annotate) -> Connection:
     """Return a checked connection to the Label Studio of the environment, or to a local one."""
     simulated = settings.expert == "simulated"
+    if not simulated:
+        checkout.require()
     url, api_key, joined = local.connect(experts=len(settings.crowd) if simulated else 1)
     client = LabelStudio(url, api_key)
     client.check()
@@ -75,7 +77,11 @@ def wait_for_people(
     """
     before = len(manifest.queries) - len(open_queries.queries)
     webhook = Webhook(
-        url=local.settings().get(WEBHOOK), told=EVENTS, project=project, round=manifest.round, keys=manifest.keys()
+        url=local.settings().get(WEBHOOK),
+        told=checkout.home() / EVENTS,
+        project=project,
+        round=manifest.round,
+        keys=manifest.keys(),
     )
     wait(
         connection.client,

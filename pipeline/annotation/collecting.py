@@ -8,6 +8,7 @@ from pathlib import Path
 from labelstudio.exchange import authors
 from labelstudio.exchange.records import Answer, Manifest, read_answers
 from labelstudio.reading.verdicts import verdict
+from labelstudio.server import checkout
 from pipeline.annotation import crowd
 from pipeline.config import Annotate
 from pipeline.paths import step_dir
@@ -16,8 +17,8 @@ ARCHIVES = Path("answers")  # not an output: DVC deletes a stage's outputs befor
 
 
 def archive_of(title: str) -> Path:
-    """Return the ledger of a project: every answer that was ever pulled from it."""
-    return ARCHIVES / f"{title.replace(', ', '_').replace(' ', '-')}.jsonl"
+    """Return the ledger of a project, in the checkout: every answer that was ever pulled from it."""
+    return checkout.home() / ARCHIVES / f"{title.replace(', ', '_').replace(' ', '-')}.jsonl"
 
 
 def unanswered(manifest: Manifest, known: list[Answer], settings: Annotate) -> Manifest:

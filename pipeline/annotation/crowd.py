@@ -78,11 +78,11 @@ def wanted(key: str, settings: Annotate) -> int:
 
 
 def keys_of(url: str, joined: str | None, count: int) -> list[str]:
-    """Return one API key for each of ``count`` simulated experts, from keys joined by commas.
+    """Return one API key for each of ``count`` simulated experts, from keys joined by commas or blanks.
 
     Raises AnnotationError if there are too few.
     """
-    keys = [key.strip() for key in (joined or "").split(",") if key.strip()]
+    keys = (joined or "").replace(",", " ").split()
     if len(keys) < count:
         raise AnnotationError(
             f"{count} simulated experts need {count} accounts at {url}, and `LABEL_STUDIO_EXPERT_API_KEY` has "

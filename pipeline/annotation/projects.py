@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
 
 from labelstudio.client import projects
 from labelstudio.client.backend import LabelStudio
-from labelstudio.client.projects import Project
+from labelstudio.client.projects import Known, Project
 from labelstudio.exchange import effects
-from labelstudio.exchange.records import AnnotationError
+from labelstudio.exchange.records import AnnotationError, moment, naming_damage
 from labelstudio.server import local
+from pipeline.annotation import collecting
 from pipeline.config import Config, fingerprint
 from pipeline.data import prepared
 from pipeline.paths import prepared_dir, step_dir
@@ -33,6 +36,38 @@ def project_title(scenario: str, config: Config, data: str) -> str:
     experiment = os.environ.get("DVC_EXP_NAME", "")
     told_apart = fingerprint(config.annotate, data, experiment)[:4]
     return f"{title}, simulated {told_apart}"
+
+
+def ensure(client: LabelStudio, title: str, experts: int) -> Project:
+    """Return the scenario's project, known by the number that is kept beside its answers, and say if it has changed.
+
+    Args:
+        client: Label Studio.
+        title: The title that ``project_title`` gives.
+        experts: The number of experts who answer each query.
+    """
+    path = collecting.archive_of(title).with_suffix(".project.json")
+    before = _kept(path)
+    project = client.ensure_project(title, experts, known=before)
+    if before is not None and before != project.known():
+        print(f"the project {before[0]} of {title!r} is not at {client.url} any more; project {project.id} is used now")
+    if project.name != title:
+        print(f"the project {title!r} is called {project.name!r} at {client.url} now; it is still used")
+    if before != project.known():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".new")
+        draft.write_text(json.dumps(dict(zip(("id", "created_at"), project.known(), strict=True))) + "\n")
+        draft.replace(path)
+    return project
+
+
+def _kept(path: Path) -> Known | None:
+    if not path.exists():
+        return None
+    with naming_damage(path, kind="a project's number", fix="restore it from Git, or remove it"):
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        moment(kept["created_at"])
+        return int(kept["id"]), str(kept["created_at"])
 
 
 def show_effects(client: LabelStudio, project: Project, scenario: str, config: Config) -> None:
@@ -76,7 +111,7 @@ def show_all_effects(config: Config) -> None:
         for scenario in config.hitl.scenarios:
             data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
             title = project_title(scenario, config, data.digest)
-            project = client.ensure_project(title, config.annotate.experts_per_query)
+            project = ensure(client, title, config.annotate.experts_per_query)
             show_effects(client, project, scenario, config)
     except AnnotationError as error:
         print(f"\nwarning: experts cannot see the effects of their marks yet: {error}")

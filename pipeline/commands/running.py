@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dotenv import load_dotenv
 
 from labelstudio.exchange.records import AnnotationError
+from labelstudio.server import checkout
 from pipeline.errors import PipelineError
 
 
@@ -16,11 +17,12 @@ from pipeline.errors import PipelineError
 def user_errors(again: str) -> Iterator[None]:
     """Inside, `.env` adds to the environment, and errors that a user can put right end the process with a message.
 
-    The exit code is 1 for an error and 130 for an interruption. Any other exception is a bug and keeps its traceback.
+    `.env` is the checkout's, also in DVC's copies of the checkout. The exit code is 1 for an error and 130 for an
+    interruption. Any other exception is a bug and keeps its traceback.
     ``again``: the command that resumes the work.
     """
-    load_dotenv(".env")
     try:
+        load_dotenv(checkout.home() / ".env")
         yield
     except (PipelineError, AnnotationError) as error:
         sys.exit(f"error: {error}")

@@ -29,7 +29,7 @@ def start(
     from labelstudio.server import local
 
     with user_errors(again="lookaway server start"):
-        print(local.start(data_dir or local.DATA_DIR, port).url)
+        print(local.start(data_dir, port).url)
 
 
 @app.command()
@@ -38,8 +38,8 @@ def status(data_dir: DataDir = None) -> None:
     from labelstudio.server import local, process
 
     with user_errors(again="lookaway server status"):
-        url = local.status(data_dir or local.DATA_DIR)
-        print(url or ("starting" if process.is_running(data_dir or local.DATA_DIR) else "not running"))
+        url = local.status(data_dir)
+        print(url or ("starting" if process.is_running(data_dir or local.default_dir()) else "not running"))
         raise typer.Exit(0 if url else 1)
 
 
@@ -49,7 +49,7 @@ def login(data_dir: DataDir = None) -> None:
     from labelstudio.server import local
 
     with user_errors(again="lookaway server login"):
-        server = local.start(data_dir or local.DATA_DIR)
+        server = local.start(data_dir)
         print(server.url)
         print_passwords(server)
 
@@ -66,7 +66,7 @@ def invite(data_dir: DataDir = None) -> None:
     from labelstudio.server import local
 
     with user_errors(again="lookaway server invite"):
-        print(local.invite(data_dir or local.DATA_DIR))
+        print(local.invite(data_dir))
 
 
 @app.command()
@@ -75,4 +75,4 @@ def stop(data_dir: DataDir = None) -> None:
     from labelstudio.server import local
 
     with user_errors(again="lookaway server stop"):
-        print("stopped" if local.stop(data_dir or local.DATA_DIR) else "nothing was running")
+        print("stopped" if local.stop(data_dir) else "nothing was running")

@@ -11,7 +11,7 @@ from labelstudio.exchange import ledger
 from labelstudio.exchange.records import Manifest, write_answers
 from labelstudio.reading.verdicts import summary
 from labelstudio.server import local
-from pipeline.annotation import asking, collecting
+from pipeline.annotation import asking, collecting, projects
 from pipeline.annotation.projects import project_title, show_effects
 from pipeline.config import load
 from pipeline.data import prepared
@@ -36,7 +36,7 @@ def main(scenario: str, round: str) -> None:
 
     connection = asking.connect(settings)
     client = connection.client
-    project = client.ensure_project(title, settings.experts_per_query)
+    project = projects.ensure(client, title, settings.experts_per_query)
     if settings.expert == "human":  # simulated experts read no page; `compare` completes it for later readers
         show_effects(client, project, scenario, config)
     client.push(project, open_queries, folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import shutil
 import tempfile
 from importlib.metadata import version
@@ -50,7 +51,7 @@ def register(
     state = results.final_dir(config, scenario, arm) / "state.pt"
     code = [SERVED, *(PACKAGE / path for path in CARRIED)]
     content = hashlib.sha256(b"".join(path.read_bytes() for path in (state, *code))).hexdigest()
-    if client.get_run(run_id).data.tags.get(MODEL) == content:
+    if client.get_run(run_id).data.tags.get(MODEL) == content and _is_there(client, run_id, name=name, arm=arm):
         return
     with tempfile.TemporaryDirectory() as folder:
         found = _log(
@@ -63,6 +64,22 @@ def register(
         'It answers `{"dataframe_records": [{"image": "<base64 of a JPEG or PNG file>"}]}` at `/invocations`.',
     )
     client.set_tag(run_id, MODEL, content)
+
+
+def name(experiment: str, scenario: str) -> str:
+    """Return the name of a scenario's registered model, in which MLflow takes neither `/` nor `:`."""
+    return re.sub("[/:]", "-", f"{experiment}-{scenario}")
+
+
+def _is_there(client: MlflowClient, run_id: str, *, name: str, arm: str) -> bool:
+    """Return False if somebody deleted the model, its version, its alias or its files in MLflow."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_model_version_by_alias(name, arm)
+        return found.run_id == run_id and bool(client.list_logged_model_artifacts(str(found.model_id)))
+    except (MlflowException, OSError):
+        return False
 
 
 class Graph:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 KEY, HISTORY, PICTURES = (f"lookaway.{name}" for name in ("key", "history", "pictures"))
-AT_ONCE = 1000  # metrics in a request: MLflow's limit
+AT_ONCE, PARAMS_AT_ONCE = 1000, 100  # metrics and params in a request: MLflow's limits
+NAME, VALUE = 250, 6000  # characters in the name of a metric or param, and in a param's value: MLflow's limits
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2")  # as in report/curves
 
 
@@ -42,15 +44,34 @@ def update(
     name = key(config, scenario, arm)
     run = find(client, experiment, name)
     rows = [_digest(row.to_json()) for _, row in history.iterrows()]
-    logged: list[str] = json.loads(run.data.tags.get(HISTORY, "[]")) if run else []
-    if run and logged != rows[: len(logged)]:
+    logged = _epochs_of(run) if run else 0
+    if run and (logged is None or run.data.tags.get(HISTORY, _epochs([])) not in _forms(rows[:logged])):
         client.delete_run(run.info.run_id)
-        run, logged = None, []
+        run, logged = None, 0
     run = run or _create(client, experiment=experiment, config=config, scenario=scenario, arm=arm, name=name)
     _log_params(client, run, params(config, scenario, arm))
-    _log_epochs(client, run, history.iloc[len(logged) :])
-    client.set_tag(run.info.run_id, HISTORY, json.dumps(rows))
+    _log_epochs(client, run, history.iloc[logged:])
+    client.set_tag(run.info.run_id, HISTORY, _epochs(rows))
     return str(run.info.run_id)
+
+
+def _epochs(rows: list[str]) -> str:
+    """Return a tag for these epochs: their number and a digest, since a tag has room for 8,000 characters only."""
+    return f"{len(rows)} {_digest(' '.join(rows))}"
+
+
+def _forms(rows: list[str]) -> tuple[str, str]:
+    """Return the tags that stand for these epochs; earlier versions wrote the list."""
+    return _epochs(rows), json.dumps(rows)
+
+
+def _epochs_of(run: Run) -> int | None:
+    """Return the number of epochs that the run has; None if an earlier version's list was cut off."""
+    tag = run.data.tags.get(HISTORY, _epochs([]))
+    try:
+        return len(json.loads(tag)) if tag.startswith("[") else int(tag.split()[0])
+    except ValueError:
+        return None
 
 
 def find(client: MlflowClient, experiment: str, name: str) -> Run | None:
@@ -79,7 +100,7 @@ def log_evaluation(client: MlflowClient, run_id: str, *, scenario: str, arm: str
     from mlflow.entities import Metric
 
     start = client.get_run(run_id).info.start_time
-    metrics = [Metric(f"final/{name}", value, start, 0) for name, value in summary.items()]
+    metrics = [Metric(_fitting(f"final/{name}"), value, start, 0) for name, value in summary.items()]
     client.log_batch(run_id, metrics=metrics)
     client.log_artifact(run_id, str(curves_file(scenario)), "curves")
     if arm == "hitl":  # in one run only, because both files show all arms
@@ -140,9 +161,10 @@ def _log_params(client: MlflowClient, run: Run, params: dict[str, Any]) -> None:
     """Log the settings that the run lacks: all for a new run, and otherwise the settings that a new version added."""
     from mlflow.entities import Param
 
-    missing = [Param(name, str(value)) for name, value in params.items() if name not in run.data.params]
-    if missing:
-        client.log_batch(run.info.run_id, params=missing)
+    shown = {_fitting(name): _cut(str(value)) for name, value in params.items()}
+    missing = [Param(name, value) for name, value in shown.items() if name not in run.data.params]
+    for start in range(0, len(missing), PARAMS_AT_ONCE):
+        client.log_batch(run.info.run_id, params=missing[start : start + PARAMS_AT_ONCE])
 
 
 def _log_epochs(client: MlflowClient, run: Run, rows: pd.DataFrame) -> None:
@@ -153,7 +175,7 @@ def _log_epochs(client: MlflowClient, run: Run, rows: pd.DataFrame) -> None:
         # Not the clock: MLflow takes the same (key, value, step, timestamp) for the same point.
         timestamp = run.info.start_time + 1000 * row["epoch"]
         metrics += [
-            Metric(str(name), float(value), timestamp, row["epoch"])
+            Metric(_fitting(str(name)), float(value), timestamp, row["epoch"])
             for name, value in row.items()
             if name not in ("step", "epoch")
         ]
@@ -167,11 +189,21 @@ def _log_picture(client: MlflowClient, run_id: str, *, name: str, step: str, pat
 
     place, content = f"{name}/{step}.png", hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     logged = json.loads(client.get_run(run_id).data.tags.get(PICTURES, "{}"))
-    if logged.get(place) != content:
+    if logged.get(place) != content or place not in {file.path for file in client.list_artifacts(run_id, name)}:
         picture = Image.open(path)
         client.log_image(run_id, picture, key=name, step=int(step), synchronous=True)
         client.log_image(run_id, picture, artifact_file=place)
         client.set_tag(run_id, PICTURES, json.dumps(logged | {place: content}))
+
+
+def _fitting(name: str) -> str:
+    """Return a name that MLflow takes; a name that has to change gets a digest, so that it stays another name."""
+    allowed = re.sub(r"[^\w\-. :/]", "_", name)
+    return name if allowed == name and len(name) <= NAME else f"{allowed[: NAME - 13]}-{_digest(name)}"
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= VALUE else f"{value[: VALUE - 40]} … (the whole value: params.yaml)"
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

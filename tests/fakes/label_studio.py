@@ -185,6 +185,7 @@ class FakeLabelStudio:
             "id": _next(self.projects),
             "maximum_annotations": 1,
             "description": "",
+            "created_at": self.now(),
             **body,
             "label_config": body["label_config"].strip(),
         }

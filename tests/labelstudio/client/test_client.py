@@ -55,11 +55,56 @@ def test_another_layout_of_the_same_interface_is_ours(label_studio, admin, proje
     assert admin.ensure_project(project.title) == project
 
 
-def test_two_projects_of_one_title_are_not_chosen_between(label_studio, admin, project):
-    body = {"title": project.title, "label_config": projects.INTERFACE}
-    assert rest(label_studio).post("/api/projects", json=body).ok
-    with pytest.raises(AnnotationError, match="2 projects"):
+def interface_of(label_studio, number):
+    return rest(label_studio).get(f"/api/projects/{number}").json()["label_config"]
+
+
+def test_a_renamed_project_is_found_and_another_of_its_title_is_not_taken(label_studio, admin, project):
+    http = rest(label_studio)
+    assert http.patch(f"/api/projects/{project.id}", json={"title": "renamed by somebody"}).ok
+    foreign = {"title": project.title, "label_config": projects.INTERFACE}
+    assert http.post("/api/projects", json=foreign).ok
+    for known in (None, project.known()):
+        found = admin.ensure_project(project.title, known=known)
+        assert (found.id, found.name, found.title) == (project.id, "renamed by somebody", project.title)
+
+
+def test_a_project_whose_mark_was_lost_is_known_by_its_number(label_studio, admin, project):
+    body = {"title": "renamed, edited", "label_config": projects.INTERFACE}
+    assert rest(label_studio).patch(f"/api/projects/{project.id}", json=body).ok
+    assert admin.ensure_project(project.title, known=project.known()).id == project.id
+    assert projects.mark(project.title) in interface_of(label_studio, project.id), "it has its mark again"
+    later = (project.id, "2031-01-01T00:00:00Z")  # the same number on a server that lost its data
+    body = {"title": "somebody else's now", "label_config": projects.INTERFACE}
+    assert rest(label_studio).patch(f"/api/projects/{project.id}", json=body).ok
+    assert admin.ensure_project(project.title, known=later).id != project.id
+
+
+def test_a_project_of_an_earlier_version_is_taken_and_marked(label_studio, admin):
+    body = {"title": "made by an earlier version", "label_config": projects.INTERFACE}
+    old = rest(label_studio).post("/api/projects", json=body).json()
+    assert admin.ensure_project(body["title"]).id == old["id"]
+    assert projects.mark(body["title"]) in interface_of(label_studio, old["id"])
+
+
+def test_an_edited_project_of_ours_is_refused_and_can_be_given_up(label_studio, admin, project):
+    config = '<View><Image name="image" value="$image"/></View>'
+    edited = {"title": "renamed, other", "label_config": f"{config}\n{projects.mark(project.title)}"}
+    http = rest(label_studio)
+    assert http.patch(f"/api/projects/{project.id}", json=edited).ok
+    for known in (None, project.known()):
+        with pytest.raises(AnnotationError, match=r"another labelling interface.*remove its line `<!-- lookaway: "):
+            admin.ensure_project(project.title, known=known)
+    assert http.patch(f"/api/projects/{project.id}", json={"label_config": config}).ok
+    assert admin.ensure_project(project.title, known=project.known()).id != project.id
+
+
+def test_two_projects_with_one_mark_are_not_chosen_between(label_studio, admin, project, tmp_path):
+    body = {"title": "a copy", "label_config": interface_of(label_studio, project.id)}
+    copy = rest(label_studio).post("/api/projects", json=body).json()
+    with pytest.raises(AnnotationError, match=rf"2 projects .* numbers .*\b{copy['id']}\b.*Fix: remove the line"):
         admin.ensure_project(project.title)
+    assert admin.ensure_project(project.title, known=project.known()) == project
 
 
 # --- simulated experts ---

@@ -17,6 +17,7 @@ from labelstudio.exchange import ledger, regions
 from labelstudio.exchange.records import AnnotationError, Manifest, Proposal
 from labelstudio.exchange.tasks import write_tasks
 from labelstudio.reading.verdicts import Verdict, summary, verdict
+from labelstudio.server import accounts
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -339,3 +340,24 @@ def test_tasks_that_lost_their_regions_get_them_back(real_label_studio, tmp_path
     assert [task.id for task in after] == [task.id for task in before]
     assert [task.prediction()["result"] for task in after] == [task.prediction()["result"] for task in before]
     assert [len(task.predictions) for task in after] == [1, 1, 1]
+
+
+@pytest.mark.labelstudio
+def test_a_real_servers_deleted_account_keeps_its_name_in_the_ledger(real_label_studio, tmp_path):
+    server = real_label_studio
+    leaver = accounts.new("leaver")
+    accounts.sign_in(server.url, server.admin, leaver)
+    admin, expert = LabelStudio(server.url, server.api_key), LabelStudio(server.url, leaver["token"])
+    project, asked = admin.ensure_project("somebody leaves"), manifest(tmp_path, 2)
+    admin.push(project, asked, tmp_path)
+    SimulatedExpert(expert, left_half).answer(project, asked.keys())
+    path = tmp_path / "ledger.jsonl"
+    before = ledger.record(path, admin.pull(project, asked.keys()))
+    assert rest(server).delete(f"/api/users/{expert.account()}/").ok
+    pulled = admin.pull(project, asked.keys())
+    assert {answer.account for answer in pulled} == {None}
+    assert ledger.record(path, pulled) == []
+    assert [(a.expert, a.result) for a in ledger.named(path, pulled)] == [(a.expert, a.result) for a in before]
+    assert {answer.expert for answer in before} == {leaver["email"]}
+    progress = admin.progress(project, asked.keys(), experts=2, known=before)
+    assert (progress.asked, progress.answered) == (2, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -153,6 +154,22 @@ def test_a_skip_takes_no_recorded_answer_away(study):
         assert reply.ok
     study.annotate(experts=1)
     assert sum(not a.skipped for a in study.answers()) == 8
+
+
+def test_in_dvcs_copy_of_a_checkout_the_answers_are_kept_in_the_checkout(study, project_folder, monkeypatch):
+    folder = project_folder[0]
+    copy = folder / ".dvc/tmp/exps/standalone/tmpabc"
+    shutil.copytree(folder / "runs", copy / "runs")
+    shutil.copy(folder / "params.yaml", copy)
+    monkeypatch.chdir(copy)
+    study.answer(0, NOWHERE)
+    study.annotate(experts=1)
+    monkeypatch.chdir(folder)
+    assert len(study.ledger()) == 8
+    shutil.rmtree(copy)
+    study.server.annotations.clear()
+    study.annotate(experts=1)
+    assert len(study.answers()) == 8
 
 
 def test_an_old_folder_with_an_answer_under_two_names_is_read_with_each_once(study, capsys):
