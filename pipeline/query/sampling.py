@@ -13,7 +13,8 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Categorical
 
-from pipeline.choices import Strategy
+from pipeline.choices import Strategy, assert_known
+from pipeline.errors import NumericalError
 
 
 class Scorer(Protocol):
@@ -37,16 +38,20 @@ def scores(logits: Tensor, labels: Tensor, *, strategy: Strategy, seed: int = 0)
         Scores (N,).
 
     Raises:
-        ValueError: Logits are infinite or NaN. They would otherwise rank as the most certain.
+        ValueError: The strategy is unknown, or there are fewer than two classes.
+        NumericalError: Logits are infinite or NaN. They would otherwise rank as the most certain.
     """
+    assert_known(strategy, Strategy, "strategy")
     return STRATEGIES[strategy](_finite(logits), labels, torch.Generator().manual_seed(seed))
 
 
 def top(scores: Tensor, count: int) -> list[int]:
     """Return the positions of the ``count`` highest scores, highest first; equal scores keep their order.
 
-    Raises ValueError for fewer than ``count`` scores.
+    Raises ValueError for fewer than ``count`` scores, and NumericalError for a score of NaN.
     """
+    if torch.isnan(scores).any():
+        raise NumericalError("a score is NaN, so it has no rank. Fix: score images with finite logits")
     if count > len(scores):
         raise ValueError(
             f"{count} queries requested, but there are only {len(scores)} images. Fix: lower the number of queries"
@@ -58,7 +63,7 @@ def top(scores: Tensor, count: int) -> list[int]:
 def entropy(logits: Tensor) -> Tensor:
     """Return the predictive entropy of logits (N, C) over log(C): (N,), from 0 (certain) to 1 (undecided).
 
-    Shannon 1948, *A Mathematical Theory of Communication*. Raises ValueError on infinite or NaN logits.
+    Shannon 1948, *A Mathematical Theory of Communication*. Raises NumericalError on infinite or NaN logits.
     """
     return (_distribution(_finite(logits)).entropy() / math.log(logits.shape[1])).clamp(0, 1)
 
@@ -102,8 +107,13 @@ STRATEGIES: dict[Strategy, Scorer] = {
 
 
 def _finite(logits: Tensor) -> Tensor:
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        raise ValueError(
+            f"a strategy needs logits (N, C) of two classes or more, but they are {tuple(logits.shape)}. "
+            "Fix: give each class a logit; a single logit z is (-z / 2, z / 2)"
+        )
     if not torch.isfinite(logits).all():
-        raise ValueError("the logits are not finite: training diverged. Fix: lower `train.learning_rate`")
+        raise NumericalError("the logits are not finite: training diverged. Fix: lower `train.learning_rate`")
     return logits
 
 

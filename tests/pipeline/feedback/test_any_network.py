@@ -67,9 +67,7 @@ def test_masks_with_a_channel_act_on_their_own_image_alone(network, x):
 @pytest.mark.parametrize("shape", [(8, 8), (1, 8, 8), (4, 3, 8, 8), (4, 8, 4), (3, 8, 8), (1, 1, 8, 8), (4, 8, 8, 1)])
 @pytest.mark.parametrize("form", ["eq2", "as-published"])
 def test_masks_of_another_shape_are_refused(network, x, shape, form):
-    with pytest.raises(
-        ValueError, match=r"masks must be \(B, H, W\) or \(B, 1, H, W\), here \(4, 8, 8\), but they are"
-    ):
+    with pytest.raises(ValueError, match=r"masks must be .* or \(B, 1, H, W\), here \(4, 8, 8\), but they are"):
         penalty(network, x, torch.ones(shape), form=form, output="logits")
 
 
@@ -164,7 +162,7 @@ def test_gradient_checkpointing_is_right_or_refused(network, x, reentrant):
     changed = Changed(network, inner=lambda h: checkpoint(torch.tanh, h, use_reentrant=reentrant))
     expected = check(Changed(network, inner=torch.tanh), x, masks(x), **EQ2)
     if reentrant:
-        with pytest.raises(NetworkError, match="gradient checkpointing, .* Fix: switch gradient checkpointing off"):
+        with pytest.raises(NetworkError, match=r"gradient checkpointing, .* Fix: switch gradient checkpointing off"):
             check(changed, x, masks(x), **EQ2)
     else:
         assert check(changed, x, masks(x), **EQ2).norm == pytest.approx(expected.norm)
