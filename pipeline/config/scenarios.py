@@ -105,6 +105,7 @@ class Explain(Section):
     reference: choices.Reference = "blur"  # mean: the backbone's mean colour, which is its zero input
     blur_sigma: Annotated[float, Field(ge=0.01, le=0.3)] = 0.1  # share of the side
     blur_reach: Annotated[float, Field(ge=1, le=3)] = 2.0  # sigmas from the kernel's middle to its end
+    limit: Annotated[float, Field(gt=0)] = 0.1  # of DeepLIFT's error, a share of the output's difference
     # predicted | true | a class's name; YAML reads `true` as a boolean
     target: Annotated[str, BeforeValidator(lambda given: "true" if given is True else given)] = "predicted"
 

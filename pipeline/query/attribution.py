@@ -6,14 +6,19 @@ leave its modes, parameters and hooks as they were. The paper uses DeepLIFT; cap
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
-from pipeline.choices import Method
+from pipeline.choices import Method, assert_known
+from pipeline.errors import NetworkError, NumericalError
+from pipeline.models import outputs
 from pipeline.models.modes import frozen
-from pipeline.query.deeplift import deeplift
+from pipeline.query.deeplift import IncompleteError, deeplift
+from pipeline.query.grad_cam import grad_cam
 
 STEPS = 50  # of integrated gradients
 AT_ONCE = 32  # images in a batch of integrated gradients, which evaluates STEPS per image
@@ -34,6 +39,7 @@ def attribute(
     *,
     target: Tensor | int | None = None,
     method: Method = "deeplift",
+    limit: float | None = None,
 ) -> Tensor:
     """Return the signed saliency of images; evidence for the target class is positive.
 
@@ -43,26 +49,53 @@ def attribute(
         reference: The images to compare with, of the same shape.
         target: Class numbers (B,), one number for all images, or None for the predicted classes.
         method: A key of ``EXPLAINERS``.
+        limit: DeepLIFT's largest completeness error, see ``deeplift``; None accepts any error.
 
     Returns:
         Saliency (B, H, W), summed over channels.
 
     Raises:
-        ValueError: The method is unknown, or Grad-CAM finds no layer with a spatial output.
+        ValueError: The method is unknown, shapes or classes do not fit, or Grad-CAM finds no layer of a known layout.
+        NetworkError: The network returns no logits, or the method cannot explain it.
+        IncompleteError: DeepLIFT's error exceeds the limit. The message names the modules, and other explainers.
+        NumericalError: The saliency is infinite or NaN.
     """
-    if method not in EXPLAINERS:
-        raise ValueError(f"unknown explainer {method!r}. Fix: choose one of {', '.join(EXPLAINERS)}")
+    assert_known(method, Method, "explainer")
+    outputs.assert_images(x)
+    if reference.shape != x.shape:
+        raise ValueError(
+            f"the reference is {tuple(reference.shape)}, but the images are {tuple(x.shape)}. "
+            "Fix: give each image a reference of its own shape"
+        )
     with frozen(model):
         if target is None:
             with torch.no_grad():
-                target = model(x).argmax(dim=1)
-        targets = torch.as_tensor(target, device=x.device).expand(len(x))
-        with torch.enable_grad():
-            return EXPLAINERS[method](model, x, reference, targets).detach()
+                target = outputs.logits(model, x).argmax(dim=1)
+        targets = torch.as_tensor(target, device=x.device)
+        if targets.shape not in ((), (len(x),)):
+            raise ValueError(
+                f"the target is {tuple(targets.shape)} for {len(x)} images. Fix: give one class, or one for each image"
+            )
+        with torch.enable_grad(), outputs.differentiating(model):
+            explained = model, x, reference, targets.expand(len(x))
+            try:
+                saliency = _deeplift(*explained, limit) if method == "deeplift" else EXPLAINERS[method](*explained)
+            except IncompleteError as error:
+                raise IncompleteError(
+                    f"{error}. Experts cannot judge such an explanation. Fix: set `query.explain.method` to "
+                    f"{' or '.join(_possible(*explained))}, or raise `query.explain.limit` (it is {limit})"
+                ) from None
+            saliency = saliency.detach()
+    if not torch.isfinite(saliency).all():
+        raise NumericalError(
+            f"the saliency of {type(model).__name__} is infinite or NaN, so it shows nothing. "
+            "Fix: check that its weights and images are finite, or choose another reference"
+        )
+    return saliency
 
 
-def _deeplift(model: nn.Module, x: Tensor, reference: Tensor, target: Tensor) -> Tensor:
-    return deeplift(model, x, reference, target)[0]
+def _deeplift(model: nn.Module, x: Tensor, reference: Tensor, target: Tensor, limit: float | None = None) -> Tensor:
+    return deeplift(model, x, reference, target, limit=limit)[0]
 
 
 def _integrated_gradients(model: nn.Module, x: Tensor, reference: Tensor, target: Tensor) -> Tensor:
@@ -73,7 +106,10 @@ def _integrated_gradients(model: nn.Module, x: Tensor, reference: Tensor, target
     from captum.attr import IntegratedGradients
 
     batch = max(AT_ONCE, len(x))
-    found = IntegratedGradients(model).attribute(_leaf(x), reference, target, n_steps=STEPS, internal_batch_size=batch)
+    network = _checked(model, target)
+    found = IntegratedGradients(network).attribute(
+        _leaf(x), reference, target, n_steps=STEPS, internal_batch_size=batch
+    )
     return _over_channels(found)
 
 
@@ -81,19 +117,12 @@ def _input_x_gradient(model: nn.Module, x: Tensor, reference: Tensor, target: Te
     """Return the input times its gradient; the reference plays no part."""
     from captum.attr import InputXGradient
 
-    return _over_channels(InputXGradient(model).attribute(_leaf(x), target))
+    return _over_channels(InputXGradient(_checked(model, target)).attribute(_leaf(x), target))
 
 
 def _grad_cam(model: nn.Module, x: Tensor, reference: Tensor, target: Tensor) -> Tensor:
-    """Return Grad-CAM of the last layer with a spatial output, enlarged bilinearly.
-
-    Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391. Departure: no final ReLU, so that evidence against the
-    class stays negative. The reference plays no part.
-    """
-    from captum.attr import LayerAttribution, LayerGradCam
-
-    coarse = LayerGradCam(model, _last_spatial(model, x)).attribute(_leaf(x), target)
-    return _over_channels(LayerAttribution.interpolate(coarse, x.shape[2:], "bilinear"))
+    """Return Grad-CAM of the last layer with several places, enlarged bilinearly; the reference plays no part."""
+    return interpolate(grad_cam(model, x, target)[:, None], x.shape[2:], mode="bilinear")[:, 0]
 
 
 EXPLAINERS: dict[Method, Explainer] = {
@@ -104,6 +133,30 @@ EXPLAINERS: dict[Method, Explainer] = {
 }
 
 
+def _checked(model: nn.Module, target: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the network as a function that checks its logits, and that the classes are among them."""
+
+    def network(images: Tensor) -> Tensor:
+        logits = outputs.logits(model, images)
+        outputs.assert_classes(target, logits.shape[1], "target")
+        return logits
+
+    return network
+
+
+def _possible(model: nn.Module, x: Tensor, reference: Tensor, target: Tensor) -> list[str]:
+    """Return the explainers other than DeepLIFT that explain an image with this network."""
+    found = []
+    for name, explainer in EXPLAINERS.items():
+        if name != "deeplift":
+            try:
+                explainer(model, x[:1], reference[:1], target[:1])
+                found.append(f"`{name}`")
+            except (ValueError, RuntimeError, NetworkError):
+                continue
+    return found
+
+
 def _leaf(x: Tensor) -> Tensor:
     return x.detach().clone().requires_grad_()
 
@@ -111,27 +164,3 @@ def _leaf(x: Tensor) -> Tensor:
 def _over_channels(attributions: Any) -> Tensor:
     total: Tensor = attributions.sum(dim=1)
     return total
-
-
-def _last_spatial(model: nn.Module, x: Tensor) -> nn.Module:
-    """Return the last of the network's modules with an output (B, channels, h > 1, w > 1)."""
-    found: list[nn.Module] = []
-
-    def leave(module: nn.Module, args: Any, y: Any) -> None:
-        if isinstance(y, Tensor) and y.ndim == 4 and min(y.shape[2:]) > 1:
-            found.append(module)
-
-    handles = [module.register_forward_hook(leave) for module in model.modules() if module is not model]
-    try:
-        with torch.no_grad():
-            model(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if not found:
-        raise ValueError(
-            f"Grad-CAM needs a layer that returns (B, channels, height, width), but {type(model).__name__} has none "
-            f"with more than one place at {x.shape[2]} x {x.shape[3]} pixels. Fix: use larger images or another "
-            "explainer"
-        )
-    return found[-1]

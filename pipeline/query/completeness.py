@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from pipeline.models.modes import frozen
-from pipeline.query.rescale import depends, rescale_rules, with_reference
+from pipeline.query.multipliers import depends, with_reference
+from pipeline.query.rescale import rescale_rules
 
 INCOMPLETE = 0.01  # share of a difference that attributions may miss
 DOUBLES = ("cpu", "cuda", "xpu")  # devices with double precision
@@ -18,18 +19,28 @@ DOUBLES = ("cpu", "cuda", "xpu")  # devices with double precision
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]  # a module's positional and named arguments
 
 
-def uncovered(model: nn.Module, x: Tensor, reference: Tensor) -> list[str]:
+def uncovered(model: nn.Module, x: Tensor, reference: Tensor) -> list[str] | None:
     """Return the innermost modules with an operation that has no rule, in order, as "features.3 (Softmax)".
 
     Such a module does not conserve: given the output's difference d as the output's multiplier,
     sum m_in (in - in0) differs from sum d^2 by more than 1%. Each module runs a second time on a copy of its input, so
-    that other readers of that input have no influence, and in double precision, to exclude rounding.
+    that other readers of that input have no influence, and in double precision, to exclude rounding. A network that
+    fixes its precision runs in that precision. The result is None if this second run fails: a diagnosis breaks no run.
 
     Args:
         model: Any network that takes (B, C, H, W).
         x: Normalised images (B, C, H, W).
         reference: The images to compare with, of the same shape.
     """
+    for precision in [torch.float64, x.dtype] if x.device.type in DOUBLES else [x.dtype]:
+        try:
+            return _broken(model, x.to(precision), reference.to(precision))
+        except Exception:  # a network may raise anything where it runs otherwise than usual
+            continue
+    return None
+
+
+def _broken(model: nn.Module, x: Tensor, reference: Tensor) -> list[str]:
     names = {module: name for name, module in model.named_modules()}
     broken: list[str] = []
     inputs: list[Inputs] = []  # a stack: of the modules that have not returned yet
@@ -53,9 +64,8 @@ def uncovered(model: nn.Module, x: Tensor, reference: Tensor) -> list[str]:
             handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
             handles.append(module.register_forward_hook(leave))
         with frozen(model), torch.enable_grad(), rescale_rules():
-            network, precision = (_doubled(model), torch.float64) if x.device.type in DOUBLES else (model, x.dtype)
-            paired = with_reference(x.detach().to(precision, copy=True), reference.detach().to(precision, copy=True))
-            network(paired.requires_grad_().clone())
+            paired = with_reference(x.detach().clone(), reference.detach().clone())
+            _in_precision(model, x.dtype)(paired.requires_grad_().clone())
     finally:
         for handle in handles:
             handle.remove()
@@ -64,11 +74,11 @@ def uncovered(model: nn.Module, x: Tensor, reference: Tensor) -> list[str]:
     return [f"{name or 'the network itself'} ({types[name]})" for name in innermost]
 
 
-def _doubled(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Return the network as a function in double precision; the network itself stays as it is."""
+def _in_precision(model: nn.Module, precision: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """Return the network as a function in a precision; the network itself stays as it is."""
     tensors = dict([*model.named_parameters(), *model.named_buffers()])
-    doubles = {key: t.detach().double() if t.is_floating_point() else t for key, t in tensors.items()}
-    return lambda images: functional_call(model, doubles, (images,))
+    converted = {key: t.detach().to(precision) if t.is_floating_point() else t for key, t in tensors.items()}
+    return lambda images: functional_call(model, converted, (images,))
 
 
 def _conserves(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -16,7 +16,9 @@ from pipeline.training.distributed import gathered, positions
 from pipeline.training.states import State
 
 
-def explain(state: State, pixels: NDArray[np.uint8], *, target: Tensor, settings: Explain) -> NDArray[np.float32]:
+def explain(
+    state: State, pixels: NDArray[np.uint8], *, target: Tensor, settings: Explain, limited: bool = False
+) -> NDArray[np.float32]:
     """Return the signed saliency of images for some classes; several processes share the images.
 
     Args:
@@ -24,9 +26,14 @@ def explain(state: State, pixels: NDArray[np.uint8], *, target: Tensor, settings
         pixels: Images (B, S, S, 3).
         target: Class numbers (B,).
         settings: The section `query.explain` of the scenario.
+        limited: Whether the setting `limit` holds, as for all explanations that experts judge.
 
     Returns:
         Saliency (B, S, S).
+
+    Raises:
+        IncompleteError: An explanation misses more of the output's difference than `limit`.
+        NumericalError: The saliency is infinite or NaN.
     """
     own = positions(len(pixels), state.accelerator)
     images = as_tensor(pixels[own])
@@ -36,7 +43,14 @@ def explain(state: State, pixels: NDArray[np.uint8], *, target: Tensor, settings
         colours: dict[str, float | Tensor] = {"white": 1.0, "black": 0.0, "mean": state.model.mean.to(images)}
         reference = plain(images, colours[settings.reference])
     x, x0 = inference.as_input(state, images), inference.as_input(state, reference)
-    saliency = attribute(state.model, x, x0, target=target[own].to(x.device), method=settings.method)
+    saliency = attribute(
+        state.model,
+        x,
+        x0,
+        target=target[own].to(x.device),
+        method=settings.method,
+        limit=settings.limit if limited else None,
+    )
     together: NDArray[np.float32] = gathered(saliency, len(pixels), state.accelerator).numpy()
     return together
 

@@ -15,8 +15,9 @@ from scipy import ndimage
 from labelstudio.exchange.geometry import Mask
 from labelstudio.exchange.records import Proposal
 from labelstudio.exchange.regions import pixels
-from pipeline.choices import Rank, Regions
+from pipeline.choices import Rank, Regions, assert_known
 from pipeline.data.draws import rng_of
+from pipeline.errors import NumericalError
 
 Labels = NDArray[np.integer]  # (S, S): the number of a pixel's region, from 1; 0 belongs to none
 
@@ -52,7 +53,19 @@ def propose(
 
     Returns:
         Up to ``count`` proposals. A score is the region's share of the image's saliency.
+
+    Raises:
+        ValueError: A word is unknown, or sizes and numbers do not fit.
+        NumericalError: Saliency is infinite or NaN.
     """
+    assert_known(kind, Regions, "kind of regions")
+    assert_known(rank, Rank, "rank")
+    _assert_fitting(saliency, picture, asked, grid_cell=cell if kind == "grid" else None)
+    if not (cell >= 1 and 0 <= at_random <= count):
+        raise ValueError(
+            f"cell is {cell}, count is {count}, and at_random is {at_random}. "
+            "Fix: choose cell >= 1 and 0 <= at_random <= count"
+        )
     weight = np.abs(saliency) if rank == "absolute" else np.maximum(saliency, 0)
     shares = weight.astype(np.float64) / max(float(weight.sum(dtype=np.float64)), np.finfo(np.float64).tiny)
     if kind == "grid":
@@ -89,6 +102,31 @@ def outlined(area: Mask) -> tuple[Proposal, ...]:
     parts, count = ndimage.label(area)
     found = [_drawn(parts == part, np.ones_like(parts, bool), 1, "before") for part in range(1, count + 1)]
     return tuple(part for part in found if part is not None)
+
+
+def _assert_fitting(
+    saliency: NDArray[np.floating], picture: NDArray[np.uint8], asked: Mask | None, grid_cell: int | None
+) -> None:
+    size = saliency.shape
+    if (
+        len(size) != 2
+        or size[0] != size[1]
+        or picture.shape != (*size, 3)
+        or (asked is not None and asked.shape != size)
+    ):
+        shapes = f"{size}, {picture.shape}" + ("" if asked is None else f" and {asked.shape}")
+        raise ValueError(
+            f"saliency and judged pixels must be (S, S) and the picture (S, S, 3), but they are {shapes}. "
+            "Fix: crop or resize them to one square"
+        )
+    if grid_cell and size[0] % grid_cell:
+        raise ValueError(
+            f"cells of {grid_cell} pixels do not fill a picture of {size[0]}. Fix: choose a divisor of {size[0]}"
+        )
+    if not np.isfinite(saliency).all():
+        raise NumericalError(
+            "the saliency is infinite or NaN, so it ranks no region. Fix: explain a network that has not diverged"
+        )
 
 
 def _judged(labels: Labels, asked: Mask | None) -> set[int]:

@@ -17,7 +17,8 @@ from scipy.stats import rankdata
 from torch import Generator, Tensor
 from torch.distributions import Categorical
 
-from pipeline.choices import Strategy
+from pipeline.choices import Strategy, assert_known
+from pipeline.errors import NumericalError
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,10 @@ def scores(
         Scores (N,).
 
     Raises:
-        ValueError: Logits are infinite or NaN. They would otherwise rank as the most certain.
+        ValueError: The strategy is unknown, or there are fewer than two classes.
+        NumericalError: Logits are infinite or NaN. They would otherwise rank as the most certain.
     """
+    assert_known(strategy, Strategy, "strategy")
     images = Readings(_finite(logits), labels, doubt)
     return STRATEGIES[strategy](images, torch.Generator().manual_seed(seed))
 
@@ -68,8 +71,10 @@ def scores(
 def top(scores: Tensor, count: int) -> list[int]:
     """Return the positions of the ``count`` highest scores, highest first; equal scores keep their order.
 
-    Raises ValueError for fewer than ``count`` scores.
+    Raises ValueError for fewer than ``count`` scores, and NumericalError for a score of NaN.
     """
+    if torch.isnan(scores).any():
+        raise NumericalError("a score is NaN, so it has no rank. Fix: score images with finite logits")
     if count > len(scores):
         raise ValueError(
             f"{count} queries requested, but there are only {len(scores)} images. Fix: lower the number of queries"
@@ -81,7 +86,7 @@ def top(scores: Tensor, count: int) -> list[int]:
 def entropy(logits: Tensor) -> Tensor:
     """Return the predictive entropy of logits (N, C) over log(C): (N,), from 0 (certain) to 1 (undecided).
 
-    Shannon 1948, *A Mathematical Theory of Communication*. Raises ValueError on infinite or NaN logits.
+    Shannon 1948, *A Mathematical Theory of Communication*. Raises NumericalError on infinite or NaN logits.
     """
     return (_distribution(_finite(logits)).entropy() / math.log(logits.shape[1])).clamp(0, 1)
 
@@ -137,8 +142,13 @@ STRATEGIES: dict[Strategy, Scorer] = {
 
 
 def _finite(logits: Tensor) -> Tensor:
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        raise ValueError(
+            f"a strategy needs logits (N, C) of two classes or more, but they are {tuple(logits.shape)}. "
+            "Fix: give each class a logit; a single logit z is (-z / 2, z / 2)"
+        )
     if not torch.isfinite(logits).all():
-        raise ValueError("the logits are not finite: training diverged. Fix: lower `train.learning_rate`")
+        raise NumericalError("the logits are not finite: training diverged. Fix: lower `train.learning_rate`")
     return logits
 
 

@@ -117,6 +117,7 @@ def choose(
 
     Raises:
         ConfigError: The class to explain is not one of the data set's.
+        IncompleteError: DeepLIFT's explanations miss more of the outputs than `query.explain.limit`.
     """
     logits = inference.logits(state, pool.pixels)
     entropy = sampling.entropy(logits)
@@ -130,7 +131,9 @@ def choose(
     at_once = EXPLAINED_AT_ONCE * state.accelerator.num_processes
     for start in range(0, len(order), at_once):
         positions = order[start : start + at_once]
-        saliency = explain(state, pool.pixels[positions], target=target[positions], settings=settings.explain)
+        saliency = explain(
+            state, pool.pixels[positions], target=target[positions], settings=settings.explain, limited=True
+        )
         for position, heat in zip(positions, saliency, strict=True):
             image_id, pixels = pool.ids[position], pool.pixels[position]
             digest = _digest(pixels)

@@ -48,6 +48,7 @@ DEFAULTS = {
     "Explain": {
         "blur_reach": 2.0,
         "blur_sigma": 0.1,
+        "limit": 0.1,
         "method": "deeplift",
         "reference": "blur",
         "target": "predicted",

@@ -67,9 +67,7 @@ def test_masks_with_a_channel_act_on_their_own_image_alone(network, x):
 @pytest.mark.parametrize("shape", [(8, 8), (1, 8, 8), (4, 3, 8, 8), (4, 8, 4), (3, 8, 8), (1, 1, 8, 8), (4, 8, 8, 1)])
 @pytest.mark.parametrize("form", ["eq2", "as-published"])
 def test_masks_of_another_shape_are_refused(network, x, shape, form):
-    with pytest.raises(
-        ValueError, match=r"masks must be \(B, H, W\) or \(B, 1, H, W\), here \(4, 8, 8\), but they are"
-    ):
+    with pytest.raises(ValueError, match=r"masks must be .* or \(B, 1, H, W\), here \(4, 8, 8\), but they are"):
         penalty(network, x, torch.ones(shape), form=form, output="logits")
 
 

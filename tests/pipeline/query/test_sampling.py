@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.errors import NumericalError
 from pipeline.query.sampling import STRATEGIES, entropy, scores, top
 
 
@@ -16,7 +17,7 @@ def test_entropy_runs_from_certain_to_undecided():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_logits_of_a_diverged_network_are_an_error(bad):
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(NumericalError, match="not finite"):
         entropy(torch.tensor([[bad, 0.0]]))
 
 
@@ -44,7 +45,7 @@ class TestAnyStrategy:
     def test_infinite_and_nan_logits_are_an_error(self, strategy, bad):
         logits = self.logits.clone()
         logits[5, 1] = bad
-        with pytest.raises(ValueError, match="not finite"):
+        with pytest.raises(NumericalError, match="not finite"):
             scores(logits, self.labels, strategy=strategy)
 
     def test_extreme_logits_still_have_an_order(self, strategy):
