@@ -100,11 +100,12 @@ def _exchanged(marked: list[int], entries: list[Entry], seed: int) -> dict[int, 
 
 
 def _evened(entries: list[Entry]) -> list[Entry]:
-    """Spread each image's W so far evenly over all of its pixels."""
+    """Spread each image's W so far evenly over all of its pixels; evidence replaces earlier marks."""
     so_far: dict[str, NDArray[np.float32]] = {}
     even = []
     for entry in entries:
-        together = np.maximum(entry.mask, so_far.get(entry.image_id, entry.mask))
+        earlier = so_far.get(entry.image_id) if entry.kind != "evidence" else None
+        together = entry.mask if earlier is None else np.maximum(entry.mask, earlier)
         so_far[entry.image_id] = together
         even.append(entry.with_mask(np.full_like(together, together.mean(dtype=float))))
     return even

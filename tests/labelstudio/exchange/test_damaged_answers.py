@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes.regions import EXAMPLES, box, brush, rectangle, region, submitted
+from fakes.regions import EXAMPLES, box, brush, query, rectangle, region, submitted
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labelstudio.exchange import regions
 from labelstudio.exchange.geometry import SHAPES
 from labelstudio.exchange.records import Answer
-from labelstudio.reading.verdicts import Verdict, verdict
+from labelstudio.reading.marks import disregarded
+from labelstudio.reading.verdicts import Verdict, contradictions, verdict
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,12 @@ def test_no_answer_is_too_broken_to_be_read(result):
     assert mask.dtype == bool
     assert len(unused) <= len(result)
     regions.marked(result)
+    whole = rectangle(0, 0, 100, 100, id="whole", label=regions.EVIDENCE)
+    mask, unused = disregarded([*result, whole], 7, 5)
+    assert not mask.any(), "all of it is evidence"
+    assert len(unused) <= len(result)
+    answer = Answer("k", "i", "e", 1, "t", "t", None, False, None, [*result, whole])
+    assert all(isinstance(message, str) for message in contradictions(answer, query(7, 5)))
 
 
 NOT_NUMBERS = (None, "wide", float("nan"), float("inf"), [], {}, "", "1e999", 10**400)

@@ -94,6 +94,11 @@ def test_weight_decay_is_as_much_w_on_every_pixel():
     assert all(np.ptp(e.mask) == 0 for e in made)
     whole, even = in_force(ENTRIES), in_force(made)
     assert {i: pytest.approx(w.sum()) for i, w in whole.items()} == {i: w.sum() for i, w in even.items()}
+    evidence = np.zeros((20, 20), bool)
+    evidence[:, :15] = True  # with all earlier marks in it
+    later = [*ENTRIES, Entry.of("03", "a", ~evidence, evidence | ~evidence, kind="evidence")]
+    made, _ = placebo("weight-decay", later, penalty=EQ2, cell=4, seed=0)
+    assert in_force(made)["a"].sum() == pytest.approx(5 * 20)
     _, scaled = placebo("weight-decay", ENTRIES, penalty=SHARE, cell=4, seed=0)  # a share of everything would be dead
     assert (scaled.form, scaled.weight) == ("eq2", "auto")
 

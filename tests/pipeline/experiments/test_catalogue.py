@@ -25,6 +25,17 @@ def test_rounds_share_out_the_queries():
     assert changes["hitl.last"] == "02"
 
 
+def test_an_experiment_may_ask_otherwise_and_of_experts_who_mark_evidence():
+    changes = {"scenario.query.strategy": "spread-entropy", "annotate.crowd": [{"marks": "evidence"}]}
+    config = catalogue.settings("isic-ruler", "20 answers", seed=0, others=changes)
+    assert config.scenario("isic-ruler").query.strategy == "spread-entropy"
+    assert [expert.marks for expert in config.annotate.crowd] == ["evidence"]
+    without = catalogue.settings(
+        "isic-ruler", "20 answers", seed=0, others={**changes, "scenario.feedback.spread": "off"}
+    )
+    assert without.scenario("isic-ruler").query.strategy == "spread-entropy", "it needs no spreading"
+
+
 def test_a_metric_of_the_experiments_is_worked_out_by_hand():
     closed = metrics.HARM
     arm = {"test_accuracy": 0.9, "test-shifted_accuracy": 0.8}
