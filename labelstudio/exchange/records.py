@@ -194,4 +194,15 @@ def write_answers(path: Path, answers: list[Answer]) -> None:
 def read_answers(path: Path) -> list[Answer]:
     """Read a file of answers; raise AnnotationError if the file is missing or is no list of answers."""
     with naming_damage(path, kind="a list of answers", fix="restore it from Git, or run `dvc repro`"):
-        return [Answer(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+        return [_whole(Answer(**entry)) for entry in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def _whole(answer: Answer) -> Answer:
+    """Return the answer; raise TypeError or ValueError if a field is of another kind, as an edited file may have."""
+    texts = (answer.key, answer.image_id, answer.expert, answer.created_at, answer.updated_at)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(answer.annotation_id, int):
+        raise TypeError
+    if not isinstance(answer.skipped, bool) or not isinstance(answer.result, list):
+        raise TypeError
+    moment(answer.created_at), moment(answer.updated_at)
+    return answer
