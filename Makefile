@@ -7,7 +7,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONDONTWRITEBYTECODE   # each stage imports PyTorch, which takes twice as long without bytecode
 
-.PHONY: help demo paper test test-fast check docs experiments bench audit shared
+.PHONY: help demo paper test test-fast fuzz check docs experiments bench audit shared
 
 help:           ## this list; every target sets up .venv first, and PYTHON names another interpreter than python3
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/' | awk -F: '{printf "%-14s%s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ test: check .venv/browser .venv/postgres   ## the whole test suite, ruff and myp
 
 test-fast: .venv/installed-dev   ## the unit tests: no Label Studio, no browser, no `dvc repro`
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m "not labelstudio and not browser and not slow"
+
+fuzz: .venv/installed-dev        ## 10,000 damaged or odd files of each kind that a user has; a failure prints its case
+	FUZZ_CASES=1700 OMP_NUM_THREADS=1 python -m pytest -n 2 --timeout 0 tests/fuzz
 
 check: .venv/installed-dev       ## ruff and mypy
 	ruff check .

@@ -38,7 +38,9 @@ def naming_damage(path: Path) -> Iterator[None]:
     """Turn errors while reading a file that a stage wrote into a DamagedFileError that names the file."""
     try:
         yield
-    except (OSError, ValueError, KeyError) as error:
+    except PipelineError:
+        raise
+    except Exception as error:  # damaged files raise errors of many types
         raise DamagedFileError(f"cannot read {path} ({error}). Fix: run `dvc repro` to write it again") from error
 
 

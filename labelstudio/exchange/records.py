@@ -225,6 +225,7 @@ def submitted(answers: list[Answer]) -> int:
 def read_answer(entry: dict[str, Any]) -> Answer:
     """Return the answer in a file's entry; an entry of another version may lack new fields and have unknown ones."""
     answer = Answer(**{name: value for name, value in entry.items() if name in FIELDS})
+    _check_kinds(answer)
     answer.version(), answer.identity()  # a damaged time is found here, with the name of the file
     if answer.expert == f"{NOBODY}-None":  # old files have one name for all deleted accounts
         return replace(answer, expert=nobody(answer.annotation_id))
@@ -238,3 +239,12 @@ def nobody(annotation_id: int) -> str:
     place of another.
     """
     return f"{NOBODY}-of-answer-{annotation_id}"
+
+
+def _check_kinds(answer: Answer) -> None:
+    """Raise TypeError if a field is of another kind, as an edited file may have."""
+    texts = (answer.key, answer.image_id, answer.expert, answer.created_at, answer.updated_at)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(answer.annotation_id, int):
+        raise TypeError
+    if not isinstance(answer.skipped, bool) or not isinstance(answer.result, list):
+        raise TypeError

@@ -27,7 +27,10 @@ def history(folder: Path) -> pd.DataFrame:
     """Read a history, one row per epoch from the baseline's first; raises DamagedFileError if it cannot be read."""
     path = folder / "history.csv"
     with naming_damage(path):
-        return pd.read_csv(path, dtype={"step": str})
+        found = pd.read_csv(path, dtype={"step": str})
+        if not {"step", "val_loss"} <= set(found) or found["val_loss"].isna().all():
+            raise ValueError("it lacks the steps or the losses")
+        return found
 
 
 def own_epochs(history: pd.DataFrame, arm: str) -> pd.DataFrame:

@@ -28,7 +28,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.data import own_csv
-from pipeline.errors import ConfigError, DamagedFileError, DataError, listed
+from pipeline.errors import ConfigError, DamagedFileError, DataError, listed, naming_damage
 
 COLUMNS = ["name", "label", "split", "group", "row", "evidence", "digest"]  # of a table of images, before attributes
 FILES = ("manifest.json", "index.csv", "evidence.npy", "images.npy")
@@ -100,8 +100,10 @@ class Prepared:
         row = self.index.loc[self.index["id"] == image_id, "evidence"]
         if row.empty or pd.isna(row.iloc[0]):
             return None
-        packed = np.load(self.folder / "evidence.npy", mmap_mode="r")[int(row.iloc[0])]
-        return np.unpackbits(packed, axis=1, count=self.images.shape[2]).astype(bool)
+        path, size = self.folder / "evidence.npy", self.images.shape[2]
+        with naming_damage(path):
+            packed = np.load(path, mmap_mode="r")[int(row.iloc[0])]
+            return np.unpackbits(packed, axis=1, count=size).astype(bool).reshape(size, size)
 
 
 def write_arrays(folder: Path, *, count: int, size: int, items: Iterable[Item]) -> pd.DataFrame:
@@ -209,15 +211,21 @@ def read(folder: Path) -> Prepared:
         index = own_csv.read(text_of_index, types=types, may_lack=["group", "evidence", *attributes])
         images = np.load(folder / "images.npy", mmap_mode="r")
         classes, white = list(manifest["classes"]), manifest.get("white")
-    except (OSError, ValueError, KeyError) as error:
+        index = index[["id", "label", "split", "group", "row", "evidence", *attributes]]
+        is_whole = images.ndim == 4 and images.dtype == np.uint8 and index["id"].is_unique
+        if not is_whole or not set(index["label"]) <= set(classes):
+            raise ValueError("its files do not fit together")
+        rows = index["row"].astype(int)
+    except Exception as error:  # damaged files raise errors of many types
         raise DamagedFileError(
             f"{folder} is no whole prepared data set ({error}). Fix: run `dvc repro` to prepare it again."
         ) from error
-    if len(index) and index["row"].max() >= len(images):
+    if not rows.between(0, len(images) - 1).all():
         raise DamagedFileError(
             f"{folder}/index.csv names images that images.npy does not have. Fix: prepare the data set again with "
             f"`dvc repro --force --single-item prepare@{folder.name}`."
         )
+    index = index.assign(row=rows)
     return Prepared(folder, classes, index, images, hashlib.sha256(text.encode()).hexdigest(), attributes, white)
 
 

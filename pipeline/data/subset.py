@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.data import own_csv
 from pipeline.data.prepared import Prepared
-from pipeline.errors import ConfigError, DamagedFileError
+from pipeline.errors import ConfigError, DamagedFileError, naming_damage
 
 if TYPE_CHECKING:
     from pipeline.data.loading import Images
@@ -51,17 +51,15 @@ def write(path: Path, chosen: pd.DataFrame, prepared: Prepared) -> None:
 
 def read(path: Path, prepared: Prepared) -> pd.DataFrame:
     """Read subset.csv; raise DamagedFileError if it is missing, damaged, or chosen from other prepared data."""
-    try:
+    with naming_damage(path):
         text = own_csv.text_of(path)
-        chosen = own_csv.read(text.partition("\n")[2])
-    except (OSError, ValueError) as error:
-        raise DamagedFileError(
-            f"{path} is missing or damaged ({error}). Fix: run `dvc repro` to write it again."
-        ) from error
-    if not text.startswith(f"{HEADER}{prepared.digest}\n"):
-        raise DamagedFileError(
-            f"{path} was chosen from other data than {prepared.folder} now holds. Fix: run `dvc repro`."
-        )
+        if not text.startswith(f"{HEADER}{prepared.digest}\n"):
+            raise DamagedFileError(
+                f"{path} was chosen from other data than {prepared.folder} now holds. Fix: run `dvc repro`."
+            )
+        chosen = own_csv.read(text.partition("\n")[2])[["id", "label", "split"]]
+        if not set(chosen["id"]) <= set(prepared.index["id"]):
+            raise ValueError("it names images that are not prepared")
     return chosen
 
 

@@ -116,7 +116,7 @@ def read(path: Path) -> list[Entry]:
             kinds = stored["kind"] if "kind" in stored else np.full(len(stored["round"]), "judged")
             rows = zip(stored["round"], stored["image_id"], areas[::2], areas[1::2], kinds, strict=True)
             return [Entry(sys.intern(str(n)), str(i), w, asked, cast(Kind, str(kind))) for n, i, w, asked, kind in rows]
-    except Exception as error:  # NumPy raises BadZipFile, zlib.error and others for damaged files
+    except Exception as error:  # damaged files raise errors of many types
         raise DamagedFileError(f"{path} holds no masks: it is missing or damaged. Fix: run `dvc repro`") from error
 
 

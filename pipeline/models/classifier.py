@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.choices import Layers
+from pipeline.errors import naming_damage
 from pipeline.models import backbones, files
 
 HEAD_STD = 0.01  # timm draws the head from U(+-1/sqrt(classes)): with few classes the first loss is huge
@@ -88,4 +89,6 @@ def build(stored: dict[str, Any], classes: list[str]) -> Classifier:
 
 def initial(init: str, classes: list[str]) -> Classifier:
     """Return the network that a scenario starts from; ``init`` is the path of its weights."""
-    return build(files.read(Path(init)), classes)
+    stored = files.read(Path(init))
+    with naming_damage(Path(init)):
+        return build(stored, classes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pipeline.config import Train
+from pipeline.errors import naming_damage
 from pipeline.models import classifier, files
 from pipeline.models.classifier import Classifier
 from pipeline.training.distributed import join
@@ -51,8 +53,11 @@ def save(state: State, path: Path) -> None:
 def restore(path: Path, settings: Train) -> State:
     """Return the state that ``save`` stored, ready to train on; raises DamagedFileError where it cannot be read."""
     stored = files.read(path)
-    state = begin(classifier.build(stored, stored["classes"]), settings)
-    rewind(state, stored)
+    with naming_damage(path):
+        model = classifier.build(stored, stored["classes"])
+    state = begin(model, settings)
+    with naming_damage(path):
+        rewind(state, stored)
     return state
 
 
@@ -72,4 +77,4 @@ def rewind(state: State, stored: dict[str, Any]) -> None:
     """Set the state to a stored document of the same network."""
     state.model.network.load_state_dict(stored["weights"])
     state.optimizer.load_state_dict(stored["optimizer"])
-    state.epoch, state.penalty_weight = stored["epoch"], stored["penalty_weight"]
+    state.epoch, state.penalty_weight = operator.index(stored["epoch"]), stored["penalty_weight"]

@@ -97,3 +97,8 @@ def test_damaged_answers_are_named(tmp_path):
     (tmp_path / "answers.json").write_text('[{"key": "k"}]')
     with pytest.raises(AnnotationError, match=r"answers\.json is not a list of answers.*Fix: restore it from Git"):
         read_answers(tmp_path / "answers.json")
+    whole = dataclasses.asdict(answer("a", 1))
+    for field, value in (("updated_at", 7), ("created_at", "x"), ("result", 7), ("key", []), ("skipped", None)):
+        (tmp_path / "answers.json").write_text(json.dumps([{**whole, field: value}]))
+        with pytest.raises(AnnotationError, match="missing, unknown or damaged fields"):
+            read_answers(tmp_path / "answers.json")

@@ -25,3 +25,7 @@ def test_a_summary_is_of_the_arms_own_epochs_and_selects_nothing():
 def test_a_missing_history_says_what_to_do(tmp_path):
     with pytest.raises(DamagedFileError, match="dvc repro"):
         results.history(tmp_path)
+    for content in ("epoch,val_loss\n1,0.5\n", "step,val_loss\n00,\n", "step,val_loss\n"):
+        (tmp_path / "history.csv").write_text(content)
+        with pytest.raises(DamagedFileError, match=r"history\.csv \(it lacks the steps or the losses\)"):
+            results.history(tmp_path)

@@ -59,6 +59,25 @@ def test_what_is_not_whole_is_said_with_its_remedy(tmp_path):
         prepare_items(tmp_path / "no-val", ["a"], [item(1, "a", "train")])
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("evidence.npy", lambda content: content[:20]),
+        ("evidence.npy", lambda content: content.replace(b"|u1", b"|O8")),
+        ("images.npy", lambda content: content.replace(b"|u1", b"|i1")),
+        ("index.csv", lambda content: content.replace(b"split", b"splat", 1)),
+        ("index.csv", lambda content: content.replace(b",a,", b",c,", 1)),
+        ("index.csv", lambda content: content.replace(b"i1,", b"i0,", 1)),
+        ("manifest.json", lambda content: b"[" * 10_000),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, name, change):
+    prepare_data_set(tmp_path)
+    (tmp_path / name).write_bytes(change((tmp_path / name).read_bytes()))
+    with pytest.raises(DamagedFileError, match="Fix: "):
+        prepared.read(tmp_path).evidence("i1")
+
+
 def test_ids_are_pseudonyms_and_copies_are_numbered(tmp_path):
     items = [item(n % 3, "a", "train") for n in range(4)]
     items = [Item(f"PATIENT-{n}", "a", "train", one.image, None, "Jane Doe") for n, one in enumerate(items)]

@@ -48,6 +48,11 @@ def test_subset_csv_gives_back_the_images_and_knows_its_data(tmp_path):
         subset.read(path, prepared.read(tmp_path / "data"))
     with pytest.raises(DamagedFileError, match="dvc repro"):
         subset.read(tmp_path / "nowhere.csv", data)
+    for damage in (lambda text: text.replace("i1,", "elsewhere,", 1), lambda text: text.replace("label", "x", 1)):
+        subset.write(path, chosen, data)
+        path.write_text(damage(path.read_text()))
+        with pytest.raises(DamagedFileError, match=r"cannot read .*subset\.csv"):
+            subset.read(path, data)
 
 
 def test_subset_csv_is_read_without_torch():

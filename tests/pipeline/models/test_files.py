@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from fakes import small
 
 from pipeline.errors import DamagedFileError
-from pipeline.models import files
+from pipeline.models import classifier, files
+from pipeline.training import states
 
 
 def test_stored_files_are_the_same_bytes_and_never_half_a_file(tmp_path):
@@ -22,3 +24,24 @@ def test_stored_files_are_the_same_bytes_and_never_half_a_file(tmp_path):
         files.read(one)
     with pytest.raises(DamagedFileError, match=r"nowhere\.pt is missing.*dvc repro"):
         files.read(tmp_path / "nowhere.pt")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"architecture": None},
+        {"classes": 7},
+        {"weights": {}},
+        {"weights": [1, 2]},
+        {"optimizer": {}},
+        {"epoch": "x"},
+    ],
+)
+def test_a_state_with_other_content_is_named(tmp_path, change):
+    document = states.document(states.begin(small.network(["a", "b"]), small.TRAIN))
+    files.write({**document, **change}, tmp_path / "state.pt")
+    with pytest.raises(DamagedFileError, match=r"cannot read .*state\.pt"):
+        states.restore(tmp_path / "state.pt", small.TRAIN)
+    if not {"optimizer", "epoch", "classes"} & set(change):
+        with pytest.raises(DamagedFileError, match=r"cannot read .*state\.pt"):
+            classifier.initial(str(tmp_path / "state.pt"), ["a", "b"])
