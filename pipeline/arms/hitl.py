@@ -79,7 +79,7 @@ def spread(
         round: The round in which the masks hold.
     """
     assert settings.feedback.spread
-    network = classifier.initial(settings.init, classes)
+    network = classifier.initial(settings.init, classes, images.side)
     cells = spreading.judged_cells(entries, images, network, cell=settings.query.cell)
     spreader = spreading.learn(cells, images, precision=settings.feedback.spread.precision)
     found = spreader.entries(round, images, asked=masks.asked(entries))

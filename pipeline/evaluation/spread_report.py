@@ -32,7 +32,7 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, object] = {}
     if settings.feedback.spread:
-        network = classifier.initial(settings.init, classes)
+        network = classifier.initial(settings.init, classes, images.side)
         cells = spreading.judged_cells(entries, images, network, cell=settings.query.cell)
         skill = spreading.learn(cells, images, precision=settings.feedback.spread.precision).skill
         spread = [entry for entry in entries if entry.kind == "spread" and entry.round == round]
