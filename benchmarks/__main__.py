@@ -10,7 +10,7 @@ import json
 
 import torch
 
-from benchmarks import annotation, browser, data, epochs, memory, method, repro, spending, stability, starts
+from benchmarks import annotation, browser, data, epochs, memory, method, networks, repro, spending, stability, starts
 from benchmarks.measure import Figures
 from pipeline.commands.running import user_errors
 from pipeline.errors import PipelineError
@@ -19,6 +19,7 @@ from pipeline.paths import REPORT
 FIGURES: Figures = {
     **data.FIGURES,
     **method.FIGURES,
+    **networks.FIGURES,
     **spending.FIGURES,
     **stability.FIGURES,
     **annotation.FIGURES,

@@ -8,9 +8,12 @@ import pandas as pd
 import torch
 
 from pipeline.config import Scenario
-from pipeline.data.loading import Images
+from pipeline.data.loading import Images, as_tensor
+from pipeline.errors import NetworkError
+from pipeline.feedback.check import DeadPenaltyError, check
 from pipeline.models import classifier
 from pipeline.training import states, trainer
+from pipeline.training.inference import as_input
 from pipeline.training.states import State
 
 
@@ -33,9 +36,14 @@ def train_baseline(
 
     Returns:
         The state after the last epoch, and the history, one row per epoch.
+
+    Raises:
+        NetworkError: The network cannot be penalised.
     """
     torch.manual_seed(seed)
-    state = states.begin(classifier.initial(settings.init, classes), settings.train)
+    network = classifier.initial(settings.init, classes, images["train"].side)
+    state = states.begin(network, settings.train)
+    assert_usable(state, images["train"])
     history = trainer.train(
         state,
         images,
@@ -47,3 +55,25 @@ def train_baseline(
         checkpoint_dir=checkpoint_dir,
     )
     return state, history
+
+
+def assert_usable(state: State, images: Images) -> None:
+    """Raise NetworkError if the network cannot take a masked step: one dry step on two images, which changes nothing.
+
+    Otherwise, it would train and be explained, experts would answer, and the first masked step would fail.
+    """
+    name, side = state.model.architecture, images.side
+    x = as_input(state, as_tensor(images.pixels[list(range(min(2, len(images.ids))))]))
+    w = torch.zeros(len(x), side, side, device=x.device)
+    w[:, : side // 2] = 1
+    try:
+        check(state.model, x, w, form="eq2", output="projection" if len(state.model.classes) > 1 else "logits")
+    except DeadPenaltyError:
+        pass  # a new network may be flat, and learn
+    except NetworkError:
+        raise
+    except (RuntimeError, AssertionError, ValueError, TypeError, AttributeError) as error:  # as sides that do not fit
+        raise NetworkError(
+            f"{name} cannot take a masked step on images of {side} x {side} pixels ({type(error).__name__}: "
+            f"{str(error)[:200]}). Fix: change the data set's `size`, or choose another backbone"
+        ) from error

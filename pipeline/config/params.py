@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -100,6 +101,10 @@ def _explain(path: Path, error: ValidationError) -> str:
             message = "unknown setting. Fix: remove it or correct its spelling"
         elif problem["type"] == "missing":
             message = "missing. Fix: add it"
+        elif problem["type"] == "literal_error":
+            words = tuple(re.findall(r"'([^']+)'", problem["ctx"]["expected"]))
+            near = choices.nearest(problem["input"], words)
+            message = f"unknown word {problem['input']!r}. Fix: {near}choose one of {', '.join(words)}"
         elif problem["type"] != "value_error":
             message += f" (it is {reprlib.repr(problem['input'])})"
         lines.append(f"{path}: {place}: {message}" if place else f"{path}: {message}")

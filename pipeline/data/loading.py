@@ -46,6 +46,12 @@ class Images:
     pixels: Rows | NDArray[np.uint8]
     labels: Tensor
 
+    @property
+    def side(self) -> int:
+        """The side S of the images, pixels."""
+        side: int = self.pixels[[0]].shape[1]
+        return side
+
 
 def batches(
     pixels: Rows | NDArray[np.uint8],

@@ -68,7 +68,7 @@ def check(model: nn.Module, x: Tensor, w: Tensor, *, form: Form, output: Output,
     def gradient(fast: bool) -> Tensor:
         return _living_gradient(model, penalties(form, output, w, fast).sum())
 
-    # The gradients of several logits may cancel. The cross-entropy has a small one where the network is certain.
+    # The gradients of several logits may cancel. The cross-entropy's gradient is small where the network is certain.
     if output != "ce" and _classes(model, x) > 1:
         others = torch.maximum(size("logits"), size("projection"))
         if (size(output) <= NOISE * torch.finfo(x.dtype).eps * others).all():

@@ -101,7 +101,7 @@ def from_answers(entries: list[Entry], images: Images, settings: Scenario, class
         settings: The scenario's settings. Its initial network, and not the network in training, reads the cells.
         classes: Class names.
     """
-    network = classifier.initial(settings.init, classes)
+    network = classifier.initial(settings.init, classes, images.side)
     cells = judged_cells(entries, images, network, cell=settings.query.cell)
     return learn(cells, images, precision=(settings.feedback.spread or Spread()).precision)
 

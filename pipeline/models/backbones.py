@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.config import Backbone
 from pipeline.errors import ConfigError
@@ -44,7 +44,30 @@ def create(architecture: str, classes: int, pretrained: bool = False) -> Any:
             f"timm has no architecture {architecture!r}, which params.yaml names. Fix: set `architecture` to one of "
             "`timm.list_models()`."
         )
-    return timm.create_model(architecture, num_classes=classes, pretrained=pretrained)
+    try:
+        network = timm.create_model(architecture, num_classes=classes, pretrained=pretrained)
+    except (TypeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(
+            f"timm cannot build {architecture!r} as a classifier of images ({type(error).__name__}: {error}). "
+            "Fix: choose another `architecture`"
+        ) from error
+    if not output_layers(network):
+        raise ConfigError(
+            f"timm's {architecture!r} has no output layer that could learn the classes. Fix: choose another "
+            "`architecture`"
+        )
+    return network
+
+
+def heads(network: Any) -> list[nn.Module]:
+    """Return the classifiers of a timm network, as timm names them; networks with distillation have two."""
+    found = network.get_classifier() if hasattr(network, "get_classifier") else None
+    return [found] if isinstance(found, nn.Module) else [head for head in found or () if isinstance(head, nn.Module)]
+
+
+def output_layers(network: Any) -> list[nn.Linear | nn.Conv2d]:
+    """Return the layers of the classifiers that compute logits."""
+    return [layer for head in heads(network) for layer in head.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
 
 
 def pretrained(name: str, backbone: Backbone, seed: int) -> dict[str, Any]:

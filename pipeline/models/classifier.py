@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.choices import Layers
-from pipeline.errors import naming_damage
+from pipeline.errors import ConfigError, naming_damage
 from pipeline.models import backbones, files
 
 HEAD_STD = 0.01  # timm draws the head from U(+-1/sqrt(classes)): with few classes the first loss is huge
@@ -18,7 +18,13 @@ HEAD_STD = 0.01  # timm draws the head from U(+-1/sqrt(classes)): with few class
 class Classifier(nn.Module):
     """A timm network with its preprocessing: normalised (B, 3, S, S) float in, (B, C) logits out.
 
-    A stored state needs ``architecture`` and ``classes`` to rebuild the network.
+    A stored state needs ``architecture``, ``classes`` and ``size`` to rebuild the network.
+
+    Attributes:
+        architecture: Its name in timm.
+        classes: The classes' names, in the order of the logits.
+        size: The side of its images, pixels, if the weights were fitted to another side than timm's; else None.
+        layers: The layers that learn.
     """
 
     mean: Tensor
@@ -27,6 +33,7 @@ class Classifier(nn.Module):
     def __init__(self, architecture: str, classes: list[str]) -> None:
         super().__init__()
         self.architecture, self.classes = architecture, classes
+        self.size: int | None = None
         self.layers: Layers = "all"
         self.network = backbones.create(architecture, len(classes))
         config = self.network.pretrained_cfg
@@ -42,7 +49,26 @@ class Classifier(nn.Module):
         self.layers = layers
         self.requires_grad_(layers == "all")
         if layers == "head":
-            self.network.get_classifier().requires_grad_(True)
+            for head in backbones.heads(self.network):
+                head.requires_grad_(True)
+
+    def resize(self, size: int) -> None:
+        """Fit position embeddings and windows to images of another side, in pixels.
+
+        Raises ConfigError if the network takes images of one side only.
+        """
+        config = self.network.pretrained_cfg
+        own = self.size or config["input_size"][-1]
+        if not config.get("fixed_input_size") or size == own:
+            return  # it takes images of any side
+        try:
+            self.network.set_input_size(img_size=(size, size))
+        except (AttributeError, AssertionError, TypeError, ValueError, RuntimeError) as error:
+            raise ConfigError(
+                f"{self.architecture} takes images of {own} pixels, and cannot be fitted to {size} "
+                f"({type(error).__name__}). Fix: set the data set's `size` to {own}, or choose another backbone"
+            ) from error
+        self.size = size
 
     def train(self, mode: bool = True) -> Classifier:
         """Switch between training and evaluation; layers that do not learn stay in evaluation."""
@@ -68,27 +94,40 @@ class Deployed(nn.Module):
         return torch.softmax(self.model(self.model.normalise(images)), dim=1)
 
 
-def build(stored: dict[str, Any], classes: list[str]) -> Classifier:
+def build(stored: dict[str, Any], classes: list[str], size: int | None = None) -> Classifier:
     """Return a classifier from ``backbones.pretrained`` weights or from a training state.
 
     A training state with the same classes keeps its head. Otherwise the head is drawn from N(0, HEAD_STD²), so that the
     first loss is near log(classes).
+
+    Args:
+        stored: The weights or the state.
+        classes: The classes' names.
+        size: The side of the images, pixels; None keeps the side of the stored weights.
+
+    Raises:
+        ConfigError: The network takes images of another side only.
     """
     model = Classifier(stored["architecture"], classes)
+    if "size" in stored:
+        model.resize(stored["size"])
     weights = dict(stored["weights"])
     if stored.get("classes") != classes:
-        head = model.network.get_classifier()
-        nn.init.normal_(head.weight, std=HEAD_STD)
-        nn.init.zeros_(head.bias)
-        prefix = model.network.pretrained_cfg["classifier"] + "."
-        weights |= {key: own for key, own in model.network.state_dict().items() if key.startswith(prefix)}
+        names = {module: name for name, module in model.network.named_modules()}
+        for layer in backbones.output_layers(model.network):
+            nn.init.normal_(layer.weight, std=HEAD_STD)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+            weights |= {f"{names[layer]}.{key}": own for key, own in layer.state_dict().items()}
     model.network.load_state_dict(weights)
+    if size:
+        model.resize(size)
     # Depthwise convolutions run twice as fast on a CPU in this layout.
     return model.to(memory_format=torch.channels_last)
 
 
-def initial(init: str, classes: list[str]) -> Classifier:
-    """Return the network that a scenario starts from; ``init`` is the path of its weights."""
+def initial(init: str, classes: list[str], size: int) -> Classifier:
+    """Return the network that a scenario starts from, for images of this side; ``init`` is the path of its weights."""
     stored = files.read(Path(init))
     with naming_damage(Path(init)):
-        return build(stored, classes)
+        return build(stored, classes, size)

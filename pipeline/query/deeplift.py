@@ -36,8 +36,8 @@ def deeplift(
     """Attribute the target logits to pixels, by one forward pass over images and reference and one backward pass.
 
     The network is in eval mode meanwhile, and is left as it was. The completeness error of a network's first call
-    compares the attributions with f(x) and f(x0), each of a pass of its own without rules; those of later calls with
-    the pass under the rules. Where an error exceeds 1%, a UserWarning names the modules without a rule, once for each
+    compares the attributions with f(x) and f(x0), each of a pass of its own without rules. Later errors use the pass
+    under the rules. Where an error exceeds 1%, a UserWarning names the modules without a rule, once for each
     network. If all modules have rules, rounding causes the error: the reference is then far from all images that the
     network knows.
 

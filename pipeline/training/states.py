@@ -66,6 +66,7 @@ def document(state: State) -> dict[str, Any]:
     return {
         "architecture": state.model.architecture,
         "classes": state.model.classes,
+        **({"size": state.model.size} if state.model.size else {}),
         "weights": {key: value.cpu() for key, value in state.model.network.state_dict().items()},
         "optimizer": state.optimizer.state_dict(),
         "epoch": state.epoch,

@@ -32,6 +32,8 @@ SMALL = {
     "penalty_step_ratio_relu6": TINY,
     "penalty_step_ratio_exact": TINY,
     "penalty_cosine": ONE_NETWORK,
+    "networks_penalised": {"names": ("test_vit", "levit_128s")},
+    "networks_complete": {"names": ("test_vit", "levit_128s")},
     "hitl_epoch_ratio_7pct": {"count": 8, **TINY},
     "hitl_epoch_ratio_70pct": {"count": 8, **TINY},
     "late_epoch_ratio_70pct": {"count": 8, **TINY},

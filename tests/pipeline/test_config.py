@@ -110,11 +110,17 @@ MISTAKES = {
     "last": (lambda p: p["hitl"].update(last="07"), r"`last` is '07', but the last round is '03'"),
     "chain": (lambda p: p["hitl"]["rounds"][1].update(after="start"), r"Fix: set its `after` to '00'"),
     "no queries": (lambda p: p["hitl"]["rounds"][0].update(queries=0), r"queries: Input should be greater"),
-    "source": (lambda p: p["backbones"]["efficientnet-lite0"].update(weights="web"), r"weights: .*'package'"),
-    "strategy": (lambda p: scenario(p)["query"].update(strategy="least"), r"strategy: .*'least-confident'"),
+    "source": (
+        lambda p: p["backbones"]["efficientnet-lite0"].update(weights="web"),
+        r"weights: unknown word 'web'\. Fix: choose one of package, hub",
+    ),
+    "strategy": (
+        lambda p: scenario(p)["query"].update(strategy="entropie"),
+        r"strategy: .* Fix: write 'entropy', or choose one of",
+    ),
     "explainer": (
         lambda p: scenario(p)["query"].update(explain={"method": "lime"}),
-        r"query\.explain\.method: .*'grad-cam'",
+        r"query\.explain\.method: .*, grad-cam",
     ),
     "file": (
         lambda p: p["backbones"]["efficientnet-lite0"].update(weights="file"),

@@ -44,4 +44,4 @@ def test_a_state_with_other_content_is_named(tmp_path, change):
         states.restore(tmp_path / "state.pt", small.TRAIN)
     if not {"optimizer", "epoch", "classes"} & set(change):
         with pytest.raises(DamagedFileError, match=r"cannot read .*state\.pt"):
-            classifier.initial(str(tmp_path / "state.pt"), ["a", "b"])
+            classifier.initial(str(tmp_path / "state.pt"), ["a", "b"], 32)
