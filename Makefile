@@ -2,12 +2,13 @@
 PYTHON ?= python3
 EXPERT ?= simulated
 ONLY ?= all
+KILLS ?= 40
 BACKBONE ?= efficientnet-b0
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONDONTWRITEBYTECODE   # each stage imports PyTorch, which takes twice as long without bytecode
 
-.PHONY: help demo paper test test-fast fuzz check docs experiments bench audit shared
+.PHONY: help demo paper test test-fast fuzz check docs experiments bench chaos audit shared
 
 help:           ## this list; every target sets up .venv first, and PYTHON names another interpreter than python3
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/' | awk -F: '{printf "%-14s%s\n", $$1, $$2}'
@@ -43,6 +44,9 @@ experiments: .venv/installed     ## searches, arms, seeds and sweeps for docs/re
 
 bench: .venv/browser             ## how fast and how exact: report/benchmarks.json
 	lookaway bench
+
+chaos: .venv/installed-dev       ## a small run, killed at random moments of all stages: report/chaos.json [KILLS=40]
+	PYTHONPATH=.:tests python tests/e2e/chaos.py --kills $(KILLS)
 
 audit: .venv/installed-audit     ## known vulnerabilities and licences of all dependencies: a report only
 	-.venv/audit/bin/pip-audit --path $$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')

@@ -18,6 +18,7 @@ from pipeline.config import Config
 from pipeline.paths import prepared_dir
 
 if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
     from numpy.typing import NDArray
     from torch.export import ExportedProgram
@@ -77,9 +78,14 @@ def _is_there(client: MlflowClient, run_id: str, *, name: str, arm: str) -> bool
 
     try:
         found = client.get_model_version_by_alias(name, arm)
-        return found.run_id == run_id and bool(client.list_logged_model_artifacts(str(found.model_id)))
+        client.get_logged_model(_model_id(found))  # raises an error for a deleted one, whose files may still be there
+        return found.run_id == run_id and bool(client.list_logged_model_artifacts(_model_id(found)))
     except (MlflowException, OSError):
         return False
+
+
+def _model_id(version: ModelVersion) -> str:
+    return str(version.source).rpartition("/")[2]  # of models:/m-…
 
 
 class Graph:

@@ -135,7 +135,7 @@ assert there()
 client.delete_registered_model_alias("m", "hitl")
 assert not there()
 client.set_registered_model_alias("m", "hitl", version)
-client.delete_logged_model(client.get_model_version("m", version).model_id)
+client.delete_logged_model(registered._model_id(client.get_model_version("m", version)))
 assert not there(), "its files"
 version = log()
 assert there()
