@@ -26,7 +26,7 @@ test: check .venv/browser .venv/postgres   ## the whole test suite, ruff and myp
 test-fast: .venv/installed-dev   ## the unit tests: no Label Studio, no browser, no `dvc repro`
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m "not labelstudio and not browser and not slow"
 
-fuzz: .venv/installed-dev        ## 10,000 damaged or odd files of each kind that a user has; a failure prints its case
+fuzz: .venv/installed-dev        ## 10,000 damaged or odd files that a user may have; a failure prints its case
 	FUZZ_CASES=1700 OMP_NUM_THREADS=1 python -m pytest -n 2 --timeout 0 tests/fuzz
 
 check: .venv/installed-dev       ## ruff and mypy

@@ -2,10 +2,13 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
 import pytest
+from fakes.checkout import ROOT
 from PIL import Image, PngImagePlugin
 from PIL.TiffImagePlugin import IFDRational
 
@@ -162,6 +165,32 @@ def test_all_unusable_files_are_named_at_once_and_nothing_counts_as_prepared(tmp
     assert "6 files cannot be used" in str(error.value)
     assert all(name in str(error.value) for name in names[1:])
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+BOMB = """
+import resource, sys, time
+from pathlib import Path
+from pipeline.sources.decoding import UnusableError
+from pipeline.sources.originals import picture
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+try:
+    picture(Path(sys.argv[1]), 32, "stretch")
+except UnusableError as error:
+    print(error)
+"""
+
+
+def test_a_small_file_of_a_huge_picture_is_refused_in_little_memory(tmp_path):
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 1_000_000)), (b"IEND", b""))
+    content = b"".join(
+        struct.pack(">I", len(d)) + kind + d + struct.pack(">I", zlib.crc32(kind + d)) for kind, d in chunks
+    )
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    done = subprocess.run(
+        [sys.executable, "-c", BOMB, str(tmp_path / "bomb.png")], capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
+    assert "cannot be read as an image (DecompressionBombError" in done.stdout, done.stderr
 
 
 def test_items_come_in_the_sources_order_with_their_evidence(tmp_path):
