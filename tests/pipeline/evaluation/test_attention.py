@@ -89,3 +89,14 @@ def test_a_network_that_sees_the_left_half_is_found_to_look_there(state):
     assert other["marked_gradient"] < 0.1
     assert not any(name.startswith("pointing") for name in other), "where not to look is no target"
     assert marked(areas={}) == {}
+
+
+def test_a_network_for_which_the_fast_formulas_are_wrong_is_measured_without_them(state, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
+    images = Images(["a", "b"], pixels, torch.tensor([0, 1]))
+    areas = dict.fromkeys(images.ids, np.eye(SIDE, dtype=bool))
+    measured = partial(attention.measure, state, images=images, areas=areas, name="marked", settings=Explain())
+    right, penalty = measured(methods=()), attention.penalty
+    wrong = lambda *args, fast, **named: penalty(*args, fast=fast, **named) + (0.2 if fast else 0)  # noqa: E731
+    monkeypatch.setattr(attention, "penalty", wrong)
+    assert measured(methods=()) == pytest.approx(right)
