@@ -9,7 +9,7 @@ from pipeline.config import Config
 from pipeline.evaluation import attention
 from pipeline.experiments import protocols
 from pipeline.experiments.experiment import Changes, Experiment, crowd, rounds
-from pipeline.experiments.metrics import MNIST, PAPER, PATCHES, RULER, SHORTCUT, TABLE_2
+from pipeline.experiments.metrics import MNIST, NATURAL, PAPER, PATCHES, RULER, SHORTCUT, TABLE_2
 
 BACKBONE = "efficientnet-lite0"  # for the paper's protocol: its weights need no network
 PLACEBOS = ("random-mask", "shuffled-mask", "weight-decay", "oversample-only", "as-published")
@@ -58,6 +58,17 @@ EXPERIMENTS = {
         metrics=RULER,
         arms=("automated", "hitl", "random-mask", "hitl-eq2"),
         variants={f"{n} answers": rounds(n, [1]) for n in (20, 100)},
+        forms={"hitl-eq2": {"scenario.feedback": {"form": "penalty"}}},
+        each_epoch=False,
+        explainers=(),
+    ),
+    "isic-patches-natural": Experiment(
+        "Real patches that mean benign: how many melanomas that a patch hides does feedback bring back?",
+        "isic-patches-natural",
+        minutes=12,
+        metrics=NATURAL,
+        arms=("automated", "hitl", "random-mask", "hitl-eq2"),
+        variants={"100 answers": rounds(100, [4])},
         forms={"hitl-eq2": {"scenario.feedback": {"form": "penalty"}}},
         each_epoch=False,
         explainers=(),

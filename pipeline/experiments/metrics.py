@@ -71,3 +71,19 @@ RULER = (
         for value in ("no ruler", "ruler")
     ),
 )
+
+
+def _recall_back(arm: dict[str, float], automated: dict[str, float]) -> float:
+    """Return the share of the recall that `automated` loses to patches and that an arm has in their presence."""
+    lost = automated["test_recall_melanoma"] - automated["test-shifted_recall_melanoma"]
+    return (arm["test-shifted_recall_melanoma"] - automated["test-shifted_recall_melanoma"]) / lost
+
+
+NATURAL = (
+    Metric("Lost recall brought back, %", _recall_back, 100, 0, key="recall_undone"),
+    percent("Recall with patches", "test-shifted_recall_melanoma", key="recall_shifted"),
+    percent("Recall, test", "test_recall_melanoma", key="recall"),
+    number("AUC, test", "test_auc", key="auc_test"),
+    number("AUC with patches", "test-shifted_auc", key="auc_shifted"),
+    percent("Accuracy, test", "test_accuracy"),
+)
