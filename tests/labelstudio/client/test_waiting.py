@@ -264,7 +264,7 @@ def test_each_event_is_sent_once_however_often_the_round_runs(asked, listener, t
 def test_a_broken_listener_costs_a_warning(listener, tmp_path, capsys, trouble):
     listener.behave = trouble
     url = {"nobody": "http://127.0.0.1:9/s3cret", "no address": "s3cret"}.get(trouble, listener.url)
-    project = Project(1, "digits", "http://127.0.0.1/projects/1")
+    project = Project(1, "digits", "http://127.0.0.1/projects/1", name="digits", created_at=NOON.isoformat())
     progress = Progress(asked=1, answered=0, skipped=0, per_expert={}, now=NOON)
     webhook(url, tmp_path, project, ["k"]).tell("opened", progress)
     deadline, said = time.monotonic() + 10, ""
