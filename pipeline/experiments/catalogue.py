@@ -9,7 +9,7 @@ from pipeline.config import Config
 from pipeline.evaluation import attention
 from pipeline.experiments import protocols
 from pipeline.experiments.experiment import Changes, Experiment, crowd, rounds
-from pipeline.experiments.metrics import MNIST, NATURAL, PAPER, PATCHES, RULER, SHORTCUT, TABLE_2
+from pipeline.experiments.metrics import MNIST, NATURAL, PAPER, PATCHES, PLAIN, RULER, SHORTCUT, TABLE_2
 
 BACKBONE = "efficientnet-lite0"  # for the paper's protocol: its weights need no network
 PLACEBOS = ("random-mask", "shuffled-mask", "weight-decay", "oversample-only", "as-published")
@@ -70,6 +70,16 @@ EXPERIMENTS = {
         arms=("automated", "hitl", "random-mask", "hitl-eq2"),
         variants={"100 answers": rounds(100, [4])},
         forms={"hitl-eq2": {"scenario.feedback": {"form": "penalty"}}},
+        each_epoch=False,
+        explainers=(),
+    ),
+    "isic-plain": Experiment(
+        "ISIC 2017 as it is: does spread feedback harm where we know of no shortcut?",
+        "isic-plain",
+        minutes=5,
+        metrics=PLAIN,
+        arms=("automated", "hitl", "random-mask"),
+        variants={"100 answers": rounds(100, [1])},
         each_epoch=False,
         explainers=(),
     ),

@@ -87,3 +87,8 @@ NATURAL = (
     number("AUC with patches", "test-shifted_auc", key="auc_shifted"),
     percent("Accuracy, test", "test_accuracy"),
 )
+PLAIN = (
+    number("AUC, test", "test_auc", key="auc_test"),
+    percent("Accuracy, test", "test_accuracy", key="accuracy"),
+    number("Loss, test", "test_loss", key="loss"),
+)
