@@ -14,6 +14,7 @@ from pipeline.query.multipliers import depends, with_reference
 from pipeline.query.rescale import rescale_rules
 
 INCOMPLETE = 0.01  # share of a difference that attributions may miss
+NEAR = 0.001  # logits that count as equal
 DOUBLES = ("cpu", "cuda", "xpu")  # devices with double precision
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]  # a module's positional and named arguments
@@ -32,12 +33,41 @@ def uncovered(model: nn.Module, x: Tensor, reference: Tensor) -> list[str] | Non
         x: Normalised images (B, C, H, W).
         reference: The images to compare with, of the same shape.
     """
-    for precision in [torch.float64, x.dtype] if x.device.type in DOUBLES else [x.dtype]:
+    for precision in _precisions(x):
         try:
             return _broken(model, x.to(precision), reference.to(precision))
         except Exception:  # a network may raise anything where it runs otherwise than usual
             continue
     return None
+
+
+def mixes(model: nn.Module, x: Tensor, reference: Tensor, place: list[int]) -> bool:
+    """Return True if the output for one reference depends on what else is in the batch, by more than 1%.
+
+    This is measured in double precision, to exclude rounding, where the network and the device have it.
+
+    Args:
+        model: Any network that takes (B, C, H, W).
+        x: Normalised images (B, C, H, W).
+        reference: The images to compare with, of the same shape.
+        place: The position of the reference.
+    """
+    for precision in _precisions(x):
+        network = _in_precision(model, precision)
+        images, references = x.detach().to(precision, copy=True), reference.detach().to(precision, copy=True)
+        try:
+            with frozen(model), torch.no_grad():
+                alone = network(references[place].clone())
+                with rescale_rules():
+                    paired: Any = network(with_reference(images, references))
+        except Exception:  # a network may raise anything where it runs otherwise than usual
+            continue
+        return not torch.allclose(paired.reference[place], alone, rtol=INCOMPLETE, atol=NEAR)
+    return False
+
+
+def _precisions(x: Tensor) -> list[torch.dtype]:
+    return [torch.float64, x.dtype] if x.device.type in DOUBLES else [x.dtype]
 
 
 def _broken(model: nn.Module, x: Tensor, reference: Tensor) -> list[str]:

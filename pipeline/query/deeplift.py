@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pipeline.errors import NetworkError
 from pipeline.models import outputs
 from pipeline.models.modes import frozen
-from pipeline.query.completeness import INCOMPLETE, uncovered
+from pipeline.query.completeness import INCOMPLETE, mixes, uncovered
 from pipeline.query.multipliers import depends, with_reference
 from pipeline.query.rescale import rescale_rules
 
@@ -99,10 +99,6 @@ def _cause(model: nn.Module, x: Tensor, reference: Tensor, place: list[int]) -> 
         return "no module can be examined alone"
     if names:
         return f"it has no rule for an operation in {', '.join(names)}, and uses the gradient there"
-    with frozen(model), torch.no_grad():
-        with rescale_rules():
-            paired = model(with_reference(x.detach().clone(), reference.detach().clone()))
-        alone = model(reference[place])
-    if not torch.allclose(paired.reference[place], alone, rtol=INCOMPLETE, atol=INCOMPLETE * FLOOR):
+    if mixes(model, x, reference, place):
         return f"{type(model).__name__} turns numbers of its input into constants, or mixes the images of a batch"
     return "rounding error: large values cancel although every module has a rule. Fix: use another reference"
