@@ -2,7 +2,7 @@
 
 a = sum_k alpha_k A_k over the channels A_k of the last layer with a spatial output, where alpha_k is the mean of
 d y / d A_k over all places (Grad-CAM). The penalty is sum W a² / sum a², 0..1, with W averaged over the places of the
-layer. It has no second derivatives below that layer, so it costs no more than a plain step on the same images.
+layer. It has no second derivatives below that layer, so it costs little more than a plain step on the same images.
 
 After Schramowski et al. 2020, *Making deep neural networks right for the right scientific reasons by interacting with
 their explanations*, https://arxiv.org/abs/2001.05371, who penalise the normalised Grad-CAM map inside W. Departures:
