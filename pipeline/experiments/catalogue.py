@@ -13,6 +13,7 @@ from pipeline.experiments.metrics import MNIST, NATURAL, PAPER, PATCHES, PLAIN, 
 
 BACKBONE = "efficientnet-lite0"  # for the paper's protocol: its weights need no network
 PLACEBOS = ("random-mask", "shuffled-mask", "weight-decay", "oversample-only", "as-published")
+PAPERS_FORM = {"hitl-eq2": {"scenario.feedback": {"form": "penalty"}}}  # Eq. 2, on the answered images alone
 GIVEN = "given"  # in a variant's changes: the share of the training images with given masks, in place of answers
 
 EXPERIMENTS = {
@@ -58,7 +59,7 @@ EXPERIMENTS = {
         metrics=RULER,
         arms=("automated", "hitl", "random-mask", "hitl-eq2"),
         variants={f"{n} answers": rounds(n, [1]) for n in (20, 100)},
-        forms={"hitl-eq2": {"scenario.feedback": {"form": "penalty"}}},
+        forms=PAPERS_FORM,
         each_epoch=False,
         explainers=(),
     ),
@@ -69,7 +70,7 @@ EXPERIMENTS = {
         metrics=NATURAL,
         arms=("automated", "hitl", "random-mask", "hitl-eq2"),
         variants={"100 answers": rounds(100, [4])},
-        forms={"hitl-eq2": {"scenario.feedback": {"form": "penalty"}}},
+        forms=PAPERS_FORM,
         each_epoch=False,
         explainers=(),
     ),

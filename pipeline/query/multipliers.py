@@ -54,6 +54,13 @@ class Rescale(torch.autograd.Function):
         return gradients[0] * multiplier, None, None, None
 
 
+def _of_operands(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the multipliers of two operands, whose own multipliers are saved with their shapes."""
+    to_a, to_b = ctx.saved_tensors
+    shape_a, shape_b = ctx.shapes
+    return (g * to_a).sum_to_size(shape_a), (g * to_b).sum_to_size(shape_b)
+
+
 class Product(torch.autograd.Function):
     """a b; backwards, a factor's multiplier is a mean of the other factor's value and reference.
 
@@ -70,9 +77,7 @@ class Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         """Return the multipliers of a and b."""
-        to_a, to_b = ctx.saved_tensors
-        g, (shape_a, shape_b) = gradients[0], ctx.shapes
-        return (g * to_a).sum_to_size(shape_a), (g * to_b).sum_to_size(shape_b), None, None, None
+        return (*_of_operands(ctx, gradients[0]), None, None, None)
 
 
 class Bilinear(torch.autograd.Function):
@@ -145,9 +150,7 @@ class Choice(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         """Return the multipliers of a and b."""
-        to_a, to_b = ctx.saved_tensors
-        g, (shape_a, shape_b) = gradients[0], ctx.shapes
-        return (g * to_a).sum_to_size(shape_a), (g * to_b).sum_to_size(shape_b), None, None, None
+        return (*_of_operands(ctx, gradients[0]), None, None, None)
 
 
 class LogSumExp(torch.autograd.Function):

@@ -93,7 +93,7 @@ def test_without_skill_nothing_is_spread_and_the_reason_is_given(images, network
 
 
 def test_evidence_makes_every_cell_of_its_image_known(images, network):
-    """What the evidence covers is a negative, and everything else is a positive, whatever was shown."""
+    """A cell on the evidence is a negative, and any other cell is a positive, shown or not."""
     whole, entries = np.ones((SIZE, SIZE), bool), []
     for n in range(12):
         irrelevant = Grid.of(SIZE, CELL).area(Grid.of(SIZE, CELL).shares(truth(images, n)) > 0.5, SIZE)

@@ -5,6 +5,7 @@ import warnings
 import pytest
 import timm
 import torch
+from fakes.modules import Function
 from torch import nn
 from torch.nn import functional
 
@@ -72,17 +73,6 @@ def by_hand(network, x, reference):
     saliency, error = deeplift(network, line(*x), line(*reference), torch.tensor([0]))
     assert error.item() == pytest.approx(0.0, abs=1e-5)
     return saliency.flatten().tolist()
-
-
-class Function(nn.Module):
-    """A module around any function."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
 
 
 def test_one_rectifier_worked_by_hand():

@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 from fakes import small
+from fakes.modules import Function
 from torch import nn
 from torch.nn import functional
 
@@ -29,17 +30,6 @@ TARGET = torch.tensor([0, 3])
 @pytest.fixture
 def x():
     return torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-
-
-class Function(nn.Module):
-    """A module around any function."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
 
 
 def network(*layers):
