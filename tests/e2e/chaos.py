@@ -1,19 +1,21 @@
-"""`make chaos`: a small `dvc repro` is killed at random moments of every stage, and must end as without a kill.
+"""`make chaos`: a small `dvc repro` is disturbed at random moments of every stage, and must end as without it.
 
-An undisturbed run gives the results and each stage's duration. A second run in a folder of its own, with its own Label
-Studio, is killed again and again: SIGKILL for the whole process group at a random moment of a stage; during `annotate`
-also for Label Studio alone; or files that may not grow, as on a full disk. After each of these it is run again.
+An undisturbed run gives the results and each stage's duration. A second run, on a disk of its own, is disturbed again
+and again at a random moment of a stage, and after each of these it is run again: SIGKILL for the whole process group,
+perhaps while the clock is wrong by up to 400 days; a disk without room; a folder that is read-only; and during
+`annotate` the end of Label Studio or of its database.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import hashlib
 import json
 import os
 import random
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -21,42 +23,48 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from e2e.disk import Disk, can_be_mounted
 from e2e.project import path, tiny_project
+from fakes.clients import EXPERT
+from fakes.production import Production, production
 
-from labelstudio.server import local, process
+from labelstudio.server import accounts
 
 REPRO = ["dvc", "--wait-for-lock", "repro"]
 RESULTS = ("runs/*/*/state.pt", "runs/*/*/masks.npz", "runs/*/*/history.csv", "report/metrics.json")
-ROOM = 4096  # bytes that a file may have on a full disk
-KILL, SERVER, FULL = "kill", "kill Label Studio", "full disk"
+KILL, CLOCK, FULL, READ_ONLY = "kill", "clock jumps, kill", "full disk", "read-only folder"
+SERVER, DATABASE = "kill Label Studio", "crash of its database"
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)  # Debian's libfaketime
+DAYS = 400  # the longest jump of the clock, in either direction
 
 
 class Run:
-    """One checkout, and `dvc repro` in it."""
+    """One checkout, `dvc repro` in it, and what may happen to it."""
 
-    def __init__(self, folder: Path, durations: dict[str, float] | None = None) -> None:
-        self.folder, self.durations = folder, durations or {}
-        folder.mkdir(parents=True)
+    def __init__(self, folder: Path, known: dict[str, str]) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         tiny_project(folder)
         others = ("LABEL_STUDIO", "MLFLOW", "DVC")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
-        self.environment = {**kept, "PATH": path(), "PYTHONPATH": "", "PYTHONUNBUFFERED": "1"}
+        self.environment = {**kept, **known, "PATH": path(), "PYTHONPATH": "", "PYTHONUNBUFFERED": "1"}
 
-    def start(self, full: bool = False) -> subprocess.Popen[str]:
-        """Start `dvc repro`, perhaps on a disk that is full: no file may grow beyond a few bytes."""
-
-        def fill() -> None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, resource.RLIM_INFINITY))
-
-        # The tests' quick `python` belongs to another process, which no limit reaches.
-        slow = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    def start(self, clock: float = 0) -> subprocess.Popen[str]:
+        """Start `dvc repro`, perhaps with a clock that is some days ahead (or behind, if negative)."""
+        jump = {
+            # The tests' quick `python` belongs to another process, whose clock is right.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME": f"{clock:+.2f}d",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
         return subprocess.Popen(
-            REPRO, cwd=self.folder, env=self.environment | (slow if full else {}),
+            REPRO, cwd=self.folder, env=self.environment | (jump if clock else {}),
             text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-            preexec_fn=fill if full else None,
         )  # fmt: skip
 
     def finish(self) -> dict[str, float]:
@@ -67,41 +75,36 @@ class Run:
             if stage := stage_of(line):
                 begun.append((stage, time.monotonic()))
         if running.wait():
-            raise SystemExit("`dvc repro` fails without a kill:\n" + "".join(said[-30:]))
+            raise SystemExit("`dvc repro` fails without a disturbance:\n" + "".join(said[-30:]))
         ends = [moment for _, moment in [*begun, ("", time.monotonic())][1:]]
         return {stage: end - begin for (stage, begin), end in zip(begun, ends, strict=True)}
 
-    def disturb(self, stages: list[str], first: int, *, moment: float, kind: str) -> str | None:
-        """Start, and disturb the first of these stages from number ``first`` on that runs.
+    def disturb(
+        self, stages: list[str], *, strike: Callable[[], None] | None, after_s: dict[str, float], clock: float
+    ) -> str | None:
+        """Start, and disturb the first of these stages that runs.
 
         Args:
-            stages: All stages in their order.
-            first: The number of the stage to disturb; if it is done already, the next one is disturbed.
-            moment: When to strike, as a share of the stage's duration.
-            kind: One of the kinds below.
+            stages: All stages that may be disturbed; if the first of them is done, it is the next one.
+            strike: What happens to the stage; None to kill it.
+            after_s: How many seconds after a stage's start that happens.
+            clock: How many days the clock is ahead.
 
         Returns:
             The stage that was disturbed; None if all of these are done.
         """
-        running = self.start(full=kind == FULL)
-        stage = next((name for name in map(stage_of, running.stdout or ()) if name in stages[first:]), None)
-        if stage is not None and kind != FULL:
-            timer = threading.Timer(moment * self.durations[stage], self._strike, (running, kind))
+        running = self.start(clock)
+        kill = functools.partial(_kill, running)
+        stage = next((name for name in map(stage_of, running.stdout or ()) if name in stages), None)
+        if stage is not None:
+            timer = threading.Timer(after_s[stage], strike or kill)
             timer.start()
             timer.join()
         for line in running.stdout or ():
-            if stage_of(line):  # it survived, and the stages that follow are for the next kills
-                self._strike(running, KILL)
+            if stage_of(line):  # it survived, and the stages that follow are for the next disturbances
+                kill()
         running.wait()
         return stage
-
-    def _strike(self, running: subprocess.Popen[str], kind: str) -> None:
-        if kind == SERVER:
-            data_dir = self.folder / ".labelstudio"
-            if process.is_running(data_dir):
-                os.kill(process.pid(data_dir), signal.SIGKILL)
-        elif running.poll() is None:
-            os.killpg(running.pid, signal.SIGKILL)
 
     def results(self) -> dict[str, str]:
         """The digest of each model, mask, history and of the metrics."""
@@ -114,12 +117,22 @@ class Run:
         answers = [answer for file in files for answer in json.loads(file.read_text())]
         return Counter((a["key"], a["expert"], json.dumps(a["result"], sort_keys=True)) for a in answers)
 
-    def serve(self) -> None:
-        """Start this checkout's Label Studio, as `lookaway demo` does."""
-        local.start(self.folder / ".labelstudio")
 
-    def stop(self) -> None:
-        local.stop(self.folder / ".labelstudio")
+def _kill(running: subprocess.Popen[str]) -> None:
+    if running.poll() is None:
+        os.killpg(running.pid, signal.SIGKILL)
+
+
+def keys(server: Production) -> dict[str, str]:
+    """Return what `annotate` must know: the server's address, and the keys of its administrator and of an expert."""
+    browser = accounts.Browser(server.url)
+    assert browser.log_in(server.admin)
+    expert = server.sign_up(accounts.new(EXPERT.partition("@")[0]))
+    return {
+        "LABEL_STUDIO_URL": server.url,
+        "LABEL_STUDIO_API_KEY": browser.token(),
+        "LABEL_STUDIO_EXPERT_API_KEY": expert,
+    }
 
 
 def stage_of(line: str) -> str | None:
@@ -127,39 +140,76 @@ def stage_of(line: str) -> str | None:
     return found[1] if found else None
 
 
-def main(kills: int, seed: int, folder: Path) -> dict[str, Any]:
-    """Disturb a run so often, at moments spread over all stages, and return the summary."""
+def restarted(server: Production) -> None:
+    """As `restart: unless-stopped` of deploy/compose.yaml does."""
+    server.kill()
+    server.start()
+
+
+def strikes(disk: Disk | None, server: Production | None, *, chance: random.Random) -> dict[str, Callable[[], None]]:
+    """Return what may happen besides a kill, by its name; a strike on the server is for stages that need it."""
+    found: dict[str, Callable[[], None]] = {}
+    if disk:
+        found |= {FULL: disk.fill, READ_ONLY: lambda: disk.forbid(chance.choice(["runs", "data", "report"]))}
+    if server:
+        found |= {SERVER: lambda: restarted(server), DATABASE: server.database.crash}
+    return found
+
+
+def main(
+    kills: int, *, seed: int, folder: Path, known: dict[str, str], server: Production | None = None
+) -> dict[str, Any]:
+    """Disturb a run so often, at moments spread over all stages.
+
+    Args:
+        kills: How many disturbances there are.
+        seed: Of their kinds and moments.
+        folder: For the undisturbed and the disturbed checkout.
+        known: The variables with which both find their Label Studio.
+        server: That Label Studio, if it may be killed.
+
+    Returns:
+        The summary.
+    """
     chance = random.Random(seed)
-    calm = Run(folder / "calm")
-    try:
-        calm.serve()
-        durations = calm.finish()
-    finally:
-        calm.stop()
-    stages, hits = list(durations), Counter[str]()
-    wild = Run(folder / "wild", durations)
-    try:
-        wild.serve()
+    calm = Run(folder / "calm", known)
+    durations = calm.finish()
+    stages, hit, happened = list(durations), Counter[str](), Counter[str]()
+    with contextlib.ExitStack() as stack:
+        disk = stack.enter_context(Disk(folder / "wild")) if can_be_mounted() else None
+        wild = Run(folder / "wild", known)
+        special = strikes(disk, server, chance=chance)
         for number in range(kills):
             first = number * len(stages) // kills
-            # A Label Studio that a full disk starts would stay on its full disk.
-            kinds = [KILL, KILL, SERVER] if stages[first].startswith("annotate") else [KILL, KILL, FULL]
-            kind, moment = chance.choice(kinds), chance.random()
-            stage = wild.disturb(stages, first, moment=moment, kind=kind)
-            hits[stage or "nothing"] += 1
+            its_own = (SERVER, DATABASE) if stages[first].startswith("annotate") else (FULL, READ_ONLY)
+            kinds = [KILL, CLOCK, *(kind for kind in its_own if kind in special)]
+            kind, moment = chance.choice(kinds if FAKETIME else kinds[:1] + kinds[2:]), chance.random()
+            stage = wild.disturb(
+                stages[first:],
+                strike=special.get(kind),
+                after_s={name: moment * seconds for name, seconds in durations.items()},
+                clock=chance.uniform(-DAYS, DAYS) if kind == CLOCK else 0,
+            )
+            if disk:
+                disk.mend()
+            if stage:
+                hit[stage] += 1
+                happened[kind] += 1
             print(f"{number + 1} of {kills}: {kind}, {stage} at {moment:.0%}", flush=True)
         wild.finish()
-    finally:
-        wild.stop()
+        return {"seed": seed, "kills": hit.total(), "kinds": dict(happened), "stages_hit": dict(hit)} | compare(
+            calm, wild
+        )
+
+
+def compare(calm: Run, wild: Run) -> dict[str, Any]:
+    """Return the results that differ, and how many answers were lost or are there more than once."""
     before, after = calm.results(), wild.results()
     expected, given = calm.answers(), wild.answers()
     return {
-        "seed": seed,
-        "kills": sum(count for stage, count in hits.items() if stage != "nothing"),
-        "stages_hit": dict(hits),
         "differences": sorted(name for name in before | after if before.get(name) != after.get(name)),
-        "answers_lost": sum((expected - given).values()),
-        "answers_double": sum((given - expected).values()),
+        "answers_lost": (expected - given).total(),
+        "answers_double": (given - expected).total(),
     }
 
 
@@ -170,7 +220,10 @@ if __name__ == "__main__":
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        summary = main(given.kills, given.seed, Path(folder))
+        data = Path(folder, "label-studio")
+        data.mkdir()
+        with production(data) as server:
+            summary = main(given.kills, seed=given.seed, folder=Path(folder), known=keys(server), server=server)
     Path("report/chaos.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(summary, indent=1))
     if summary["differences"] or summary["answers_lost"] or summary["answers_double"]:

@@ -33,14 +33,13 @@ def stand_in(tmp_path, monkeypatch):
         script = tmp_path / "stand_in.py"
         script.write_text(f"FRAGILE = {fragile}\n{STAND_IN}")
         monkeypatch.setattr(chaos, "REPRO", [sys.executable, str(script)])
-        monkeypatch.setattr(chaos.Run, "serve", lambda run: None)
 
     return use
 
 
 def test_a_run_that_survives_has_no_difference(stand_in, tmp_path):
     stand_in(fragile=False)
-    summary = chaos.main(kills=8, seed=14, folder=tmp_path)
+    summary = chaos.main(8, seed=14, folder=tmp_path, known={})
     assert (summary["differences"], summary["answers_lost"], summary["answers_double"]) == ([], 0, 0)
     assert summary["kills"] >= 6
     assert {"prepare", "train@x", "compare"} <= set(summary["stages_hit"])
@@ -48,6 +47,6 @@ def test_a_run_that_survives_has_no_difference(stand_in, tmp_path):
 
 def test_what_a_kill_damages_is_found(stand_in, tmp_path):
     stand_in(fragile=True)
-    summary = chaos.main(kills=8, seed=14, folder=tmp_path)
+    summary = chaos.main(8, seed=14, folder=tmp_path, known={})
     assert summary["differences"] == ["runs/x/00/masks.npz"]
     assert summary["answers_double"] == 1

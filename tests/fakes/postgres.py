@@ -22,11 +22,16 @@ USER = "lookaway"
 
 @dataclass(frozen=True)
 class Postgres:
-    """Where it listens on loopback, the password of USER, and the folder of its programs."""
+    """Where it listens on loopback, the password of USER, the folder of its programs, and how to start and stop it."""
 
     port: int
     password: str
     programs: Path
+    control: list[str]
+
+    def crash(self) -> None:
+        """End it without a word to its clients or a checkpoint, and start it again."""
+        subprocess.run([*self.control, "-m", "immediate", "restart"], check=True, stdout=subprocess.DEVNULL)
 
     def shell(self, command: str, **more: Any) -> bytes:
         """Run a command with PostgreSQL's programs as USER, and return its output."""
@@ -57,10 +62,10 @@ def postgres() -> Iterator[Postgres]:
     subprocess.run(run, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     port = process.free_port(None, preferred=15432)  # only now: others look for one, too
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}"
-    control = [*account, f"{bin_dir}/pg_ctl", "-D", f"{folder}/data", "-w"]
-    subprocess.run([*control, "-l", f"{folder}/log", "-o", options, "start"], cwd=folder, check=True)
+    control = [*account, f"{bin_dir}/pg_ctl", "-D", f"{folder}/data", "-w", "-l", f"{folder}/log", "-o", options]
+    subprocess.run([*control, "start"], cwd=folder, check=True)
     try:
-        yield Postgres(port, password, bin_dir)
+        yield Postgres(port, password, bin_dir, control)
     finally:
         subprocess.run([*control, "-m", "immediate", "stop"], cwd=folder, check=False)
         shutil.rmtree(folder)

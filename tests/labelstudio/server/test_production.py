@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import subprocess
@@ -12,21 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import requests
-import yaml
-from dotenv import dotenv_values
 from fakes.checkout import ROOT
 from fakes.clients import Rest
-from fakes.postgres import USER, postgres
+from fakes.production import COMPOSE, EXAMPLE, production
 from fakes.queries import SIDE, manifest
-from fakes.s3 import FakeS3
 
 from labelstudio.client.backend import LabelStudio
 from labelstudio.client.experts import SimulatedExpert
-from labelstudio.server import accounts, process
+from labelstudio.server import accounts
 
-COMPOSE = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
-EXAMPLE = dotenv_values(ROOT / "deploy" / "example.env", interpolate=False)
 TASKS, EXPERTS = 200, 3
 TOGETHER = 10  # so many are answered by every expert, the others by one each
 
@@ -88,81 +81,22 @@ def test_the_versions_are_those_that_are_tested():
 
 
 @pytest.fixture(scope="module")
-def database():
-    with postgres() as database:
-        database.shell("createdb labelstudio")
-        yield database
-
-
-@pytest.fixture(scope="module")
-def storage():
-    with FakeS3() as storage:
-        yield storage
-
-
-@pytest.fixture(scope="module")
-def production(database, storage, tmp_path_factory):
-    """URL and administrator of a Label Studio with the settings of compose.yaml, but for hosts, and http."""
-    folder = tmp_path_factory.mktemp("production")
-    port = process.free_port(None, preferred=18080)
-    values = {**EXAMPLE, "POSTGRES_USER": USER, "POSTGRES_PASSWORD": database.password, "S3_ENDPOINT_URL": storage.url}
-    settings = {
-        name: re.sub(r"\$\{(\w+)[^}]*\}", lambda match: values[match[1]], value)
-        for name, value in COMPOSE["services"]["label-studio"]["environment"].items()
-    }
-    settings |= {
-        "POSTGRE_HOST": "127.0.0.1",
-        "POSTGRE_PORT": str(database.port),
-        "LABEL_STUDIO_HOST": process.url(port),
-        "CSRF_TRUSTED_ORIGINS": process.url(port),
-        "SESSION_COOKIE_SECURE": "0",
-        "LABEL_STUDIO_BASE_DATA_DIR": str(folder),
-        "LABEL_STUDIO_SENTRY_DSN": "",
-        **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
-    }
-    command = [sys.executable, "-m", "label_studio.server", "start", "--no-browser"]
-    command += ["--internal-host", "127.0.0.1", "--port", str(port), "--data-dir", str(folder)]
-    begin = time.monotonic()
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(command, env=settings, cwd=folder, stdout=log, stderr=log)
-        try:
-            process.wait_while(lambda: server.poll() is None and not serves(port), process.PATIENCE_S, every_s=0.5)
-            assert serves(port), (folder / "log").read_text()[-2000:]
-            print(f"start {time.monotonic() - begin:.1f} s")
-            admin = accounts.Account(
-                email=settings["LABEL_STUDIO_USERNAME"], password=settings["LABEL_STUDIO_PASSWORD"]
-            )
-            yield process.url(port), admin, folder
-        finally:
-            server.terminate()
-            server.wait()
-
-
-def serves(port: int) -> bool:
-    try:
-        return requests.get(f"{process.url(port)}/health").ok
-    except requests.RequestException:
-        return False
-
-
-def token(browser: accounts.Browser, account: accounts.Account) -> str:
-    assert browser.log_in(account)
-    return browser.token()
+def server(tmp_path_factory):
+    with production(tmp_path_factory.mktemp("production")) as server:
+        yield server
 
 
 @pytest.mark.labelstudio
-def test_three_experts_answer_two_hundred_queries_at_once_and_a_backup_has_all(production, database, storage, tmp_path):
-    url, admin_account, folder = production
-    admin = LabelStudio(url, token(accounts.Browser(url), admin_account))
-    assert not list(folder.glob("*.sqlite3")), "it is not PostgreSQL"
-    link = accounts.invitation(url, admin_account).removeprefix(url)
+def test_three_experts_answer_two_hundred_queries_at_once_and_a_backup_has_all(server, tmp_path):
+    browser = accounts.Browser(server.url)
+    assert browser.log_in(server.admin)
+    admin = LabelStudio(server.url, browser.token())
+    assert not list(server.folder.glob("*.sqlite3")), "it is not PostgreSQL"
     keys, experts = [], []
     for n in range(EXPERTS):
         person = accounts.Account(email=f"expert{n}@example.org", password=secrets.token_urlsafe(12))
-        browser = accounts.Browser(url)
-        browser.post_form(link, person)
-        keys.append(browser.token())
-        experts.append(SimulatedExpert(LabelStudio(url, keys[-1]), lambda _: np.zeros((SIDE, SIDE), bool)))
+        keys.append(server.sign_up(person))
+        experts.append(SimulatedExpert(LabelStudio(server.url, keys[-1]), lambda _: np.zeros((SIDE, SIDE), bool)))
 
     project, asked = admin.ensure_project("production"), manifest(tmp_path, TASKS)
     queries = asked.keys()
@@ -170,7 +104,7 @@ def test_three_experts_answer_two_hundred_queries_at_once_and_a_backup_has_all(p
     assert admin.push(project, asked, tmp_path) == TASKS
     assert admin.push(project, asked, tmp_path) == 0
     pushed = time.monotonic()
-    assert len(storage.objects) == 2 * TASKS, "the pictures and their saliency are not in the object storage"
+    assert len(server.storage.objects) == 2 * TASKS, "the pictures and their saliency are not in the object storage"
     ordered = list(queries)
     parts = [{*ordered[:TOGETHER], *ordered[TOGETHER + n :: EXPERTS]} for n in range(EXPERTS)]
     with ThreadPoolExecutor(EXPERTS) as pool:
@@ -185,17 +119,17 @@ def test_three_experts_answer_two_hundred_queries_at_once_and_a_backup_has_all(p
     progress = admin.progress(project, queries)
     assert (progress.asked, progress.answered) == (TASKS, TASKS)
 
-    rest = Rest(url, keys[0])
+    rest = Rest(server.url, keys[0])
     tasks = rest.get("/api/tasks", params={"project": project.id, "page_size": 1, "resolve_uri": "false"}).json()
     picture = rest.get(tasks["tasks"][0]["data"]["image"])
-    assert picture.content in storage.objects.values(), "an expert sees what lies there"
+    assert picture.content in server.storage.objects.values(), "an expert sees what lies there"
 
     # The documentation's commands, without the containers around them.
     page = (ROOT / "docs" / "label-studio.md").read_text()
     dump, restore = (re.search(rf"sh -c '({name} [^']* labelstudio)'", page)[1] for name in ("pg_dump", "pg_restore"))
-    database.shell("createdb restored")
-    database.shell(restore.replace("-d labelstudio", "-d restored"), input=database.shell(dump))
+    server.database.shell("createdb restored")
+    server.database.shell(restore.replace("-d labelstudio", "-d restored"), input=server.database.shell(dump))
     count = "select count(*), md5(string_agg(result::text, ' ' order by id)) from task_completion"
-    before, after = (database.shell(f'psql -At -d {name} -c "{count}"') for name in ("labelstudio", "restored"))
+    before, after = (server.database.shell(f'psql -At -d {name} -c "{count}"') for name in ("labelstudio", "restored"))
     assert before == after
     assert before.startswith(f"{len(answers)}|".encode())
