@@ -78,6 +78,6 @@ def spread(
         round: The round in which the masks hold.
     """
     spreader = spreading.from_answers(entries, images, settings, classes)
-    found = spreader.entries(round, images, asked=masks.asked(entries))
+    found = spreader.entries(round, images, asked=masks.on_copies(masks.asked(entries), images.ids))
     print(f"spreading: {spreader.skill.words()}; {len(found)} of {len(images.ids)} images reached", flush=True)
     return found

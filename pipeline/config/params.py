@@ -7,8 +7,9 @@ import reprlib
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
 
 from pipeline import choices
 from pipeline.config.datasets import Dataset
@@ -76,18 +77,30 @@ class Config(Section):
 
 def load(path: Path = Path("params.yaml")) -> Config:
     """Read and validate params.yaml; raises ConfigError that names every wrong setting."""
+    document = read_yaml(path)
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Config.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(_explain(path, error)) from None
+
+
+def read_yaml(path: Path) -> Any:
+    """Return a YAML file's content; raises ConfigError, also for a name that is there twice.
+
+    It is read as DVC reads it, as YAML 1.2. YAML 1.1 would read ``no`` as false, ``010`` as 8 and ``1e-3`` as text.
+    """
+    try:
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except DuplicateKeyError as error:
+        line = error.problem_mark.line + 1
+        said = str(error.problem).partition(" with value")[0].replace("found duplicate key", "there is already a")
+        raise ConfigError(f"{path}, line {line}: {said} in this section. Fix: remove one of the two") from None
     except OSError as error:
         raise ConfigError(
             f"cannot read {path} ({error.strerror}). Fix: run this in the project's root folder"
         ) from error
     except Exception as error:  # text in another encoding, impossible dates and others are no YAMLError
         raise ConfigError(f"{path} is not valid YAML: {error}. Fix: correct that line") from error
-    try:
-        return Config.model_validate(document)
-    except ValidationError as error:
-        raise ConfigError(_explain(path, error)) from None
 
 
 def _explain(path: Path, error: ValidationError) -> str:
@@ -105,6 +118,8 @@ def _explain(path: Path, error: ValidationError) -> str:
             words = tuple(re.findall(r"'([^']+)'", problem["ctx"]["expected"]))
             near = choices.nearest(problem["input"], words)
             message = f"unknown word {problem['input']!r}. Fix: {near}choose one of {', '.join(words)}"
+        elif problem["type"] == "bool_type":
+            message = f"must be true or false (it is {reprlib.repr(problem['input'])})"
         elif problem["type"] != "value_error":
             message += f" (it is {reprlib.repr(problem['input'])})"
         lines.append(f"{path}: {place}: {message}" if place else f"{path}: {message}")

@@ -155,6 +155,11 @@ def pseudonyms(table: pd.DataFrame) -> pd.Series:
     return table["digest"].str[:12] + numbers
 
 
+def picture_of(image_id: str) -> str:
+    """Return what the ids of all copies of a picture have in common; another id than ``pseudonyms`` gives is itself."""
+    return re.sub(r"^([0-9a-f]{12})-\d+$", r"\1", image_id)
+
+
 def copies(table: pd.DataFrame) -> list[pd.DataFrame]:
     """Return the rows of each image that occurs more than once."""
     several = table[table["digest"].duplicated(keep=False)]

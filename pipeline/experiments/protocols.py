@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from pipeline.config.params import read_yaml
 from pipeline.errors import ConfigError
 
 PAPER = Path("params/paper.yaml")
@@ -16,7 +15,7 @@ EXPERIMENTS = Path("params/experiments.yaml")
 
 def plain(path: Path) -> dict[str, Any]:
     """Return the file's settings with all anchors resolved, as a new tree that the caller may change."""
-    document: dict[str, Any] = json.loads(json.dumps(yaml.safe_load(path.read_text(encoding="utf-8"))))
+    document: dict[str, Any] = json.loads(json.dumps(read_yaml(path)))
     return document
 
 

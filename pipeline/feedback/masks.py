@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -18,6 +19,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.prepared import picture_of
 from pipeline.errors import DamagedFileError
 
 # judged: an expert's answer; evidence: an answer that marks the evidence, so that W is everything else;
@@ -90,6 +92,18 @@ def marked(entries: list[Entry]) -> Mapping[str, NDArray[np.float32]]:
 def asked(entries: list[Entry]) -> Mapping[str, NDArray[np.bool_]]:
     """Return the pixels (S, S) that experts were shown, by image id, all rounds together."""
     return _Union([entry for entry in entries if entry.kind != "spread"], lambda entry: entry.asked)
+
+
+def on_copies(areas: Mapping[str, NDArray[Any]], ids: Iterable[str]) -> Mapping[str, NDArray[Any]]:
+    """Return these areas, and for each other image that is a copy of a picture with an area the same area.
+
+    Experts are asked on one copy only, and their answer is about the picture.
+    """
+    of_picture = {picture_of(image_id): image_id for image_id in areas}
+    copies = {i: of_picture[picture_of(i)] for i in ids if i not in areas and picture_of(i) in of_picture}
+    if not copies:
+        return areas
+    return ChainMap({i: areas[original] for i, original in copies.items()}, cast(dict[str, NDArray[Any]], areas))
 
 
 def write(path: Path, entries: list[Entry]) -> None:

@@ -18,6 +18,7 @@ from pipeline.config import Penalty, Scenario
 from pipeline.data.loading import Images, as_tensor
 from pipeline.feedback.counterexamples import Counterexamples
 from pipeline.feedback.form import FormOfFeedback
+from pipeline.feedback.masks import on_copies
 from pipeline.feedback.spending import Feedback
 from pipeline.training.checkpoints import Checkpoint
 from pipeline.training.distributed import average_buffers, share
@@ -54,7 +55,7 @@ def train(
         seed: With the epoch's number, it determines order and augmentation.
         epochs: How many epochs to train.
         step: What the epochs belong to: ``start``, a round, or an arm.
-        masks: The masks in force, W (S, S) by image id; None in the baseline.
+        masks: The masks in force, W (S, S) by image id; they hold on all copies of an image. None in the baseline.
         checkpoint_dir: Where each epoch is stored. The same call in another process resumes after the last stored
             epoch and ends with the same weights. None stores nothing.
 
@@ -64,6 +65,7 @@ def train(
     """
     batchnorm = settings.train.batchnorm
     frozen = batchnorm == "frozen" and masks is not None
+    masks = masks and on_copies(masks, data["train"].ids)
     feedback = _feedback(state, data["train"], settings, masks) if masks else None
     checkpoint = Checkpoint.of(checkpoint_dir, state, masks, settings, seed, state.epoch, epochs, step)
     rows = checkpoint.resume(state, feedback)

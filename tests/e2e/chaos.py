@@ -1,9 +1,9 @@
 """`make chaos`: a small `dvc repro` is disturbed at random moments of every stage, and must end as without it.
 
-An undisturbed run gives the results and each stage's duration. A second run, on a disk of its own, is disturbed again
-and again at a random moment of a stage, and after each of these it is run again: SIGKILL for the whole process group,
-perhaps while the clock is wrong by up to 400 days; a disk without room; a folder that is read-only; and during
-`annotate` the end of Label Studio or of its database.
+An undisturbed run gives the results and each stage's duration. Other checkouts, each on a disk of its own, are
+disturbed again and again at a random moment of a stage, and after each of these they are run again: SIGKILL for the
+whole process group; a disk without room; a folder that is read-only; during `annotate` the end of Label Studio or of
+its database. Some of these happen while the clock is wrong by up to 400 days.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import functools
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -23,7 +24,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,9 @@ from labelstudio.server import accounts
 
 REPRO = ["dvc", "--wait-for-lock", "repro"]
 RESULTS = ("runs/*/*/state.pt", "runs/*/*/masks.npz", "runs/*/*/history.csv", "report/metrics.json")
-KILL, CLOCK, FULL, READ_ONLY = "kill", "clock jumps, kill", "full disk", "read-only folder"
-SERVER, DATABASE = "kill Label Studio", "crash of its database"
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)  # Debian's libfaketime
-DAYS = 400  # the longest jump of the clock, in either direction
+DAYS, WRONG_CLOCKS = 400, 0.2  # the longest jump of the clock, in either direction; the share of starts with one
+Strike = tuple[str, Callable[[], None] | None]  # its name; what happens, or None to kill the process group
 
 
 class Run:
@@ -80,23 +80,24 @@ class Run:
         return {stage: end - begin for (stage, begin), end in zip(begun, ends, strict=True)}
 
     def disturb(
-        self, stages: list[str], *, strike: Callable[[], None] | None, after_s: dict[str, float], clock: float
-    ) -> str | None:
+        self, stages: list[str], *, strikes: Callable[[str], Strike], after_s: dict[str, float], clock: float
+    ) -> tuple[str, str] | None:
         """Start, and disturb the first of these stages that runs.
 
         Args:
             stages: All stages that may be disturbed; if the first of them is done, it is the next one.
-            strike: What happens to the stage; None to kill it.
+            strikes: Gives what happens to a stage, and its name; None to kill it.
             after_s: How many seconds after a stage's start that happens.
             clock: How many days the clock is ahead.
 
         Returns:
-            The stage that was disturbed; None if all of these are done.
+            The stage that was disturbed, and the name of what happened; None if all of these are done.
         """
         running = self.start(clock)
         kill = functools.partial(_kill, running)
         stage = next((name for name in map(stage_of, running.stdout or ()) if name in stages), None)
-        if stage is not None:
+        name, strike = strikes(stage) if stage else ("", None)
+        if stage:
             timer = threading.Timer(after_s[stage], strike or kill)
             timer.start()
             timer.join()
@@ -104,7 +105,7 @@ class Run:
             if stage_of(line):  # it survived, and the stages that follow are for the next disturbances
                 kill()
         running.wait()
-        return stage
+        return (stage, name) if stage else None
 
     def results(self) -> dict[str, str]:
         """The digest of each model, mask, history and of the metrics."""
@@ -146,26 +147,16 @@ def restarted(server: Production) -> None:
     server.start()
 
 
-def strikes(disk: Disk | None, server: Production | None, *, chance: random.Random) -> dict[str, Callable[[], None]]:
-    """Return what may happen besides a kill, by its name; a strike on the server is for stages that need it."""
-    found: dict[str, Callable[[], None]] = {}
-    if disk:
-        found |= {FULL: disk.fill, READ_ONLY: lambda: disk.forbid(chance.choice(["runs", "data", "report"]))}
-    if server:
-        found |= {SERVER: lambda: restarted(server), DATABASE: server.database.crash}
-    return found
-
-
 def main(
     kills: int, *, seed: int, folder: Path, known: dict[str, str], server: Production | None = None
 ) -> dict[str, Any]:
-    """Disturb a run so often, at moments spread over all stages.
+    """Disturb checkouts so often, at moments spread over all stages; a checkout that is done makes room for another.
 
     Args:
         kills: How many disturbances there are.
         seed: Of their kinds and moments.
-        folder: For the undisturbed and the disturbed checkout.
-        known: The variables with which both find their Label Studio.
+        folder: For the undisturbed and the disturbed checkouts.
+        known: The variables with which all of them find their Label Studio.
         server: That Label Studio, if it may be killed.
 
     Returns:
@@ -174,32 +165,56 @@ def main(
     chance = random.Random(seed)
     calm = Run(folder / "calm", known)
     durations = calm.finish()
-    stages, hit, happened = list(durations), Counter[str](), Counter[str]()
-    with contextlib.ExitStack() as stack:
-        disk = stack.enter_context(Disk(folder / "wild")) if can_be_mounted() else None
-        wild = Run(folder / "wild", known)
-        special = strikes(disk, server, chance=chance)
-        for number in range(kills):
-            first = number * len(stages) // kills
-            its_own = (SERVER, DATABASE) if stages[first].startswith("annotate") else (FULL, READ_ONLY)
-            kinds = [KILL, CLOCK, *(kind for kind in its_own if kind in special)]
-            kind, moment = chance.choice(kinds if FAKETIME else kinds[:1] + kinds[2:]), chance.random()
-            stage = wild.disturb(
-                stages[first:],
-                strike=special.get(kind),
-                after_s={name: moment * seconds for name, seconds in durations.items()},
-                clock=chance.uniform(-DAYS, DAYS) if kind == CLOCK else 0,
-            )
-            if disk:
-                disk.mend()
-            if stage:
-                hit[stage] += 1
-                happened[kind] += 1
-            print(f"{number + 1} of {kills}: {kind}, {stage} at {moment:.0%}", flush=True)
-        wild.finish()
-        return {"seed": seed, "kills": hit.total(), "kinds": dict(happened), "stages_hit": dict(hit)} | compare(
-            calm, wild
+    hits: list[tuple[str, str]] = []
+    ends: list[dict[str, Any]] = []
+    while len(hits) < kills:
+        place = folder / f"wild-{len(ends)}"
+        with Disk(place) if can_be_mounted() else contextlib.nullcontext() as disk:
+            wild = Run(place, known)
+            hits += itertools.islice(disturbances(wild, durations, chance, disk, server), kills - len(hits))
+            wild.finish()
+            ends.append(compare(calm, wild))
+    return {
+        "seed": seed,
+        "kills": len(hits),
+        "checkouts": len(ends),
+        "kinds": dict(Counter(kind for _, kind in hits)),
+        "stages_hit": dict(Counter(stage for stage, _ in hits)),
+        "differences": sorted({name for end in ends for name in end["differences"]}),
+        "answers_lost": sum(end["answers_lost"] for end in ends),
+        "answers_double": sum(end["answers_double"] for end in ends),
+    }
+
+
+def disturbances(
+    wild: Run, durations: dict[str, float], chance: random.Random, disk: Disk | None, server: Production | None
+) -> Iterator[tuple[str, str]]:
+    """Disturb a checkout until all of its stages are done; yield each stage that was hit, and what happened to it."""
+    everywhere: list[Strike] = [("kill", None)]
+    if disk:
+        folder = ["runs", "data", "report"]
+        everywhere += [("full disk", disk.fill), ("read-only folder", lambda: disk.forbid(chance.choice(folder)))]
+    asking: list[Strike] = [("kill", None)]
+    if server:
+        asking += [("kill Label Studio", lambda: restarted(server)), ("crash of its database", server.database.crash)]
+    stages, first = list(durations), 0
+    while True:
+        clock = chance.uniform(-DAYS, DAYS) if FAKETIME and chance.random() < WRONG_CLOCKS else 0
+        moment = chance.random()
+        hit = wild.disturb(
+            stages[first:],
+            strikes=lambda stage: chance.choice(asking if stage.startswith("annotate") else everywhere),
+            after_s={name: moment * seconds for name, seconds in durations.items()},
+            clock=clock,
         )
+        if disk:
+            disk.mend()
+        if hit is None:
+            return
+        stage, kind = hit[0], hit[1] + (", wrong clock" if clock else "")
+        print(f"{kind}: {stage} at {moment:.0%}", flush=True)
+        yield stage, kind
+        first = stages.index(stage) + chance.choice([0, 1])
 
 
 def compare(calm: Run, wild: Run) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import re
 
 import pytest
 import yaml
+from dvc.utils.serialize import load_yaml as dvc_params
 from fakes.checkout import ROOT
 
 from pipeline import config
@@ -193,3 +194,34 @@ def test_only_a_grid_has_to_divide_the_images(params, tmp_path):
     query["regions"] = "grid"
     with pytest.raises(ConfigError, match=r"query\.cell: 10 does not divide"):
         load(tmp_path, params)
+
+
+def test_a_name_that_is_there_twice_is_named_with_its_line(tmp_path):
+    """YAML libraries take the last one; DVC stops, and names no line."""
+    path = tmp_path / "params.yaml"
+    lines = (ROOT / "params.yaml").read_text().splitlines()
+    place = next(n for n, line in enumerate(lines) if line.startswith("annotate:"))
+    path.write_text("\n".join([*lines[: place + 1], "  expert: human", *lines[place + 1 :]]))
+    with pytest.raises(ConfigError, match=r'params\.yaml, line \d+: there is already a "expert" in this section. Fix'):
+        config.load(path)
+
+
+@pytest.mark.parametrize(("written", "read"), [("1e-3", 0.001), ("010", 10.0), ("1_0", 10.0)])
+def test_numbers_are_read_as_dvc_reads_them(tmp_path, params, written, read):
+    """In YAML 1.1, the first is text and the second is 8."""
+    scenario(params)["train"]["learning_rate"] = "HERE"
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(params).replace("HERE", written))
+    (loaded,) = config.load(path).scenarios.values()
+    assert (
+        loaded.train.learning_rate
+        == read
+        == dvc_params(path)["scenarios"][next(iter(params["scenarios"]))]["train"]["learning_rate"]
+    )
+
+
+def test_words_stay_words(tmp_path, params):
+    scenario(params)["train"]["augment"]["flip"] = "HERE"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params).replace("HERE", "no"))
+    with pytest.raises(ConfigError, match=r"augment.flip: must be true or false \(it is 'no'\)"):
+        config.load(tmp_path / "params.yaml")

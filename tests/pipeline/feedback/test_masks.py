@@ -59,3 +59,16 @@ def test_evidence_replaces_the_marks_of_earlier_rounds(tmp_path):
         np.testing.assert_array_equal(found["a"], ~evidence)
     assert set(masks.in_force(again[:2])) == {"a", "b"}
     assert masks.asked(again)["a"].all()
+
+
+def test_an_answer_holds_on_each_copy_of_its_picture():
+    """Ids are digests, numbered for copies; the copy without a number need not be the one that was asked."""
+    one, other = "0123456789ab", "ba9876543210"
+    found = masks.in_force([entry("00", f"{one}-2", 4), entry("00", other, 8), entry("00", "own-name", 2)])
+    ids = [one, f"{one}-2", f"{one}-3", other, "ffffffffffff-2", "own-name", "own-name-2", "own"]
+    everywhere = masks.on_copies(found, ids)
+    assert {i: everywhere[i].sum() / 20 for i in ids if i in everywhere} == {
+        one: 4, f"{one}-2": 4, f"{one}-3": 4, other: 8, "own-name": 2
+    }  # fmt: skip
+    assert len(everywhere) == 5
+    assert masks.on_copies(found, [f"{one}-2", other]) is found

@@ -5,6 +5,7 @@ import torch
 from fakes import killed, small
 
 from pipeline.config import FeedbackSettings
+from pipeline.data.loading import Images
 from pipeline.training import states, trainer
 
 FORMS = {
@@ -58,3 +59,15 @@ def test_killed_between_epochs_it_ends_in_the_same_weights(data, masks, form, tm
     history, resumed = train(data, scenario(form), masks, epochs=3, folder=tmp_path)
     assert len(history) == 3
     assert torch.equal(resumed, straight)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_mask_holds_on_all_copies_of_a_picture(data, masks, form):
+    """Experts are asked on one copy; without its mask, the other would go on teaching what they disregarded."""
+    images = data["train"]
+    ids = [f"{n // 2:012x}{'-2' if n % 2 else ''}" for n in range(12)]
+    copied = {"train": Images(ids, images.pixels[[n // 2 for n in range(12)]], images.labels[:6].repeat_interleave(2))}
+    w = next(iter(masks.values()))
+    _, on_one = train(data | copied, scenario(form), dict.fromkeys(ids[0:6:2], w))
+    _, on_all = train(data | copied, scenario(form), dict.fromkeys(ids[:6], w))
+    assert torch.equal(on_one, on_all)
