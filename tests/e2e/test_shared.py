@@ -1,4 +1,7 @@
-"""One checkout computes, another has it all: MLflow on PostgreSQL and S3, DVC's remote on S3, one Label Studio."""
+"""One checkout computes, another has it all: MLflow on PostgreSQL and S3, DVC's remote on S3, one Label Studio.
+
+The images' files name patients, and nothing that is shared does.
+"""
 
 import os
 import re
@@ -11,7 +14,8 @@ import pytest
 import requests
 import yaml
 from dotenv import dotenv_values
-from e2e.project import AUTHOR, ROOT, SCENARIO, path, ran, repro, tiny_project
+from e2e.project import AUTHOR, ROOT, SAID, SCENARIO, path, ran, repro, tiny_project
+from fakes import patients
 from fakes.label_studio import FakeLabelStudio
 from fakes.postgres import USER, postgres
 from mlflow import MlflowClient
@@ -21,6 +25,7 @@ from labelstudio.server import process
 
 pytestmark = pytest.mark.slow
 SECRETS = {"AWS_ACCESS_KEY_ID": "a-key", "AWS_SECRET_ACCESS_KEY": "a-secret"}
+ORIGINALS = "data/originals/"  # which picture is whose stays on the machine that prepared it
 OURS = ("LABEL_STUDIO", "MLFLOW", "DVC", "AWS")
 
 
@@ -115,10 +120,14 @@ def share(label_studio, s3, mlflow):
 
 @pytest.fixture(scope="module")
 def first(share, tmp_path_factory):
-    """A checkout with one round, finished and pushed."""
+    """A checkout with one round on images whose files name patients, finished and pushed."""
     folder = tmp_path_factory.mktemp("first")
     tiny_project(folder)
+    clinic = tmp_path_factory.mktemp("clinic")
+    patients.write_images(clinic)
     params = yaml.safe_load((folder / "params.yaml").read_text())
+    params["datasets"] = {"clinic": patients.settings(clinic)}
+    params["scenarios"][SCENARIO] |= {"dataset": "clinic", "fraction": 1.0}
     params["hitl"] |= {"placebos": [], "last": "00", "rounds": params["hitl"]["rounds"][:1]}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     share(folder)
@@ -134,6 +143,25 @@ def test_secrets_are_not_in_git(first):
     assert len(secrets) == 4
     for name in call(first, "git", "ls-files").split():
         assert not any(secret.encode() in (first / name).read_bytes() for secret in secrets), name
+
+
+def test_no_patient_is_named_anywhere_but_beside_the_originals(first, s3, label_studio):
+    """Not in a file of the checkout or its name, nor in what DVC, MLflow and Label Studio share, nor on the screen."""
+    places = {str(path.relative_to(first)): path for path in first.rglob("*") if path.is_file()}
+    found = {
+        place: patients.named(place.encode()) + patients.named(path.read_bytes()) for place, path in places.items()
+    }
+    assert any(names for place, names in found.items() if place.startswith(ORIGINALS)), "or the search finds nothing"
+    client = boto3.client("s3", endpoint_url=s3, aws_access_key_id="a-key", aws_secret_access_key="a-secret")
+    for bucket in ("lookaway", "mlflow"):
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            for key in (about["Key"] for about in page["Contents"]):
+                content = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+                found[f"s3://{bucket}/{key}"] = patients.named(key.encode()) + patients.named(content)
+    found["Label Studio"] = patients.named(repr([label_studio.tasks, label_studio.projects]).encode())
+    found["the screen"] = patients.named("".join(SAID).encode())
+    assert len(found) > 200
+    assert not {place: names for place, names in found.items() if names and not place.startswith(ORIGINALS)}
 
 
 def test_another_checkout_pulls_and_runs_nothing(first, share, label_studio, tmp_path):
