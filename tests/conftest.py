@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fakes import tables
 from fakes.clients import rest
 from fakes.label_studio import FakeLabelStudio
 
 from labelstudio.client import connection, push
 from labelstudio.client.backend import LabelStudio
-from labelstudio.server import local
+from labelstudio.server import local, process
+
+
+@pytest.fixture(scope="session", autouse=True)
+def soon():
+    """Let every real Label Studio find its tables, which it would need a minute to make."""
+    launch = process.launch
+
+    def launch_with_tables(data_dir: Path, state: dict[str, Any]) -> None:
+        tables.put(data_dir)
+        launch(data_dir, state)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "launch", launch_with_tables)
+        yield
 
 
 @pytest.fixture(scope="session")
-def real_label_studio(tmp_path_factory):
-    """A real Label Studio for this test session; its first start takes half a minute."""
+def real_label_studio(tmp_path_factory, soon):
+    """A real Label Studio for this test session."""
     folder: Path = tmp_path_factory.mktemp("label-studio")
     try:
         yield local.start(folder)

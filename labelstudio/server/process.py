@@ -37,7 +37,7 @@ def launch(data_dir: Path, state: dict[str, Any]) -> None:
             # The process writes its own id, so that the id is known even if this program is killed right here.
             ["/bin/sh", "-c", 'umask 077 && echo $$ > server.pid && exec "$@"', "sh", *command],
             cwd=data_dir,
-            env=_environment(data_dir, state["admin"]),
+            env=environment(data_dir, state["admin"]),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -46,7 +46,7 @@ def launch(data_dir: Path, state: dict[str, Any]) -> None:
         )
 
 
-def _environment(data_dir: Path, admin: accounts.Account) -> dict[str, str]:
+def environment(data_dir: Path, admin: accounts.Account) -> dict[str, str]:
     """Return only the variables that the server needs: it would read HOST, PORT or DEBUG as its settings."""
     ours = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     return ours | {

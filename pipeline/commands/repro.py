@@ -5,6 +5,7 @@ By hand: `dvc --wait-for-lock repro`, then `lookaway server stop`.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from pipeline.config import Config, load
 from pipeline.errors import DataError, listed
 from pipeline.paths import PAGE, REPORT, curves_file, explanations_file, step_dir
 
+RUN_CACHE = Path(".dvc/cache/runs")
 COMPARISON = "viewStateShareKey=comparison&compareRunsMode=CHART&workflowType=machine_learning"  # MLflow's view
 
 
@@ -28,6 +30,7 @@ def repro() -> None:
             _show_login()
         elif _has_open_rounds(config):
             local.start_early()  # it takes half a minute, while the baseline trains
+        forget_unwritten()
         done = subprocess.run(["dvc", "--wait-for-lock", "repro"], check=False)
     finally:
         if is_ours:
@@ -43,6 +46,17 @@ def repro() -> None:
     print("MLflow:              .venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db, then")
     print(f"                     http://127.0.0.1:5000/#/experiments/1/runs?{COMPARISON}")
     print("Label Studio:        .venv/bin/lookaway server start   (then `… login`, and `… stop`)")
+
+
+def forget_unwritten(run_cache: Path = RUN_CACHE) -> None:
+    """Remove the empty folders of DVC's run cache.
+
+    On a full disk, DVC makes the folder of an entry and cannot write the entry. From then on, each `dvc repro` would
+    end with "join() argument must be str, bytes, or os.PathLike object, not 'NoneType'" (DVC 3.67).
+    """
+    for folder in sorted(run_cache.glob("*/*"), reverse=True):
+        with contextlib.suppress(OSError):  # it is not empty
+            folder.rmdir()
 
 
 def _check_roots(config: Config) -> None:

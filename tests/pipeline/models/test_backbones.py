@@ -101,11 +101,12 @@ import sys, torch
 from pipeline.models import backbones
 from pipeline.config import Backbone
 from pipeline.errors import ConfigError
+found = backbones.pretrained("b", Backbone(architecture="tf_efficientnet_b0.aa_in1k", weights="hub"), seed=0)
+torch.save(found["weights"]["conv_stem.weight"], sys.argv[1])
 try:
-    found = backbones.pretrained("b", Backbone(architecture=sys.argv[1], weights="hub"), seed=0)
+    backbones.pretrained("b", Backbone(architecture="tf_efficientnet_b1.aa_in1k", weights="hub"), seed=0)
 except ConfigError as error:
-    sys.exit(f"error: {error}")
-torch.save(found["weights"]["conv_stem.weight"], sys.argv[2])
+    print(error)
 """
     environment = {
         **{name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
@@ -113,14 +114,9 @@ torch.save(found["weights"]["conv_stem.weight"], sys.argv[2])
         **{"TORCH_HOME": str(tmp_path / "torch"), "HF_HUB_OFFLINE": "0"},
     }
 
-    def fetch(architecture):
-        command = [sys.executable, "-c", code, architecture, str(tmp_path / "stem.pt")]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-
-    done = fetch("tf_efficientnet_b0.aa_in1k")
+    command = [sys.executable, "-c", code, str(tmp_path / "stem.pt")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert torch.equal(torch.load(tmp_path / "stem.pt"), stem)
-    done = fetch("tf_efficientnet_b1.aa_in1k")
-    assert done.returncode == 1
-    assert "backbones.b: no weights for 'tf_efficientnet_b1.aa_in1k' from `weights: hub`" in done.stderr
-    assert "or choose among `weights: package`" in done.stderr
+    assert "backbones.b: no weights for 'tf_efficientnet_b1.aa_in1k' from `weights: hub`" in done.stdout
+    assert "or choose among `weights: package`" in done.stdout

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,19 +12,27 @@ from fakes.checkout import ROOT
 pytestmark = pytest.mark.slow
 
 WORK = ROOT / "tests" / "fakes" / "two_processes.py"
-FEEDBACK = [
-    {"form": "eq2", "output": "logits", "weight": 1.0},
-    {"form": "share", "output": "projection", "weight": 3.0, "sample": 2},
-    {"form": "counterexamples", "fill": "another", "share": 0.7},
-]
+FEEDBACK = {
+    "eq2": {"form": "eq2", "output": "logits", "weight": 1.0},
+    "share": {"form": "share", "output": "projection", "weight": 3.0, "sample": 2},
+    "counterexamples": {"form": "counterexamples", "fill": "another", "share": 0.7},
+}
 
 
-def found(folder: Path, feedback, launcher: list[str]):
-    folder.mkdir()
-    command = [sys.executable, *launcher, str(WORK), json.dumps(feedback), str(folder)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The folders of what one process found, and of what two found, a folder for each form of feedback."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("one", "two")]
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    for folder, launcher in zip(folders, ([], torchrun), strict=True):
+        command = [sys.executable, *launcher, str(WORK), json.dumps(list(FEEDBACK.values())), str(folder)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folders
+
+
+def found(folder):
     row, processes = json.loads((folder / "row.json").read_text())
     with np.load(folder / "found.npz") as arrays:
         return (
@@ -37,12 +44,12 @@ def found(folder: Path, feedback, launcher: list[str]):
         )
 
 
-@pytest.mark.parametrize("feedback", FEEDBACK, ids=["eq2", "share", "counterexamples"])
-def test_two_processes_come_to_the_gradient_scores_and_explanations_of_one(tmp_path, feedback):
-    alone, row, processes, queries, pictures = found(tmp_path / "one", feedback, [])
+@pytest.mark.parametrize("form", FEEDBACK)
+def test_two_processes_come_to_the_gradient_scores_and_explanations_of_one(runs, form):
+    number = str(list(FEEDBACK).index(form))
+    alone, row, processes, queries, pictures = found(runs[0] / number)
     assert processes == 1
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    together, same_row, processes, same_queries, same_pictures = found(tmp_path / "two", feedback, torchrun)
+    together, same_row, processes, same_queries, same_pictures = found(runs[1] / number)
     assert processes == 2
     for name, value in alone.items():
         difference = np.linalg.norm(value - together[name]) / np.linalg.norm(value)
