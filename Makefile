@@ -45,7 +45,7 @@ experiments: .venv/installed     ## searches, arms, seeds and sweeps for docs/re
 bench: .venv/browser             ## how fast and how exact: report/benchmarks.json
 	lookaway bench
 
-chaos: .venv/installed-dev       ## a small run, killed at random moments of all stages: report/chaos.json [KILLS=40]
+chaos: .venv/postgres .venv/faketime   ## a small run, disturbed at random moments of all stages: report/chaos.json [KILLS=40]
 	PYTHONPATH=.:tests python tests/e2e/chaos.py --kills $(KILLS)
 
 audit: .venv/installed-audit     ## known vulnerabilities and licences of all dependencies: a report only
@@ -91,6 +91,13 @@ INSTALL := $(BIN)/python deploy/install.py
 # The browser tests drive Debian's chromium, or a chromium that is on the PATH.
 .venv/browser: .venv/installed-dev
 	command -v chromium || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+	touch $@
+
+# `make chaos` lets the clock jump by Debian's libfaketime.
+.venv/faketime: .venv/installed-dev
+	ls /usr/lib/*/faketime/libfaketime.so.1 2>/dev/null || \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends libfaketime; } || \
+	  echo "no libfaketime: the clock will always be right"
 	touch $@
 
 # The production tests run Debian's PostgreSQL; without PostgreSQL they are skipped.

@@ -164,14 +164,18 @@ def main(
     Returns:
         The summary.
     """
-    chance = random.Random(seed)
+    has_disk, chance = can_be_mounted(), random.Random(seed)
+    if not has_disk:
+        print("only root may mount disks: none is full or read-only", flush=True)
+    if not FAKETIME:
+        print("libfaketime is not installed: the clock is always right", flush=True)
     calm = Run(folder / "calm", known)
     durations = calm.finish()
     hits: list[tuple[str, str]] = []
     ends: list[dict[str, Any]] = []
     while len(hits) < kills:
         place = folder / f"wild-{len(ends)}"
-        with Disk(place) if can_be_mounted() else contextlib.nullcontext() as disk:
+        with Disk(place) if has_disk else contextlib.nullcontext() as disk:
             wild = Run(place, known)
             hits += itertools.islice(disturbances(wild, durations, chance, disk, server), kills - len(hits))
             wild.finish()

@@ -73,7 +73,8 @@ def test_killed_while_asking_and_while_training_it_ends_as_an_undisturbed_loop(
     process = started(project, environment)
     assert any("in force" in line for line in process.stdout)
     kill(process)
-    output = repro(project, environment)
+    trained = [f"automated@{SCENARIO}", f"placebo@{SCENARIO}-random-mask", f"review@{SCENARIO}-round0"]
+    output = repro(project, environment, *trained)
 
     answers = json.loads((round_dir / "answers.json").read_text())
     assert Counter(answer["key"] for answer in answers) == Counter({answer["key"] for answer in answers})

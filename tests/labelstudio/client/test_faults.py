@@ -24,7 +24,7 @@ from labelstudio.client.experts import SimulatedExpert
 from labelstudio.exchange.records import AnnotationError
 from labelstudio.server import local, process
 
-QUERIES = 10
+QUERIES = 6
 EXPERT = "expert@localhost.local"
 # Every request of a round: its project, its pictures, its tasks, its answers, and how it is read.
 REQUESTS = {
