@@ -1,8 +1,11 @@
 """Folders named after classes: which are splits is known or asked, and nothing is left out without a word."""
 
 import os
+import shutil
+import subprocess
 
 import pytest
+from fakes.checkout import ROOT
 from fakes.sources import draw, labels, read
 
 from pipeline.errors import DataError
@@ -100,6 +103,21 @@ def test_images_in_dvcs_cache_are_inside_and_other_links_are_not(tmp_path):
     (root / "c").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(DataError, match=r"1 folders are links that lead out.*\n  .*own/c"):
         read(root, "folder")
+
+
+def test_images_that_dvc_tracks_are_read(tmp_path, monkeypatch):
+    """With links into its cache; the project's .gitignore must let their .dvc file in."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    place = "data/raw/lesions"
+    before = labels(read(tree(tmp_path / place, "a", "b"), "folder"))
+    for command in ("git init -q", "dvc init -q", "dvc config cache.type symlink", f"dvc add -q {place}"):
+        subprocess.run(command.split(), check=True)
+    assert (tmp_path / place / "a" / "0.png").is_symlink()
+    assert labels(read(place, "folder")) == before
+    subprocess.run(["git", "add", f"{place}.dvc"], check=True)
+    for ignored in (f"{place}/a/0.png", "data/prepared/x", "data/originals/x.csv"):
+        assert subprocess.run(["git", "check-ignore", "-q", ignored], check=False).returncode == 0, ignored
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
