@@ -48,6 +48,12 @@ def test_few_images_are_split_as_well_as_they_can(capsys):
     assert (settled["split"] == "train").sum() in (4, 5)
 
 
+def test_a_rare_class_is_no_warning_of_a_library(recwarn):
+    labels = ["common"] * 30 + ["rare"]
+    settle(table(31, label=labels))
+    assert not recwarn.list
+
+
 def test_groups_and_copies_stay_together_however_they_are_tied():
     groups = [f"patient {i // 3}" if i % 2 else None for i in range(300)]
     digests = [f"d{i % 290}" for i in range(300)]  # ten pictures occur twice
