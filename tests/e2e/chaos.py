@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import functools
 import hashlib
-import itertools
 import json
 import os
 import random
@@ -152,10 +151,11 @@ def restarted(server: Production) -> None:
 def main(
     kills: int, *, seed: int, folder: Path, known: dict[str, str], server: Production | None = None
 ) -> dict[str, Any]:
-    """Disturb checkouts so often, at moments spread over all stages; a checkout that is done makes room for another.
+    """Disturb checkouts at moments spread over all stages; a checkout that is done makes room for another.
 
     Args:
-        kills: How many disturbances there are.
+        kills: How many kills there are: of the process group, of Label Studio or of its database. The other disturbances
+            come on top.
         seed: Of their kinds and moments.
         folder: For the undisturbed and the disturbed checkouts.
         known: The variables with which all of them find their Label Studio.
@@ -173,16 +173,21 @@ def main(
     durations = calm.finish()
     hits: list[tuple[str, str]] = []
     ends: list[dict[str, Any]] = []
-    while len(hits) < kills:
+    while (left := kills - sum(map(is_kill, hits))) > 0:
         place = folder / f"wild-{len(ends)}"
         with Disk(place) if has_disk else contextlib.nullcontext() as disk:
             wild = Run(place, known)
-            hits += itertools.islice(disturbances(wild, durations, chance, disk, server), kills - len(hits))
+            for hit in disturbances(wild, durations, chance, disk, server):
+                hits.append(hit)
+                left -= is_kill(hit)
+                if not left:
+                    break
             wild.finish()
             ends.append(compare(calm, wild))
     return {
         "seed": seed,
-        "kills": len(hits),
+        "kills": sum(map(is_kill, hits)),
+        "disturbances": len(hits),
         "checkouts": len(ends),
         "kinds": dict(Counter(kind for _, kind in hits)),
         "stages_hit": dict(Counter(stage for stage, _ in hits)),
@@ -192,11 +197,15 @@ def main(
     }
 
 
+def is_kill(hit: tuple[str, str]) -> bool:
+    return hit[1].startswith(("kill", "crash"))
+
+
 def disturbances(
     wild: Run, durations: dict[str, float], chance: random.Random, disk: Disk | None, server: Production | None
 ) -> Iterator[tuple[str, str]]:
     """Disturb a checkout until all of its stages are done; yield each stage that was hit, and what happened to it."""
-    everywhere: list[Strike] = [("kill", None)]
+    everywhere: list[Strike] = [("kill", None)] * 6
     if disk:
         folder = ["runs", "data", "report"]
         everywhere += [("full disk", disk.fill), ("read-only folder", lambda: disk.forbid(chance.choice(folder)))]

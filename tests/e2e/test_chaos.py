@@ -39,15 +39,15 @@ def stand_in(tmp_path, monkeypatch):
 
 def test_a_run_that_survives_has_no_difference(stand_in, tmp_path):
     stand_in(fragile=False)
-    summary = chaos.main(12, seed=14, folder=tmp_path, known={})
+    summary = chaos.main(10, seed=14, folder=tmp_path, known={})
     assert (summary["differences"], summary["answers_lost"], summary["answers_double"]) == ([], 0, 0)
-    assert summary["kills"] == 12
+    assert summary["kills"] == 10
     assert summary["checkouts"] >= 2
     assert {"prepare", "train@x", "compare"} <= set(summary["stages_hit"])
 
 
 def test_what_a_kill_damages_is_found(stand_in, tmp_path):
     stand_in(fragile=True)
-    summary = chaos.main(12, seed=14, folder=tmp_path, known={})
+    summary = chaos.main(10, seed=14, folder=tmp_path, known={})
     assert summary["differences"] == ["runs/x/00/masks.npz"]
     assert summary["answers_double"] >= 1
