@@ -154,7 +154,7 @@ def main(
     """Disturb checkouts at moments spread over all stages; a checkout that is done makes room for another.
 
     Args:
-        kills: How many kills there are: of the process group, of Label Studio or of its database. The other disturbances
+        kills: How many kills there are, of the process group, of Label Studio or of its database. Other disturbances
             come on top.
         seed: Of their kinds and moments.
         folder: For the undisturbed and the disturbed checkouts.

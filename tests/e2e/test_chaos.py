@@ -43,7 +43,7 @@ def test_a_run_that_survives_has_no_difference(stand_in, tmp_path):
     assert (summary["differences"], summary["answers_lost"], summary["answers_double"]) == ([], 0, 0)
     assert summary["kills"] == 10
     assert summary["checkouts"] >= 2
-    assert {"prepare", "train@x", "compare"} <= set(summary["stages_hit"])
+    assert {"prepare", "annotate@x", "train@x"} <= set(summary["stages_hit"])
 
 
 def test_what_a_kill_damages_is_found(stand_in, tmp_path):
