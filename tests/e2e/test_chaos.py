@@ -21,7 +21,9 @@ for stage in ("prepare", "annotate@x", "train@x", "compare"):
     if stage == "annotate@x":
         answers = [{"key": "k", "expert": "e", "result": []}]
         (folder / "answers.json").write_text(json.dumps(answers * (2 if torn and FRAGILE else 1)))
-    (folder / "masks.npz").write_text("torn" if torn and FRAGILE else "whole")
+    if torn:
+        (folder / "torn").touch()
+    (folder / "masks.npz").write_text("torn" if (folder / "torn").exists() and FRAGILE else "whole")
     (folder / "history.csv").write_text("x" * 5000)
     done.touch()
 """
