@@ -3,8 +3,8 @@
 Weights are random and stirred, so that no norm is the identity and every block acts. Each network takes images of 64
 pixels, or of its own side where it takes no smaller ones.
 
-``python -m benchmarks.networks [NAME …]`` measures the named networks, or those that report/networks.json lacks, and
-prints the table of docs/networks.md. The file is written after each network, so an interruption loses one at most.
+``python -m benchmarks.networks [NAME …]`` measures the named networks, or all without a result in report/networks.json,
+and prints the table of docs/networks.md. The file is written after each network, so an interruption loses one at most.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from rich.progress import track
 from torch import nn
 
 from benchmarks.measure import Figure, Figures
+from pipeline.commands.running import user_errors
 from pipeline.errors import PipelineError
 from pipeline.feedback.check import check
 from pipeline.models import backbones
@@ -32,6 +33,7 @@ from pipeline.query.deeplift import deeplift
 from pipeline.query.references import blurred
 
 SIDE = 64  # pixels
+FILE = REPORT / "networks.json"  # in Git
 PRECISE, COMPLETE = 0.999, 0.01  # cosine of the gradient; completeness error
 
 CONVOLUTIONAL = (
@@ -62,12 +64,12 @@ class Row:
 
     @property
     def penalised(self) -> bool:
-        """Whether a masked step has the exact gradient."""
+        """True if a masked step has the exact gradient."""
         return self.cosine is not None and self.cosine >= PRECISE
 
     @property
     def complete(self) -> bool:
-        """Whether attributions account for the output's difference."""
+        """True if attributions account for the output's difference."""
         return self.error is not None and self.error <= COMPLETE
 
 
@@ -140,18 +142,18 @@ FIGURES: Figures = {"networks_penalised": networks_penalised, "networks_complete
 
 
 def load(path: Path) -> list[Row]:
-    """Return the stored results, in the order of ``NAMES``; none where there is no file."""
+    """Return the stored results, none where there is no file."""
     found = json.loads(path.read_text(encoding="utf-8"))["networks"] if path.exists() else []
-    return sorted((Row(**row) for row in found), key=lambda row: NAMES.index(row.name))
+    return [Row(**row) for row in found]
 
 
 def store(path: Path, results: list[Row]) -> None:
-    """Write results with their shares of all networks, and with the versions and processor of this machine."""
+    """Write results in the list's order, with their shares, and with the versions and processor of this machine."""
+    results = sorted(results, key=lambda row: NAMES.index(row.name))
     written = {
         "processor": _processor(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "timm")}},
         "measured": len(results),
-        "listed": len(NAMES),
         "networks_penalised": sum(row.penalised for row in results) / len(results),
         "networks_complete": sum(row.complete for row in results) / len(results),
         "networks": [asdict(row) for row in results],
@@ -173,14 +175,21 @@ def table(results: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(names: list[str], path: Path = REPORT / "networks.json") -> None:
-    """Measure the named networks, or those without a result, and print all results."""
-    for name in names or [name for name in NAMES if name not in {row.name for row in load(path)}]:
+def main(names: list[str], path: Path = FILE) -> None:
+    """Measure the named networks, or all without a result, and print all results.
+
+    Raises PipelineError if a name is not in the list.
+    """
+    if unknown := sorted(set(names) - set(NAMES)):
+        raise PipelineError(f"the list has no network {', '.join(unknown)}. Fix: choose from {', '.join(NAMES)}")
+    known = {row.name for row in load(path)}
+    for name in names or [name for name in NAMES if name not in known]:
         row = measured(name)
         print(table([row]).splitlines()[-1], file=sys.stderr, flush=True)
-        store(path, sorted([*(r for r in load(path) if r.name != name), row], key=lambda row: NAMES.index(row.name)))
+        store(path, [*(other for other in load(path) if other.name != name), row])
     print(table(load(path)), end="")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with user_errors(again="python -m benchmarks.networks"):
+        main(sys.argv[1:])
