@@ -123,6 +123,19 @@ def deeplift_batch_speedup(count: int = 20, size: int = SIZE, runs: int = 3) -> 
     return ratio(lambda: explain(1), lambda: explain(count), runs)
 
 
+def deeplift_cost(size: int = SIZE, runs: int = RUNS) -> Figure:
+    """Time to explain a batch over the time of a forward pass; four passes are the floor: two, and one backward."""
+    network = timm.create_model(NETWORK, num_classes=2).to(memory_format=torch.channels_last).eval()
+    x, target = _noise(BATCH, size), torch.zeros(BATCH, dtype=torch.long)
+    reference = blurred(x)
+
+    def forward() -> None:
+        with torch.no_grad():
+            network(x)
+
+    return ratio(lambda: deeplift(network, x, reference, target), forward, runs)
+
+
 def query_export_ratio(pool: int = 200, queries: int = 20, size: int = SIZE, runs: int = 3) -> Figure:
     """Time to choose, explain and write a round's queries over the time to read the pool once (10% of ISIC2017)."""
     state, images = begin(), pictures(pool, size)
@@ -146,6 +159,7 @@ FIGURES: Figures = {
     "consistency_epoch_ratio": partial(counterexamples_epoch_ratio, 1.0),
     "deeplift_completeness_worst": deeplift_completeness_worst,
     "deeplift_batch_speedup": deeplift_batch_speedup,
+    "deeplift_cost": deeplift_cost,
     "query_export_ratio": query_export_ratio,
 }
 

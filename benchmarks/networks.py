@@ -1,29 +1,39 @@
 """The method on sixty networks: a masked step against PyTorch's exact gradient, and DeepLIFT's completeness.
 
-Weights are random and stirred, so that no norm is the identity and every block acts. Each network takes small images,
-or the only side that it can take. ``python -m benchmarks.networks`` prints the table of docs/networks.md.
+Weights are random and stirred, so that no norm is the identity and every block acts. Each network takes images of 64
+pixels, or of its own side where it takes no smaller ones.
+
+``python -m benchmarks.networks [NAME …]`` measures the named networks, or all without a result in report/networks.json,
+and prints the table of docs/networks.md. The file is written after each network, so an interruption loses one at most.
 """
 
 from __future__ import annotations
 
+import json
+import platform
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 
 import torch
 from rich.progress import track
 from torch import nn
 
 from benchmarks.measure import Figure, Figures
+from pipeline.commands.running import user_errors
 from pipeline.errors import PipelineError
 from pipeline.feedback.check import check
 from pipeline.models import backbones
 from pipeline.models.classifier import Classifier
+from pipeline.paths import REPORT
 from pipeline.query.deeplift import deeplift
 from pipeline.query.references import blurred
 
 SIDE = 64  # pixels
+FILE = REPORT / "networks.json"  # in Git
 PRECISE, COMPLETE = 0.999, 0.01  # cosine of the gradient; completeness error
 
 CONVOLUTIONAL = (
@@ -44,24 +54,36 @@ NAMES = (*CONVOLUTIONAL.split(), *OTHERS.split())
 
 @dataclass(frozen=True)
 class Row:
-    """A network's results; NaN where it was refused, with the reason."""
+    """A network's results; None where it was refused, with the reason."""
 
     name: str
-    side: int
-    cosine: float = float("nan")
-    error: float = float("nan")
+    side: int  # pixels
+    cosine: float | None = None
+    error: float | None = None
     refused: str = ""
+
+    @property
+    def penalised(self) -> bool:
+        """True if a masked step has the exact gradient."""
+        return self.cosine is not None and self.cosine >= PRECISE
+
+    @property
+    def complete(self) -> bool:
+        """True if attributions account for the output's difference."""
+        return self.error is not None and self.error <= COMPLETE
 
 
 def measured(name: str) -> Row:
-    """Return the results of one network on two images."""
+    """Return the results of one network on two images, of 64 pixels or else of the network's own side."""
+    row = _measured(name, SIDE)
+    own = row.refused and int(backbones.create(name, 3).pretrained_cfg["input_size"][-1])
+    return _measured(name, own) if own else row
+
+
+def _measured(name: str, side: int) -> Row:
     torch.manual_seed(0)
-    side = SIDE
     try:
         model = Classifier(name, ["a", "b", "c"])
-        config = model.network.pretrained_cfg
-        if config.get("fixed_input_size") and not hasattr(model.network, "set_input_size"):
-            side = config["input_size"][-1]
         model.resize(side)
         network = stirred(model)
         x = torch.rand(2, 3, side, side)
@@ -103,12 +125,12 @@ def rows(names: tuple[str, ...] = NAMES) -> list[Row]:
 
 def networks_penalised(names: tuple[str, ...] = NAMES) -> Figure:
     """Share of the networks with a masked step whose gradient has a cosine of 0.999 to the exact gradient, or more."""
-    return _share([row.cosine >= PRECISE for row in rows(names)])
+    return _share([row.penalised for row in rows(names)])
 
 
 def networks_complete(names: tuple[str, ...] = NAMES) -> Figure:
     """Share of the networks whose attributions miss at most 1% of the output's difference."""
-    return _share([row.error <= COMPLETE for row in rows(names)])
+    return _share([row.complete for row in rows(names)])
 
 
 def _share(found: list[bool]) -> Figure:
@@ -119,9 +141,55 @@ def _share(found: list[bool]) -> Figure:
 FIGURES: Figures = {"networks_penalised": networks_penalised, "networks_complete": networks_complete}
 
 
-if __name__ == "__main__":
-    print("| network | side | cosine | completeness error | refused |\n|---|---:|---:|---:|---|")
-    for name in sys.argv[1:] or NAMES:
+def load(path: Path) -> list[Row]:
+    """Return the stored results, none where there is no file."""
+    found = json.loads(path.read_text(encoding="utf-8"))["networks"] if path.exists() else []
+    return [Row(**row) for row in found]
+
+
+def store(path: Path, results: list[Row]) -> None:
+    """Write results in the list's order, with their shares, and with the versions and processor of this machine."""
+    results = sorted(results, key=lambda row: NAMES.index(row.name))
+    written = {
+        "processor": _processor(),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "timm")}},
+        "measured": len(results),
+        "networks_penalised": sum(row.penalised for row in results) / len(results),
+        "networks_complete": sum(row.complete for row in results) / len(results),
+        "networks": [asdict(row) for row in results],
+    }
+    path.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if sys.platform == "linux" else []
+    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
+
+
+def table(results: list[Row]) -> str:
+    """Return results as a table in Markdown."""
+    lines = ["| network | side | cosine | completeness error | refused |", "|---|---:|---:|---:|---|"]
+    for row in results:
+        numbers = ["" if row.cosine is None else f"{row.cosine:.4f}", "" if row.error is None else f"{row.error:.1e}"]
+        lines.append(f"| `{row.name}` | {row.side} | {numbers[0]} | {numbers[1]} | {row.refused} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(names: list[str], path: Path = FILE) -> None:
+    """Measure the named networks, or all without a result, and print all results.
+
+    Raises PipelineError if a name is not in the list.
+    """
+    if unknown := sorted(set(names) - set(NAMES)):
+        raise PipelineError(f"the list has no network {', '.join(unknown)}. Fix: choose from {', '.join(NAMES)}")
+    known = {row.name for row in load(path)}
+    for name in names or [name for name in NAMES if name not in known]:
         row = measured(name)
-        numbers = "| | |" if row.refused else f"| {row.cosine:.4f} | {row.error:.1e} |"
-        print(f"| `{row.name}` | {row.side} {numbers} {row.refused} |", flush=True)
+        print(table([row]).splitlines()[-1], file=sys.stderr, flush=True)
+        store(path, [*(other for other in load(path) if other.name != name), row])
+    print(table(load(path)), end="")
+
+
+if __name__ == "__main__":
+    with user_errors(again="python -m benchmarks.networks"):
+        main(sys.argv[1:])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from labelstudio.client.backend import LabelStudio
 from labelstudio.client.connection import attempts
@@ -17,6 +17,7 @@ from labelstudio.exchange import geometry, regions
 from labelstudio.exchange.geometry import Mask
 from labelstudio.exchange.records import AnnotationError, Answer, Manifest
 from labelstudio.exchange.tasks import MODEL_VERSION, Task
+from labelstudio.exchange.words import Marks, assert_known
 
 NO_TIME = "1970-01-01T00:00:00Z"  # of an answer without a server
 
@@ -41,6 +42,9 @@ class SimulatedExpert:
             place.
         speed_s: The mean time of an answer, in seconds.
         number: The expert's number in the crowd.
+
+    Raises:
+        ValueError: ``marks`` is an unknown word.
     """
 
     def __init__(
@@ -48,13 +52,14 @@ class SimulatedExpert:
         client: LabelStudio | None,
         evidence: Callable[[str], Mask | None],
         *,
-        marks: Literal["irrelevant", "evidence"] = "irrelevant",
+        marks: Marks = "irrelevant",
         threshold: float = 0.05,
         miss_rate: float = 0.0,
         false_alarm_rate: float = 0.0,
         speed_s: float = 5.0,
         number: int = 0,
     ) -> None:
+        assert_known(marks, Marks, "kind of marks")
         self.client = client
         self.evidence = evidence
         self.marks = marks

@@ -5,7 +5,7 @@ The raw answers are kept and every rule works on them, so a new rule costs no ex
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,9 @@ import numpy.typing as npt
 from labelstudio.exchange import regions
 from labelstudio.exchange.geometry import Mask
 from labelstudio.exchange.records import AnnotationError, Answer, Query
+from labelstudio.exchange.words import Rule, assert_known
 from labelstudio.reading import marks
 from labelstudio.reading.verdicts import Verdict, verdict
-
-Rule = Literal["majority", "any", "all", "dawid-skene"]
 
 
 def weights(
@@ -39,7 +38,12 @@ def weights(
 
     Returns:
         W (height, width) by key, from 0 to 1.
+
+    Raises:
+        ValueError: The rule is unknown.
+        AnnotationError: ``dawid-skene`` needs crowd-kit, which is not installed.
     """
+    assert_known(rule, Rule, "rule")
     readings = {key: latest([answer for answer in answers if answer.key == key]) for key in queries}
     readings = {key: given for key, given in readings.items() if given}
     found = {}
@@ -58,8 +62,9 @@ def weights(
 def with_evidence(queries: dict[str, Query], answers: list[Answer], *, rule: Rule) -> set[str]:
     """Return the keys of the queries whose evidence is known by this rule: experts have judged each of their pixels.
 
-    ``dawid-skene`` counts as ``majority`` here.
+    ``dawid-skene`` counts as ``majority`` here. Raises ValueError if the rule is unknown.
     """
+    assert_known(rule, Rule, "rule")
     found = set()
     for key, query in queries.items():
         given = latest([answer for answer in answers if answer.key == key])
@@ -72,8 +77,10 @@ def with_evidence(queries: dict[str, Query], answers: list[Answer], *, rule: Rul
 def disregarded(answers: list[Answer], width: int, height: int, *, rule: Rule = "majority") -> Mask:
     """Return the mask (height, width) of the pixels that the experts with an answer disregard, by this rule.
 
-    Without an answer no pixel is disregarded. ``dawid-skene`` counts as ``majority`` here.
+    Without an answer no pixel is disregarded. ``dawid-skene`` counts as ``majority`` here. Raises ValueError if the
+    rule is unknown.
     """
+    assert_known(rule, Rule, "rule")
     counts, experts = votes(answers, width, height)
     return _decided(counts, experts, rule)
 

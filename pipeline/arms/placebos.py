@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.choices import Placebo
+from pipeline.choices import Placebo, assert_known
 from pipeline.config import Penalty
 from pipeline.data.draws import rng_of
 from pipeline.errors import ConfigError
@@ -41,8 +41,10 @@ def placebo(
         The placebo's masks and its penalty.
 
     Raises:
+        ValueError: The placebo is unknown.
         ConfigError: Too few images have marks for `shuffled-mask`.
     """
+    assert_known(arm, Placebo, "placebo")
     if arm == "random-mask":
         return _at_random(entries, cell, seed), penalty
     if arm == "shuffled-mask":

@@ -5,15 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+S = TypeVar("S", bound="Section")
 
 
 class Section(BaseModel):
     """A part of params.yaml: unknown keys and wrong types are errors, and values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def model_copy(self: S, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> S:
+        """Return a copy with other values, which pydantic itself would not check."""
+        return self.model_validate({**dict(super().model_copy(deep=deep)), **(update or {})})
 
 
 def _name(text: str) -> str:

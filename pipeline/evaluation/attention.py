@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.choices import Method
+from pipeline.choices import Method, assert_known
 from pipeline.config import Explain
 from pipeline.data.loading import Images, as_tensor
 from pipeline.feedback.check import AGREE
@@ -71,7 +71,13 @@ def measure(
         Metrics, each 0..1; none without areas. `<name>_<method>`: the share of the absolute saliency for the true
         class. `<name>_gradient`: the share of the energy of the predicted logit's gradient, sum W g² / sum g².
         For evidence also `pointing_<method>`: the share of images whose most salient place is in the area.
+
+    Raises:
+        ValueError: A word is unknown.
     """
+    assert_known(name, Area, "kind of areas")
+    for method in methods:
+        assert_known(method, Method, "explainer")
     chosen = [n for n, image_id in enumerate(images.ids) if image_id in areas and areas[image_id].any()][:LOOKED_AT]
     found: dict[str, list[float]] = {}
     fast = True

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.choices import Form, Output
-from pipeline.errors import NetworkError, PipelineError
+from pipeline.errors import PipelineError
 from pipeline.feedback.penalty import penalty
 from pipeline.models import outputs
 from pipeline.models.modes import in_eval
@@ -101,11 +101,7 @@ def assert_alive(model: nn.Module, loss: Tensor) -> float:
 
 def _living_gradient(model: nn.Module, loss: Tensor) -> Tensor:
     """Return the gradient over all weights as one vector; raise DeadPenaltyError where it is zero or noise."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not parameters:
-        raise NetworkError(
-            f"no weight of {type(model).__name__} learns. Fix: set `requires_grad_(True)` on some layers"
-        )
+    parameters = outputs.learning(model)
     if not loss.requires_grad:
         raise DeadPenaltyError("the penalty has no graph. Fix: compute its gradient with `create_graph=True`")
     with outputs.differentiating(model):

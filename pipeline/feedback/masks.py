@@ -19,6 +19,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.choices import assert_known
 from pipeline.data.prepared import picture_of
 from pipeline.errors import DamagedFileError
 
@@ -50,7 +51,11 @@ class Entry:
             mask: W (S, S), 0..1.
             asked: The pixels (S, S) that experts were shown.
             kind: Where the mask comes from.
+
+        Raises:
+            ValueError: The kind is unknown.
         """
+        assert_known(kind, Kind, "kind of entry")
         return cls(round, image_id, _packed(mask), _packed(asked), kind)
 
     @property

@@ -43,7 +43,7 @@ from pipeline.feedback.double_backward import cheap_second_derivatives
 from pipeline.feedback.late import late
 from pipeline.feedback.second_derivatives import twice_differentiable
 from pipeline.models import outputs
-from pipeline.models.modes import in_eval
+from pipeline.models.modes import as_written, in_eval
 
 
 def penalty(
@@ -77,28 +77,38 @@ def penalty(
 
     Raises:
         ValueError: A word is unknown, or masks, labels or directions do not fit the images.
-        NetworkError: The network returns no logits, or its only logit makes this output constant.
+        NetworkError: The network returns no logits, its only logit makes this output constant, or its operations
+            cannot be differentiated twice.
         NumericalError: Logits, gradient or penalty are infinite or NaN.
     """
     assert_known(form, Form, "form")
     assert_known(output, Output, "output")
     outputs.assert_images(x)
     w = _masks(w, x)
-    if form == "as-published":
-        return _as_published(model, x, w)
 
     def scalar(logits: Tensor) -> Tensor:
         return _scalar(logits, output, labels=labels, direction=direction)
 
-    if form == "late":
-        return late(model, x, w, scalar)
-    with in_eval(model), torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
+    with outputs.differentiating(model), as_written(model), in_eval(model), torch.enable_grad():
+        if form == "as-published":
+            return _as_published(model, x, w)
+        if form == "late":
+            with twice_differentiable():
+                return late(model, x, w, scalar)
+        return _second_order(model, x, w, form=form, scalar=scalar, fast=fast)
+
+
+def _second_order(
+    model: nn.Module, x: Tensor, w: Tensor, *, form: Form, scalar: Callable[[Tensor], Tensor], fast: bool
+) -> Tensor:
+    """Return penalties (B,) of the input gradient, and keep the gradient's own graph."""
+    # The cheap formulas keep operands that were overwritten in place, and scripted modules would read these.
+    scripted = any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
+    with torch.autocast(x.device.type, enabled=False):
         x = x.detach().requires_grad_()
-        with twice_differentiable(), cheap_second_derivatives() if fast else nullcontext():
+        with twice_differentiable(), cheap_second_derivatives() if fast and not scripted else nullcontext():
             logits = outputs.logits(model, x)
-        y = scalar(logits)
-        with outputs.differentiating(model):
-            (gradient,) = torch.autograd.grad(y, x, create_graph=True)
+        (gradient,) = torch.autograd.grad(scalar(logits), x, create_graph=True)
         penalties = FORMS[form](gradient if gradient.dtype == torch.float64 else gradient.float(), w)
     _assert_finite(logits, gradient, penalties)
     return penalties
@@ -139,9 +149,8 @@ def _as_published(model: nn.Module, x: Tensor, w: Tensor) -> Tensor:
     Without ``create_graph=True``, the gradient of the summed logits has no graph. Departure: the paper's code runs in
     train mode, where masked images change BatchNorm's statistics.
     """
-    with in_eval(model), torch.enable_grad():
-        x = x.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(outputs.logits(model, x).sum(), x, retain_graph=True)
+    x = x.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(outputs.logits(model, x).sum(), x, retain_graph=True)
     return (w[:, None] * gradient).square().flatten(1).mean(dim=1)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.choices import Layers
+from pipeline.choices import Layers, assert_known
 from pipeline.errors import ConfigError, naming_damage
 from pipeline.models import backbones, files
 
@@ -45,7 +45,11 @@ class Classifier(nn.Module):
         return self.network(x)
 
     def learn(self, layers: Layers) -> None:
-        """Let all layers learn, or the head alone; the other layers then keep their weights and statistics."""
+        """Let all layers learn, or the head alone; the other layers then keep their weights and statistics.
+
+        Raises ValueError if the word is unknown.
+        """
+        assert_known(layers, Layers, "layers")
         self.layers = layers
         self.requires_grad_(layers == "all")
         if layers == "head":

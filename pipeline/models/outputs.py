@@ -1,4 +1,4 @@
-"""Checks of the images, logits and class numbers that the method reads: any network may be given to it."""
+"""Checks of the images, logits, class numbers and weights that the method reads: any network may be given to it."""
 
 from __future__ import annotations
 
@@ -60,6 +60,26 @@ def assert_classes(numbers: Tensor, classes: int, name: str) -> None:
         )
 
 
+def assert_labels(numbers: Tensor, classes: int) -> None:
+    """Raise ValueError if labels are no class numbers of two classes or more: the cross-entropy of one logit is 0."""
+    if classes < 2:
+        raise ValueError(
+            "cross-entropy and metrics need two logits or more, but the network has one. "
+            "Fix: give each class a logit; a single logit z is (-z / 2, z / 2)"
+        )
+    assert_classes(numbers, classes, "labels")
+
+
+def learning(model: nn.Module) -> list[nn.Parameter]:
+    """Return the weights that learn; raise NetworkError if all are frozen."""
+    found = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not found:
+        raise NetworkError(
+            f"no weight of {type(model).__name__} learns. Fix: set `requires_grad_(True)` on some layers"
+        )
+    return found
+
+
 @contextmanager
 def differentiating(model: nn.Module) -> Iterator[None]:
     """Turn PyTorch's errors about a network that cannot be differentiated, inside, into a NetworkError."""
@@ -73,6 +93,9 @@ def differentiating(model: nn.Module) -> Iterator[None]:
         elif "heckpoint" in text:
             problem = f"{name} uses gradient checkpointing, which recomputes activations without the method's rules"
             fix = "switch gradient checkpointing off, as `network.set_grad_checkpointing(False)` does in timm"
+        elif "not supported on ScriptModules" in text:
+            problem = f"{name} has a scripted part, whose layers cannot be read"
+            fix = "use the network from before `torch.jit`, or another explainer or form of the penalty"
         elif "not have been used in the graph" in text or "does not require grad" in text:
             problem = f"the logits of {name} do not depend on its images by operations with a gradient"
             fix = "remove `detach`, `no_grad`, rounding and conversions to numpy from `forward`"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pipeline.models.modes import frozen
+from pipeline.models.modes import as_written, frozen
 from pipeline.query.multipliers import depends, with_reference
 from pipeline.query.rescale import rescale_rules
 
@@ -56,7 +56,7 @@ def mixes(model: nn.Module, x: Tensor, reference: Tensor, place: list[int]) -> b
         network = _in_precision(model, precision)
         images, references = x.detach().to(precision, copy=True), reference.detach().to(precision, copy=True)
         try:
-            with frozen(model), torch.no_grad():
+            with as_written(model), frozen(model), torch.no_grad():
                 alone = network(references[place].clone())
                 with rescale_rules():
                     paired: Any = network(with_reference(images, references))
@@ -93,7 +93,7 @@ def _broken(model: nn.Module, x: Tensor, reference: Tensor) -> list[str]:
         for module in names:
             handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
             handles.append(module.register_forward_hook(leave))
-        with frozen(model), torch.enable_grad(), rescale_rules():
+        with as_written(model), frozen(model), torch.enable_grad(), rescale_rules():
             paired = with_reference(x.detach().clone(), reference.detach().clone())
             _in_precision(model, x.dtype)(paired.requires_grad_().clone())
     finally:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from pipeline.errors import NetworkError
 from pipeline.models import outputs
-from pipeline.models.modes import frozen
+from pipeline.models.modes import as_written, frozen
 from pipeline.query.completeness import INCOMPLETE, mixes, uncovered
 from pipeline.query.multipliers import depends, with_reference
-from pipeline.query.rescale import rescale_rules
+from pipeline.query.rescale import hidden, rescale_rules
 
 FLOOR = 0.1  # logits; the error is relative to a difference of at least this size
 
@@ -53,24 +53,20 @@ def deeplift(
         |sum of attributions - (f(x) - f(x0))| / max(|f(x) - f(x0)|, 0.1 logits).
 
     Raises:
-        NetworkError: The network hides its operations, as a scripted module does.
+        NetworkError: The network hides operations, as a scripted module does, or recomputes them.
         IncompleteError: An error exceeds the limit.
     """
     leaf = x.detach().requires_grad_()
     rows = torch.arange(len(x), device=x.device)
-    with frozen(model), torch.enable_grad():
+    with outputs.differentiating(model), as_written(model), frozen(model), torch.enable_grad():
         paired = with_reference(leaf.clone(), reference.detach().clone())  # copies, which the network may overwrite
         with rescale_rules():
             logits = model(paired)
         outputs.assert_logits(model, logits, len(x))
         outputs.assert_classes(target, logits.shape[1], "target")
         if not depends(logits):
-            raise NetworkError(
-                f"DeepLIFT does not see the operations of {type(model).__name__}: it is scripted, or leaves PyTorch. "
-                "Fix: explain the network from before `torch.jit`, or choose another explainer"
-            )
-        with outputs.differentiating(model):
-            (multipliers,) = torch.autograd.grad(logits[rows, target].sum(), leaf)
+            raise hidden()
+        (multipliers,) = torch.autograd.grad(logits[rows, target].sum(), leaf)
         saliency = (multipliers * (x - reference)).sum(dim=1).detach()
         difference = logits.detach() - logits.reference
         if model not in _measured:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.choices import nearest
 from pipeline.config import Explain
 from pipeline.data.loading import as_tensor
 from pipeline.errors import ConfigError
@@ -77,6 +78,7 @@ def targets(logits: Tensor, labels: Tensor, *, classes: list[str], settings: Exp
     if settings.target not in classes:
         raise ConfigError(
             f"params.yaml: `query.explain.target` is {settings.target!r}, but the data set has no such class. "
-            f"Fix: choose `predicted`, `true`, or one of {', '.join(classes)}"
+            f"Fix: {nearest(settings.target, ('predicted', 'true', *classes))}choose `predicted`, `true`, or one of "
+            f"{', '.join(classes)}"
         )
     return labels.new_full(labels.shape, classes.index(settings.target))

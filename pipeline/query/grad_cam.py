@@ -41,10 +41,12 @@ def grad_cam(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         target: Class numbers (B,).
 
     Raises:
+        NetworkError: The network returns no logits, or has a scripted part.
         ValueError: No layer has more than one place, or the layout of the last such layer is not known.
     """
     record = _Record(model)
-    handles = [module.register_forward_hook(record.leave) for module in model.modules() if module is not model]
+    with outputs.differentiating(model):
+        handles = [module.register_forward_hook(record.leave) for module in model.modules() if module is not model]
     try:
         logits = outputs.logits(model, x.detach().clone().requires_grad_())
     finally:

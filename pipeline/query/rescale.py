@@ -36,6 +36,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from pipeline.errors import NetworkError
 from pipeline.query.multipliers import Rescale, depends, references, with_reference
 from pipeline.query.rules import RULES
 
@@ -58,10 +59,17 @@ class rescale_rules(TorchFunctionMode):  # a context manager, so in lower case
     def __torch_function__(
         self, function: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Run the function on the reference's values too, and apply its rule if it has one."""
+        """Run the function on the reference's values too, and apply its rule if it has one.
+
+        Raises NetworkError on a tensor whose operations were not seen here, and which therefore has no reference.
+        """
         kwargs = dict(kwargs or {})
-        operands = [operand for operand in tree_leaves((args, kwargs)) if depends(operand)]
-        if not operands or function in (torch.autograd.grad, Tensor.requires_grad_):
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if function in (torch.autograd.grad, Tensor.requires_grad_):
+            return function(*args, **kwargs)
+        if any(tensor.requires_grad and not depends(tensor) for tensor in tensors):  # parameters are frozen
+            raise hidden()
+        if not any(map(depends, tensors)):
             return function(*args, **kwargs)
         name = function.__name__
         rule = ALL_RULES.get(name.strip("_"))
@@ -94,6 +102,14 @@ class rescale_rules(TorchFunctionMode):  # a context manager, so in lower case
             y0 = function(*references(args), **references(kwargs))
         y = function(*args, **kwargs)
         return tree_map(lambda one, other: with_reference(one, other) if isinstance(one, Tensor) else one, y, y0)
+
+
+def hidden() -> NetworkError:
+    """Return the error for operations that are not called as functions of PyTorch."""
+    return NetworkError(
+        "DeepLIFT does not see all operations of this network: a part is scripted, or leaves PyTorch. Fix: explain the "
+        "network from before `torch.jit`, or choose another explainer"
+    )
 
 
 def _by_position(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -19,6 +19,7 @@ from torch.distributions import Categorical
 
 from pipeline.choices import Strategy, assert_known
 from pipeline.errors import NumericalError
+from pipeline.models import outputs
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def scores(
         Scores (N,).
 
     Raises:
-        ValueError: The strategy is unknown, or there are fewer than two classes.
+        ValueError: The strategy is unknown, there are fewer than two classes, or it reads a label that is no class.
         NumericalError: Logits are infinite or NaN. They would otherwise rank as the most certain.
     """
     assert_known(strategy, Strategy, "strategy")
@@ -111,6 +112,7 @@ def _confident_mistakes(images: Readings, generator: Generator) -> Tensor:
 
     The paper's published code offers this strategy beside entropy.
     """
+    outputs.assert_classes(images.labels, images.logits.shape[1], "labels")
     uncertainty = entropy(images.logits)
     return torch.where(images.logits.argmax(dim=1) == images.labels, uncertainty, 3 - uncertainty)  # 0..1 and 2..3
 

@@ -15,7 +15,7 @@ from PIL import Image
 from scipy import ndimage
 
 from labelstudio.exchange.records import Manifest, Proposal, Query
-from pipeline.choices import Rank
+from pipeline.choices import Rank, assert_known
 from pipeline.config import QuerySettings, Scenario
 from pipeline.data.loading import Images
 from pipeline.feedback import masks, spreading
@@ -169,8 +169,10 @@ def choose(
 def overlaid(pixels: NDArray[np.uint8], saliency: NDArray[np.floating], rank: Rank) -> NDArray[np.uint8]:
     """Return the picture (S, S, 3) in grey under its saliency (S, S) in red, blurred enough for the eye.
 
-    The result has ``HEAT_SIDE`` pixels a side, for the panel that an expert may open beside the image.
+    The result has ``HEAT_SIDE`` pixels a side, for the panel that an expert may open beside the image. An
+    unknown rank is a ValueError.
     """
+    assert_known(rank, Rank, "rank")
     weight = np.abs(saliency) if rank == "absolute" else np.maximum(saliency, 0)
     weight = ndimage.gaussian_filter(weight.astype(np.float64), sigma=len(weight) / 48)
     alpha = 0.85 * weight[..., None] / max(float(weight.max()), np.finfo(np.float64).tiny)

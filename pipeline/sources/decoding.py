@@ -9,7 +9,7 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,8 +58,10 @@ def picture(content: bytes, size: int, fit: Fit, white: int = WHITE) -> Pixels:
         white: The value of a 16-bit image that becomes white; larger values do as well.
 
     Raises:
+        ValueError: ``fit`` is unknown.
         UnusableError: The content is no image, is cut off, or holds several images.
     """
+    _assert_fit(fit)
     with naming_damage():
         return np.asarray(resized(upright(content, size, white), size, fit))
 
@@ -121,6 +123,12 @@ def resized(image: Image.Image, size: int, fit: Fit) -> Image.Image:
     if fit == "crop":
         return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     return image.resize((size, size), Image.Resampling.BICUBIC)
+
+
+def _assert_fit(fit: Fit) -> None:
+    """Raise ValueError if the word is unknown."""
+    if fit not in get_args(Fit):
+        raise ValueError(f"unknown fit {fit!r}. Fix: write 'stretch' or 'crop'")
 
 
 def _sole(content: bytes) -> ImageFile.ImageFile:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.choices import Fit
+from pipeline.choices import Fit, assert_known
 from pipeline.errors import DataError, listed
 from pipeline.sources import decoding
 from pipeline.sources.decoding import UnusableError
@@ -47,8 +47,10 @@ class Evidence:
             fit: How pictures become square.
 
         Raises:
+            ValueError: ``fit`` is unknown.
             UnusableError: The mask is no image, or lies where its image stands.
         """
+        assert_known(fit, Fit, "fit")
         values = decoding.labels(content, stored=self._values is not None)
         with decoding.naming_damage():
             self._check_shape(path, values.shape, image_size)

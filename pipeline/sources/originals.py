@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from pipeline.choices import Fit
+from pipeline.choices import Fit, assert_known
 from pipeline.data.prepared import Item
 from pipeline.errors import DataError, listed
 from pipeline.sources import decoding
@@ -41,8 +41,10 @@ def items(
         mask_values: The values of a mask's pixels that are evidence; None: see pipeline/sources/evidence.py.
 
     Raises:
+        ValueError: ``fit`` is unknown.
         DataError: After the last item, with the names of all files that are no usable images.
     """
+    assert_known(fit, Fit, "fit")
     evidence = Evidence(mask_values)
     plain = []
 

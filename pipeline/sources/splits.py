@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 
-from pipeline.choices import Duplicates
+from pipeline.choices import Duplicates, assert_known
 from pipeline.data.prepared import SPLITS, copies, in_order, is_split
 from pipeline.errors import DataError, listed
 
@@ -50,9 +50,11 @@ def settle(table: pd.DataFrame, *, held_out: float, seed: int, duplicates: Dupli
         The table with a split in every row; ``drop`` removes rows.
 
     Raises:
+        ValueError: The word for duplicates is unknown.
         DataError: Some rows have a split and others have none; a group or copies of an image straddle official
             splits; there are too few images to split.
     """
+    assert_known(duplicates, Duplicates, "treatment of duplicates")
     without = table["split"].isna()
     if without.any() and not without.all():
         raise DataError(

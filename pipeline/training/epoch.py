@@ -28,6 +28,7 @@ from pipeline.data.loading import Images
 from pipeline.errors import PipelineError
 from pipeline.feedback import form
 from pipeline.feedback.form import FormOfFeedback
+from pipeline.models import outputs
 from pipeline.models.modes import in_eval
 from pipeline.training.distributed import share, sum_gradients, totals
 from pipeline.training.inference import as_input
@@ -67,9 +68,13 @@ def train_epoch(
         ``penalised_fraction`` of the images, and ``penalty_weight`` (lambda).
 
     Raises:
+        ValueError: A label is no class number, as -100, which the cross-entropy would leave out.
+        NetworkError: All weights are frozen.
         DivergedError: The loss is not finite.
         PipelineError: The penalty is dead or not finite (see `pipeline.feedback.penalty`).
     """
+    outputs.assert_labels(images.labels, len(state.model.classes))
+    outputs.learning(state.model)
     state.model.train()
     with _seeded(seed, state.epoch), in_eval(state.model, _BatchNorm) if freeze_batchnorm else nullcontext():
         class_weights, batches = draw_batches(images.labels, settings, feedback.occurrences() if feedback else None)

@@ -1,6 +1,7 @@
 """Metrics of a classifier: pure functions from logits to (name, value).
 
-In all of them, ``logits`` is (N, C) and ``labels`` (N,) holds class numbers in the order of the columns.
+In all of them, ``logits`` is (N, C) and ``labels`` (N,) holds class numbers in the order of the columns. Fewer than
+two classes, and labels that are no class number, are a ValueError.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+
+from pipeline.models import outputs
 
 BINS = 15  # as in Guo et al. 2017
 SMALLEST_GROUP = 10  # images; the accuracy of a smaller group is noise
@@ -30,6 +33,7 @@ def classification(logits: Tensor, labels: Tensor) -> Iterator[tuple[str, float]
     # Imported late: scikit-learn takes a second, and the first metrics are read after the first epoch.
     from sklearn.metrics import accuracy_score, cohen_kappa_score, recall_score, roc_auc_score
 
+    outputs.assert_labels(labels, logits.shape[1])
     probabilities = logits.double().softmax(dim=1).numpy()
     true, read = labels.numpy(), logits.argmax(dim=1).numpy()
     classes = np.arange(logits.shape[1])
@@ -48,6 +52,7 @@ def by_class(logits: Tensor, labels: Tensor, names: Sequence[str]) -> Iterator[t
     """Yield ``recall_<class>`` of each class that occurs, 0..1."""
     from sklearn.metrics import recall_score
 
+    outputs.assert_labels(labels, logits.shape[1])
     true, read = labels.numpy(), logits.argmax(dim=1).numpy()
     occurring = np.unique(true)
     recalls = recall_score(true, read, labels=occurring, average=None)
@@ -56,6 +61,7 @@ def by_class(logits: Tensor, labels: Tensor, names: Sequence[str]) -> Iterator[t
 
 def worst_group(logits: Tensor, labels: Tensor, groups: Sequence[int | None]) -> Iterator[tuple[str, float]]:
     """Yield ``worst_group_accuracy``, 0..1: the lowest of all groups with at least ten images, if there are any."""
+    outputs.assert_labels(labels, logits.shape[1])
     grouped = np.array([group is not None for group in groups])
     right = (logits.argmax(dim=1) == labels).numpy()[grouped]
     _, member = np.unique([group for group in groups if group is not None], return_inverse=True)
@@ -77,6 +83,7 @@ def by_attribute(
     """
     from sklearn.metrics import roc_auc_score
 
+    outputs.assert_labels(labels, logits.shape[1])
     right, true = (logits.argmax(dim=1) == labels).numpy(), labels.numpy()
     found, weights = [], np.zeros(len(true))
     known = sorted({value for value in values if value is not None})

@@ -11,7 +11,7 @@ import torch
 
 from pipeline.config import Train
 from pipeline.errors import naming_damage
-from pipeline.models import classifier, files
+from pipeline.models import classifier, files, outputs
 from pipeline.models.classifier import Classifier
 from pipeline.training.distributed import join
 
@@ -40,8 +40,7 @@ def begin(model: Classifier, settings: Train) -> State:
     accelerator = join(settings.precision)
     model.to(accelerator.device)
     model.learn(settings.layers)
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(learning, lr=settings.learning_rate, fused=True)
+    optimizer = torch.optim.Adam(outputs.learning(model), lr=settings.learning_rate, fused=True)
     return State(accelerator, model, accelerator.prepare_optimizer(optimizer))
 
 

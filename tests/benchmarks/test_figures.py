@@ -41,6 +41,7 @@ SMALL = {
     "consistency_epoch_ratio": {"count": 8, **TINY},
     "deeplift_completeness_worst": ONE_NETWORK,
     "deeplift_batch_speedup": {"count": 2, **TINY},
+    "deeplift_cost": TINY,
     "query_export_ratio": {"pool": 4, "queries": 1, **TINY},
     "epoch_vs_plain_timm_ratio": {"count": 4, **TINY},
     "waiting_for_data_share": {"count": 4, **TINY},

@@ -221,9 +221,7 @@ def test_experts_are_not_asked_on_an_incomplete_explanation(x, tmp_path):
 @pytest.mark.filterwarnings("ignore:.*torch.jit", "ignore:DeepLIFT misses nan")
 def test_what_cannot_be_explained_is_refused(x):
     net = network(nn.ReLU())
-    with pytest.raises(
-        NetworkError, match="DeepLIFT does not see the operations of TopLevelTracedModule: it is script"
-    ):
+    with pytest.raises(NetworkError, match="DeepLIFT does not see all operations of this network: a part is scripted"):
         attribute(torch.jit.trace(net, x), x, blurred(x), target=0)
     for method in ("deeplift", "integrated-gradients", "input-x-gradient", "grad-cam"):
         for target in (-1, 5):
@@ -331,6 +329,8 @@ def test_wrong_words_are_refused_with_the_nearest_word(x):
 
 
 def test_scores_need_classes_and_finite_numbers():
+    with pytest.raises(ValueError, match="labels must be class numbers from 0 to 2, but there is -100"):
+        scores(torch.zeros(2, 3), torch.tensor([0, -100]), strategy="confident-mistakes")
     with pytest.raises(ValueError, match=r"two classes or more, but they are \(4, 1\)"):
         entropy(torch.zeros(4, 1))
     with pytest.raises(NumericalError, match="a score is NaN"):

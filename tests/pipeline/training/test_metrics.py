@@ -80,3 +80,20 @@ def test_a_network_that_follows_the_attribute_alone_has_a_balanced_auc_of_one_ha
     assert dict(metrics.classification(follows, labels))["auc"] == pytest.approx(0.75)
     found = dict(metrics.by_attribute(follows, labels, ["benign", "bad"], attribute="ruler", values=values))
     assert found["balanced_ruler_auc"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        metrics.classification,
+        lambda z, y: metrics.by_class(z, y, ["a", "b", "c"]),
+        lambda z, y: metrics.worst_group(z, y, [0] * len(z)),
+        lambda z, y: metrics.by_attribute(z, y, ["a", "b", "c"], attribute="site", values=["x"] * len(z)),
+    ],
+)
+def test_labels_that_are_no_class_and_a_single_logit_are_refused(metric):
+    for wrong in (-100, -1, 3):
+        with pytest.raises(ValueError, match=rf"labels must be class numbers from 0 to 2, but there is {wrong}\. Fix:"):
+            list(metric(torch.zeros(20, 3), torch.tensor([0, 1] * 9 + [2, wrong])))
+    with pytest.raises(ValueError, match="two logits or more, but the network has one"):
+        list(metric(torch.zeros(20, 1), torch.zeros(20, dtype=torch.long)))
