@@ -99,6 +99,7 @@ class LabelStudio:
                 parent_prediction=annotation["parent_prediction"],
                 result=annotation["result"],
                 account=author_of(annotation),
+                blind=task.blind,
             )
             for task in listed
             for annotation in task.annotations

@@ -62,6 +62,7 @@ class Annotate(Section):
 
     expert: choices.Expert
     experts_per_query: Annotated[int, Field(ge=1)] = 1  # answers that a query needs
+    blind: Annotated[int, Field(ge=0)] = 0  # queries per round without outlines, to learn whether experts believe these
     evidence_share: Share  # simulated experts mark a proposal with a smaller share of evidence
     crowd: Annotated[list[Simulated], Field(min_length=1)] = [Simulated()]  # noqa: RUF012  # pydantic copies it
 

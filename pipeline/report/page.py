@@ -14,6 +14,7 @@ from jinja2 import Environment, StrictUndefined
 
 from labelstudio.exchange import effects
 from labelstudio.exchange.records import read_answers, submitted
+from labelstudio.reading import outlines
 from pipeline.arms import results
 from pipeline.config import Config
 from pipeline.errors import naming_damage
@@ -43,6 +44,7 @@ class Section:
         explanations: The explanations of all arms, a data URI.
         rounds: The rounds; empty for a scenario without experts.
         agreement: How much the experts of each round agreed.
+        outlines: The experts' agreement with the proposals, with and without outlines; no rows if all had outlines.
         contradictions: The answers that contradict themselves; no rows if there is none.
         effect: The attention on what must not matter, before and after each round.
         cost: The cost of each arm.
@@ -55,6 +57,7 @@ class Section:
     explanations: str
     rounds: list[Round]
     agreement: Table
+    outlines: Table
     contradictions: Table
     effect: Table
     cost: Table
@@ -88,6 +91,7 @@ def _section(config: Config, name: str, sentences: list[str]) -> Section:
         explanations=_png(explanations_file(name)),
         rounds=[Round(n, _png(asked_file(name, n))) for n in rounds],
         agreement=_agreement(name, rounds),
+        outlines=_outlines(name, rounds),
         contradictions=_contradictions(name, rounds),
         effect=_effect(name, rounds),
         cost=_cost(config, name, rounds),
@@ -114,6 +118,31 @@ def _agreement(name: str, rounds: list[str]) -> Table:
         "Alpha: Krippendorff's alpha, 1 for full agreement, 0 for agreement by chance. IoU: intersection over union of "
         "the marks of two experts. Cells without a comparison are empty.",
     )
+
+
+def _outlines(name: str, rounds: list[str]) -> Table:
+    """Return the experts' agreement with the proposals, with and without outlines, in each round and in all of them."""
+    rows, everything = [], list[tuple[outlines.Share, outlines.Share]]()
+    for n in rounds:
+        for number, own in enumerate(_crowd(step_dir(name, n) / "crowd.json")["experts"].values(), start=1):
+            if "outlines" in own:
+                everything.append(outlines.read(own["outlines"]))
+                rows.append([n, str(number), *_belief(own["outlines"])])
+    if len(rows) > 1:
+        shown, blind = (outlines.pooled(list(some)) for some in zip(*everything, strict=True))
+        rows.append(["all", "all", *_belief(outlines.compared(shown, blind))])
+    return Table(
+        "Agreement with the model's proposals",
+        ["Round", "Expert", "With outlines", "Without outlines", "Difference"],
+        rows,
+        "The share of the proposals that an expert leaves unmarked, with its 95% interval and the number of queries. A "
+        "positive difference means that experts agree more where they see the outlines.",
+        names=2,
+    )
+
+
+def _belief(found: dict[str, Any]) -> list[str]:
+    return [outlines.words(found[name]) for name in ("with", "without", "difference")]
 
 
 def _contradictions(name: str, rounds: list[str]) -> Table:

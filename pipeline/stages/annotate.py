@@ -11,7 +11,7 @@ from labelstudio.exchange import ledger
 from labelstudio.exchange.records import Manifest, write_answers
 from labelstudio.reading.verdicts import summary
 from labelstudio.server import local
-from pipeline.annotation import asking, collecting, projects
+from pipeline.annotation import asking, collecting, crowd, projects
 from pipeline.annotation.projects import project_title, show_effects
 from pipeline.config import load
 from pipeline.data import prepared
@@ -23,7 +23,7 @@ def main(scenario: str, round: str) -> None:
     patience = Patience.of(local.settings())  # before the push, so that a wrong value costs nothing
     config, folder = load(), step_dir(scenario, round)
     settings = config.annotate
-    manifest = Manifest.read(folder / "queries.json")
+    manifest = crowd.blinded(Manifest.read(folder / "queries.json"), settings.blind)
     data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
     title = project_title(scenario, config, data.digest)
     archive = collecting.archive_of(title)
