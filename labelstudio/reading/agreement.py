@@ -14,7 +14,7 @@ from labelstudio.exchange.records import Answer, Query
 from labelstudio.reading import outlines
 from labelstudio.reading.consensus import judged, latest
 from labelstudio.reading.marks import disregarded, says_evidence
-from labelstudio.reading.verdicts import contradictions
+from labelstudio.reading.verdicts import contradictions, verdict
 
 
 def report(queries: dict[str, Query], answers: list[Answer], gold: dict[str, Mask]) -> dict[str, Any]:
@@ -22,10 +22,11 @@ def report(queries: dict[str, Query], answers: list[Answer], gold: dict[str, Mas
 
     ``gold`` has, by key, the correct marks (P,) of the proposals of gold queries. ``alpha`` is Krippendorff's alpha
     over proposals. ``iou`` is the intersection over union of two experts' masks, as the mean over queries and pairs of
-    experts; see ``_compared``. An expert's ``alpha`` and ``iou`` are the means over the expert's pairs. An expert's
+    experts; see ``compared``. An expert's ``alpha`` and ``iou`` are the means over the expert's pairs. An expert's
     ``accuracy`` is the share of correct judgements on the proposals of gold queries. ``outlines``, where some answers
     were given without outlines, has the expert's agreement with the proposals (``outlines.compared``).
-    ``contradictions`` has each answer that contradicts itself.
+    ``contradictions`` has each answer that contradicts itself, and ``decisions``, if there are any, each decided query
+    with what its experts said.
     """
     readings = {key: latest([answer for answer in answers if answer.key == key]) for key in queries}
     experts = sorted({answer.expert for given in readings.values() for answer in given})
@@ -54,6 +55,7 @@ def report(queries: dict[str, Query], answers: list[Answer], gold: dict[str, Mas
             if answer.key in queries
             for what in contradictions(answer, queries[answer.key])
         ],
+        **_decisions(queries, answers, readings),
     }
 
 
@@ -104,11 +106,11 @@ def _overlaps(queries: dict[str, Query], readings: dict[str, list[Answer]]) -> d
     found: dict[tuple[str, str], list[float]] = {}
     for key, given in readings.items():
         for one, other in combinations(given, 2):
-            found.setdefault((one.expert, other.expert), []).append(iou(*_compared(queries[key], one, other)))
+            found.setdefault((one.expert, other.expert), []).append(iou(*compared(queries[key], one, other)))
     return found
 
 
-def _compared(query: Query, one: Answer, other: Answer) -> tuple[Mask, Mask]:
+def compared(query: Query, one: Answer, other: Answer) -> tuple[Mask, Mask]:
     """Return the masks (height, width) of two experts where both of them have judged the image.
 
     An expert who says where the evidence is judges every pixel. Any other expert judges the shown regions, and the
@@ -138,6 +140,20 @@ def _on_outlines(queries: dict[str, Query], readings: dict[str, list[Answer]], *
     own = [answer for given in readings.values() for answer in given if answer.expert == expert]
     found = outlines.shares(queries, own)
     return {"outlines": outlines.compared(found["with"], found["without"])}
+
+
+def _decisions(
+    queries: dict[str, Query], answers: list[Answer], readings: dict[str, list[Answer]]
+) -> dict[str, list[dict[str, Any]]]:
+    found = []
+    for key, query in queries.items():
+        decisions = [answer for answer in answers if answer.key == key and answer.decides and not answer.skipped]
+        if decisions:
+            last = max(decisions, key=Answer.version)
+            said = {answer.expert: verdict(answer, query).value for answer in readings[key]}
+            decision = verdict(last, query).value
+            found.append({"image_id": query.image_id, "said": said, "by": last.expert, "decision": decision})
+    return {"decisions": found} if found else {}
 
 
 def _belief(own: dict[str, Any]) -> str:

@@ -46,6 +46,7 @@ class Section:
         agreement: How much the experts of each round agreed.
         outlines: The experts' agreement with the proposals, with and without outlines; no rows if all had outlines.
         contradictions: The answers that contradict themselves; no rows if there is none.
+        decisions: The queries that one account decided; no rows if there is none.
         effect: The attention on what must not matter, before and after each round.
         cost: The cost of each arm.
         data: The digest of the prepared data set.
@@ -59,6 +60,7 @@ class Section:
     agreement: Table
     outlines: Table
     contradictions: Table
+    decisions: Table
     effect: Table
     cost: Table
     data: str
@@ -93,6 +95,7 @@ def _section(config: Config, name: str, sentences: list[str]) -> Section:
         agreement=_agreement(name, rounds),
         outlines=_outlines(name, rounds),
         contradictions=_contradictions(name, rounds),
+        decisions=_decisions(name, rounds),
         effect=_effect(name, rounds),
         cost=_cost(config, name, rounds),
         data=provenance.data(config.scenario(name).dataset),
@@ -154,6 +157,18 @@ def _contradictions(name: str, rounds: list[str]) -> Table:
         for one in found.get("contradictions", []):  # files from before there were two kinds of marks have none
             rows.append([n, numbers.get(one["expert"], ""), one["image_id"], one["what"]])
     return Table("Answers that contradict themselves", ["Round", "Expert", "Image", "Contradiction"], rows, "", names=3)
+
+
+def _decisions(name: str, rounds: list[str]) -> Table:
+    """Return the queries on which experts disagreed, with the answer of each expert and the decision."""
+    rows = []
+    for n in rounds:
+        found = _crowd(step_dir(name, n) / "crowd.json")
+        numbers = {expert: number for number, expert in enumerate(found["experts"], start=1)}
+        for one in found.get("decisions", []):
+            said = "; ".join(f"{numbers[expert]}: {word}" for expert, word in one["said"].items())
+            rows.append([n, one["image_id"], said, one["decision"]])
+    return Table("Decided disputes", ["Round", "Image", "Answers of the experts", "Decision"], rows, "", names=4)
 
 
 def _crowd(path: Path) -> dict[str, Any]:
