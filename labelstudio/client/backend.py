@@ -13,7 +13,7 @@ from labelstudio.client.progress import Progress
 from labelstudio.client.projects import INTERFACE, Known, Project
 from labelstudio.client.push import push
 from labelstudio.exchange import authors
-from labelstudio.exchange.records import NOBODY, Answer, Manifest, moment, nobody
+from labelstudio.exchange.records import NOBODY, AnnotationError, Answer, Manifest, moment, nobody
 from labelstudio.exchange.tasks import Task, author_of
 
 
@@ -36,6 +36,14 @@ class LabelStudio:
     def account(self) -> int:
         """Return the account's number, which stays when its e-mail address changes."""
         return int(self._server.call(lambda sdk: sdk.users.whoami())["id"])
+
+    def account_of(self, email: str) -> int:
+        """Return the number of the account with this e-mail address; raise AnnotationError if there is none."""
+        users = self._server.call(lambda sdk: sdk.users.list())
+        for user in users:
+            if user["email"].lower() == email.lower():
+                return int(user["id"])
+        raise AnnotationError(f"{self.url} has no account {email!r}. Fix: create the account, or correct its address.")
 
     # --- project ---
 
@@ -99,6 +107,7 @@ class LabelStudio:
                 parent_prediction=annotation["parent_prediction"],
                 result=annotation["result"],
                 account=author_of(annotation),
+                blind=task.blind,
             )
             for task in listed
             for annotation in task.annotations
@@ -112,6 +121,7 @@ class LabelStudio:
         experts: int = 1,
         known: Iterable[Answer] = (),
         first_id: int = 0,
+        account: int | None = None,
     ) -> Progress:
         """Return how many of these queries are answered, and by whom; a skip is no answer.
 
@@ -121,10 +131,12 @@ class LabelStudio:
             experts: The number of different experts who must answer a query.
             known: Recorded answers, which count although this server may have lost them.
             first_id: Tasks with a lower id are not listed.
+            account: The number of the only account whose new answers count; None for all accounts.
         """
         asked = set(keys)
         recorded = list(known)
-        pulled = authors.named(self.answers(self.tasks(project, asked, first_id)), recorded)
+        there = self.answers(self.tasks(project, asked, first_id))
+        pulled = authors.named([one for one in there if account in (None, one.account)], recorded)
         answers = authors.merged(recorded, pulled)
         names = {answer.account: answer.expert for answer in pulled}
         me, users = self.check(), self._server.call(lambda sdk: sdk.users.list())

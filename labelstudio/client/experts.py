@@ -26,7 +26,8 @@ class SimulatedExpert:
     """An expert who marks a proposal with "Disregard" if too few of its pixels are evidence, or marks the evidence.
 
     Where the evidence is not known, the expert chooses "Cannot judge". Who marks the evidence draws one ellipse around
-    all of it; on an image without evidence, this expert marks proposals.
+    all of it; on an image without evidence, this expert marks proposals. A query without outlines has no proposals to
+    mark: there, every expert draws the ellipse, or disregards all of an image without evidence.
 
     The expert's errors follow from the query, the proposal and ``number`` alone. So the same query gets the same
     answer again, and each expert makes errors of its own.
@@ -98,7 +99,7 @@ class SimulatedExpert:
         for number, (key, query) in enumerate(manifest.keys().items()):
             if key in wanted:
                 prediction = {"id": number, "model_version": MODEL_VERSION, "result": regions.to_result(query)}
-                task = Task(id=number, key=key, image_id=query.image_id, predictions=[prediction], annotations=[])
+                task = Task(number, key, query.image_id, [prediction], annotations=[], blind=query.blind)
                 answer = Answer(
                     key=key,
                     image_id=query.image_id,
@@ -110,6 +111,7 @@ class SimulatedExpert:
                     skipped=False,
                     parent_prediction=number,
                     result=self.reading(task),
+                    blind=query.blind,
                 )
                 found.append(answer)
         return found
@@ -125,8 +127,11 @@ class SimulatedExpert:
         shown = regions.joined([entry for entry in result if not entry.get("readonly")])
         for region in shown:
             _check_size(region, width, height)
-        if self.marks == "evidence" and evidence.any():
+        if evidence.any() and (self.marks == "evidence" or task.blind):
             return [*untouched, *self._around(evidence, task.key)]
+        if task.blind:
+            everything = {"x": 0, "y": 0, "width": 100, "height": 100, "rotation": 0}
+            return [*untouched, *regions.drawn("rectangle", everything, regions.DISREGARD, width=width, height=height)]
         areas = {region["id"]: geometry.area(region, width, height) for region in shown}
         marked = {name for name, area in areas.items() if self._marks(f"{task.key} {name}", area, evidence)}
         return regions.relabelled(result, marked, regions.DISREGARD)

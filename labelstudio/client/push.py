@@ -55,16 +55,18 @@ class Plan:
 def plan(manifest: Manifest, listed: list[Task]) -> Plan:
     """Compare a round's queries with a project's tasks.
 
-    A task of the same round whose query is no longer asked is withdrawn, unless it has an answer. It is not changed:
-    an expert may have it open, and that answer belongs to the old question. Label Studio may repeat an import by itself
+    A task of the same round whose query is no longer asked, or is asked with the outlines now and without them before,
+    is withdrawn, unless it has an answer. It is not changed: an expert may have it open, and that answer belongs to the
+    old question. Label Studio may repeat an import by itself
     when SQLite was locked in the middle of it. Of two tasks of one query, the first with an answer stays, or else the
     first.
     """
     queries = manifest.keys()
     asked = sorted((task for task in listed if task.key in queries), key=lambda task: (not task.experts(), task.id))
-    present = {task.key: task for task in reversed(asked)}
+    fitting = [task for task in asked if task.experts() or task.blind == queries[task.key].blind]
+    present = {task.key: task for task in reversed(fitting)}
     unasked = [task for task in listed if task.round == manifest.round and task.key not in queries]
-    doubles = [task for task in asked if task is not present[task.key]]
+    doubles = [task for task in asked if task is not present.get(task.key)]
     return Plan(
         missing=_without(present, queries),
         # Label Studio creates an import's tasks first and their predictions afterwards. On a busy SQLite the second
@@ -137,7 +139,8 @@ def _post_missing(
     if missing.keys() & uploads.keys():
         # A push was interrupted after its uploads; its tasks may appear in a moment.
         settle()
-        present = {task.key for task in listing.tasks(server, project, keys=missing)}
+        listed = listing.tasks(server, project, keys=missing)
+        present = {task.key for task in listed if task.blind == missing[task.key].blind}
         missing = _without(present, missing)
     pictures = {name: query for key, query in missing.items() for name in (key, _heat_name(key, query))}
     new = [(name, query) for name, query in pictures.items() if name not in uploads]

@@ -33,6 +33,7 @@ def wait(
     poll_s: float = 2.0,
     experts: int = 1,
     known: Sequence[Answer] = (),
+    account: int | None = None,
 ) -> None:
     """Return when these queries are answered.
 
@@ -48,6 +49,7 @@ def wait(
         poll_s: The shortest time between two requests for the progress, in seconds.
         experts: The number of different experts who must answer a query.
         known: Answers that count although this server may have lost them.
+        account: The number of the only account whose new answers count; None for all accounts.
 
     Raises:
         AnnotationError: if too few queries are answered at the limit.
@@ -67,7 +69,9 @@ def wait(
                 begin = time.monotonic()
                 try:
                     first_id = client.first_task_id(project, asked) if first_id is None else first_id
-                    progress = client.progress(project, asked, experts=experts, known=known, first_id=first_id)
+                    progress = client.progress(
+                        project, asked, experts=experts, known=known, first_id=first_id, account=account
+                    )
                 except Unreachable as error:
                     trouble = str(error)
                 is_over = deadline is not None and time.time() >= deadline

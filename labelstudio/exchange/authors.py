@@ -48,6 +48,6 @@ def merged(known: Iterable[Answer], pulled: list[Answer]) -> list[Answer]:
     replaces none.
     """
     there = {answer.identity() for answer in pulled}
-    answered = {(answer.key, answer.expert) for answer in pulled if not answer.skipped}
-    lost = [a for a in known if a.identity() not in there and (a.key, a.expert) not in answered]
+    answered = {answer.author() for answer in pulled if not answer.skipped}
+    lost = [a for a in known if a.identity() not in there and a.author() not in answered]
     return pulled + lost

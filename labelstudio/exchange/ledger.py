@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -32,7 +32,7 @@ def record(path: Path, answers: Iterable[Answer]) -> list[Answer]:
         known = {_version(answer) for answer in lines}
         new = {_version(answer): answer for answer in authors.named(answers, lines) if _version(answer) not in known}
         if new:
-            text = "".join(json.dumps(asdict(answer), ensure_ascii=False) + "\n" for answer in new.values())
+            text = "".join(json.dumps(answer.plain(), ensure_ascii=False) + "\n" for answer in new.values())
             file.write(b"" if _is_terminated(file) else b"\n")
             file.write(text.encode())
             file.flush()

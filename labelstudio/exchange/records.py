@@ -83,6 +83,8 @@ class Query:
         proposals: The regions that experts judge.
         earlier: The marks of earlier rounds, which experts see but do not judge.
         heat: Path of a small picture of the saliency, relative to the manifest; "" if there is none.
+        blind: True if experts see neither the proposals nor the saliency. It is no part of the key: the answer counts
+            all the same.
     """
 
     image_id: str
@@ -97,6 +99,7 @@ class Query:
     proposals: tuple[Proposal, ...]
     earlier: tuple[Proposal, ...] = ()
     heat: str = ""  # old manifests have no such pictures
+    blind: bool = False
 
     def key(self, scenario: str) -> str:
         """Return the query's identity: a digest of its scenario, picture and regions.
@@ -126,6 +129,8 @@ class Manifest:
         document = asdict(self)
         for entry, key in zip(document["queries"], self.keys(), strict=True):
             entry["key"] = key
+            if not entry["blind"]:
+                del entry["blind"]
             for proposal in [*entry["proposals"], *entry["earlier"]]:
                 if not proposal["points"]:
                     del proposal["points"]
@@ -165,6 +170,8 @@ class Answer:
         parent_prediction: Number of the prediction from which the expert started.
         result: Label Studio's own list of regions, unchanged.
         account: The account's number on the server; None for a deleted account, and in old files.
+        blind: True if the expert saw no proposals.
+        decides: True if the answer decides a query on which experts disagree.
     """
 
     key: str
@@ -178,6 +185,8 @@ class Answer:
     parent_prediction: int | None
     result: list[dict[str, Any]] = field(default_factory=list)
     account: int | None = None
+    blind: bool = False
+    decides: bool = False
 
     def identity(self) -> Identity:
         """Return the part of an answer that never changes, even if its account is renamed or deleted.
@@ -189,6 +198,14 @@ class Answer:
     def version(self) -> tuple[datetime, int]:
         """Return a sort key: the time of the last change."""
         return moment(self.updated_at), self.annotation_id
+
+    def author(self) -> tuple[str, str, bool]:
+        """Return whose answer to what it is: an expert's own answer to a query, or the expert's decision on it."""
+        return self.key, self.expert, self.decides
+
+    def plain(self) -> dict[str, Any]:
+        """Return the answer's fields as JSON; the last two only if they are true, as old files have none of them."""
+        return {name: value for name, value in asdict(self).items() if name not in ("blind", "decides") or value}
 
 
 FIELDS = {field.name for field in fields(Answer)}
@@ -202,7 +219,7 @@ def moment(text: str) -> datetime:
 def write_answers(path: Path, answers: list[Answer]) -> None:
     """Write answers as JSON in a fixed order, so that the same answers give the same bytes."""
     ordered = sorted(answers, key=lambda answer: (answer.key, answer.expert, answer.annotation_id))
-    text = json.dumps([asdict(answer) for answer in ordered], indent=1, ensure_ascii=False)
+    text = json.dumps([answer.plain() for answer in ordered], indent=1, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
@@ -219,7 +236,7 @@ def read_answers(path: Path) -> list[Answer]:
 
 def submitted(answers: list[Answer]) -> int:
     """Count the answers: of several submissions of one expert to a query, and of skips, only the last submission."""
-    return len({(answer.key, answer.expert) for answer in answers if not answer.skipped})
+    return len({answer.author() for answer in answers if not answer.skipped})
 
 
 def read_answer(entry: dict[str, Any]) -> Answer:
@@ -246,5 +263,7 @@ def _check_kinds(answer: Answer) -> None:
     texts = (answer.key, answer.image_id, answer.expert, answer.created_at, answer.updated_at)
     if not all(isinstance(text, str) for text in texts) or not isinstance(answer.annotation_id, int):
         raise TypeError
-    if not isinstance(answer.skipped, bool) or not isinstance(answer.result, list):
+    if not all(isinstance(word, bool) for word in (answer.skipped, answer.blind, answer.decides)):
+        raise TypeError
+    if not isinstance(answer.result, list):
         raise TypeError

@@ -38,6 +38,8 @@ def to_result(query: Query) -> list[Region]:
     Each region is two entries of one id, its shape and its label, as the labelling page submits them. The marks of
     earlier rounds come first, labelled "Disregarded before" and read-only.
 
+    A blind query has the marks of earlier rounds only.
+
     A region beyond the picture's edge raises AnnotationError: Label Studio would accept it, but no expert could
     mark it.
     """
@@ -48,7 +50,8 @@ def to_result(query: Query) -> list[Region]:
                 f"{query.height} pixels. Fix: run `dvc repro` to export this query again."
             )
     earlier = [{**entry, "readonly": True} for proposal in query.earlier for entry in _entries(proposal, query, BEFORE)]
-    return earlier + [entry for proposal in query.proposals for entry in _entries(proposal, query, LOOKS)]
+    shown = () if query.blind else query.proposals
+    return earlier + [entry for proposal in shown for entry in _entries(proposal, query, LOOKS)]
 
 
 def _entries(proposal: Proposal, query: Query, label: str) -> list[Region]:

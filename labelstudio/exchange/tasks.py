@@ -33,6 +33,7 @@ class Task:
         predictions: The server's own JSON.
         annotations: The server's own JSON.
         round: The round that asks the query.
+        blind: True if it shows no proposals.
         withdrawn: True if the server does not show the task any more; an expert with the task open can still submit.
     """
 
@@ -42,6 +43,7 @@ class Task:
     predictions: list[dict[str, Any]]
     annotations: list[dict[str, Any]]
     round: str = ""
+    blind: bool = False
     withdrawn: bool = False
 
     @classmethod
@@ -55,6 +57,7 @@ class Task:
             predictions=row["predictions"],
             annotations=row["annotations"],
             round=data["round"],
+            blind=bool(data.get("blind")),  # tasks of earlier versions have no such field
             withdrawn=row["overlap"] == 0,
         )
 
@@ -92,12 +95,14 @@ def tasks(
     queries = manifest.keys()
     served = sorted(queries, key=lambda key: -queries[key].entropy)
     position = {key: f"{number} of {len(served)}" for number, key in enumerate(served, start=1)}
+    outlines = {True: ", without outlines", False: ""}
     return [
         {
             "data": {
                 "image": image_url(query),
-                "heat": heat_url(query),
-                "position": position[key],
+                "heat": image_url(query) if query.blind else heat_url(query),
+                "position": position[key] + outlines[query.blind],
+                **({"blind": True} if query.blind else {}),
                 "key": key,
                 "image_id": query.image_id,
                 "scenario": manifest.scenario,

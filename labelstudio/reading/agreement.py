@@ -11,9 +11,10 @@ import numpy.typing as npt
 from labelstudio.exchange import regions
 from labelstudio.exchange.geometry import Mask
 from labelstudio.exchange.records import Answer, Query
+from labelstudio.reading import outlines
 from labelstudio.reading.consensus import judged, latest
 from labelstudio.reading.marks import disregarded, says_evidence
-from labelstudio.reading.verdicts import contradictions
+from labelstudio.reading.verdicts import contradictions, verdict
 
 
 def report(queries: dict[str, Query], answers: list[Answer], gold: dict[str, Mask]) -> dict[str, Any]:
@@ -21,15 +22,18 @@ def report(queries: dict[str, Query], answers: list[Answer], gold: dict[str, Mas
 
     ``gold`` has, by key, the correct marks (P,) of the proposals of gold queries. ``alpha`` is Krippendorff's alpha
     over proposals. ``iou`` is the intersection over union of two experts' masks, as the mean over queries and pairs of
-    experts; see ``_compared``. An expert's ``alpha`` and ``iou`` are the means over the expert's pairs. An expert's
-    ``accuracy`` is the share of correct judgements on the proposals of gold queries. ``contradictions`` has each answer
-    that contradicts itself.
+    experts; see ``compared``. An expert's ``alpha`` and ``iou`` are the means over the expert's pairs. An expert's
+    ``accuracy`` is the share of correct judgements on the proposals of gold queries. ``outlines``, where some answers
+    were given without outlines, has the expert's agreement with the proposals (``outlines.compared``).
+    ``contradictions`` has each answer that contradicts itself, and ``decisions``, if there are any, each decided query
+    with what its experts said.
     """
     readings = {key: latest([answer for answer in answers if answer.key == key]) for key in queries}
     experts = sorted({answer.expert for given in readings.values() for answer in given})
     judgements = _judgements(queries, readings, experts)
     overlaps = _overlaps(queries, readings)
     alphas = {pair: alpha(judgements[[experts.index(expert) for expert in pair]]) for pair in combinations(experts, 2)}
+    blind = any(answer.blind for given in readings.values() for answer in given)
     return {
         "queries": len(queries),
         "answered": sum(bool(given) for given in readings.values()),
@@ -41,6 +45,7 @@ def report(queries: dict[str, Query], answers: list[Answer], gold: dict[str, Mas
                 "alpha": _mean([value for pair, value in alphas.items() if expert in pair and value is not None]),
                 "iou": _mean([value for pair, found in overlaps.items() if expert in pair for value in found]),
                 **_on_gold(queries, readings, gold, expert=expert),
+                **(_on_outlines(queries, readings, expert=expert) if blind else {}),
             }
             for expert in experts
         },
@@ -50,6 +55,7 @@ def report(queries: dict[str, Query], answers: list[Answer], gold: dict[str, Mas
             if answer.key in queries
             for what in contradictions(answer, queries[answer.key])
         ],
+        **_decisions(queries, answers, readings),
     }
 
 
@@ -58,7 +64,7 @@ def words(found: dict[str, Any]) -> str:
     lines = [f"{found['answered']} of {found['queries']} queries answered{_agreement(found)}"]
     for expert, own in found["experts"].items():
         accuracy = "" if own["accuracy"] is None else f", accuracy {own['accuracy']:.0%} (gold queries: {own['gold']})"
-        lines.append(f"  {expert}: {own['answers']} answered{_agreement(own)}{accuracy}")
+        lines.append(f"  {expert}: {own['answers']} answered{_agreement(own)}{accuracy}{_belief(own)}")
     return "\n".join(lines)
 
 
@@ -100,11 +106,11 @@ def _overlaps(queries: dict[str, Query], readings: dict[str, list[Answer]]) -> d
     found: dict[tuple[str, str], list[float]] = {}
     for key, given in readings.items():
         for one, other in combinations(given, 2):
-            found.setdefault((one.expert, other.expert), []).append(iou(*_compared(queries[key], one, other)))
+            found.setdefault((one.expert, other.expert), []).append(iou(*compared(queries[key], one, other)))
     return found
 
 
-def _compared(query: Query, one: Answer, other: Answer) -> tuple[Mask, Mask]:
+def compared(query: Query, one: Answer, other: Answer) -> tuple[Mask, Mask]:
     """Return the masks (height, width) of two experts where both of them have judged the image.
 
     An expert who says where the evidence is judges every pixel. Any other expert judges the shown regions, and the
@@ -128,6 +134,33 @@ def _on_gold(
         if answer.expert == expert
     ]
     return {"gold": len(correct), "accuracy": _mean(np.concatenate(correct).tolist() if correct else [])}
+
+
+def _on_outlines(queries: dict[str, Query], readings: dict[str, list[Answer]], *, expert: str) -> dict[str, Any]:
+    own = [answer for given in readings.values() for answer in given if answer.expert == expert]
+    found = outlines.shares(queries, own)
+    return {"outlines": outlines.compared(found["with"], found["without"])}
+
+
+def _decisions(
+    queries: dict[str, Query], answers: list[Answer], readings: dict[str, list[Answer]]
+) -> dict[str, list[dict[str, Any]]]:
+    found = []
+    for key, query in queries.items():
+        decisions = [answer for answer in answers if answer.key == key and answer.decides and not answer.skipped]
+        if decisions:
+            last = max(decisions, key=Answer.version)
+            said = {answer.expert: verdict(answer, query).value for answer in readings[key]}
+            decision = verdict(last, query).value
+            found.append({"image_id": query.image_id, "said": said, "by": last.expert, "decision": decision})
+    return {"decisions": found} if found else {}
+
+
+def _belief(own: dict[str, Any]) -> str:
+    """How much one expert agrees with the model's proposals, if some came without outlines."""
+    found = own.get("outlines", {})
+    parts = [f"{name} outlines {said}" for name in ("with", "without") if (said := outlines.words(found.get(name)))]
+    return f"; agrees with the proposals {', '.join(parts)}" if parts else ""
 
 
 def _agreement(found: dict[str, Any]) -> str:

@@ -23,11 +23,12 @@ def weights(
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Return W of each query with an answer.
 
-    An expert who says where the evidence is disregards every other pixel (``marks.disregarded``). ``majority``, ``any``
-    and ``all`` count the experts who disregard a pixel, of all experts with an answer: more than half of them, at least
-    one, or every one. A tie is no majority. ``dawid-skene`` (Dawid and Skene 1979, implemented by crowd-kit) estimates
-    from the round's answers how reliable each expert is, and from this the probability that a proposal must not matter.
-    Pixels outside the proposals, which only drawn regions reach, follow the majority.
+    An expert who says where the evidence is disregards every other pixel (``marks.disregarded``). An answer that
+    decides (see ``counted``) counts alone. Elsewhere, ``majority``, ``any`` and ``all`` count the experts who disregard
+    a pixel, of all experts with an answer: more than half of them, at least one, or every one. A tie is no majority.
+    ``dawid-skene`` (Dawid and Skene 1979, implemented by crowd-kit) estimates from the round's answers how reliable
+    each expert is, and from this the probability that a proposal must not matter. Pixels outside the proposals, which
+    only drawn regions reach, follow the majority.
 
     Args:
         queries: The round's queries by key.
@@ -44,7 +45,7 @@ def weights(
         AnnotationError: ``dawid-skene`` needs crowd-kit, which is not installed.
     """
     assert_known(rule, Rule, "rule")
-    readings = {key: latest([answer for answer in answers if answer.key == key]) for key in queries}
+    readings = {key: counted([answer for answer in answers if answer.key == key]) for key in queries}
     readings = {key: given for key, given in readings.items() if given}
     found = {}
     for key, given in readings.items():
@@ -52,7 +53,8 @@ def weights(
         counts, experts = votes(given, *size)
         found[key] = (counts / experts if soft else _decided(counts, experts, rule)).astype(np.float32)
     if rule == "dawid-skene":
-        for key, probabilities in _dawid_skene(queries, readings).items():
+        open_ones = {key: given for key, given in readings.items() if not given[0].decides}
+        for key, probabilities in _dawid_skene(queries, open_ones).items():
             owner = regions.owners(queries[key])
             values = probabilities if soft else probabilities > 0.5
             found[key][owner >= 0] = values[owner[owner >= 0]]
@@ -67,7 +69,7 @@ def with_evidence(queries: dict[str, Query], answers: list[Answer], *, rule: Rul
     assert_known(rule, Rule, "rule")
     found = set()
     for key, query in queries.items():
-        given = latest([answer for answer in answers if answer.key == key])
+        given = counted([answer for answer in answers if answer.key == key])
         count = sum(marks.says_evidence(answer, query) for answer in given)
         if _decided(np.array(count), len(given), rule):
             found.add(key)
@@ -95,7 +97,7 @@ def _decided(counts: npt.NDArray[np.int64], experts: int, rule: Rule) -> Mask:
 
 def votes(answers: list[Answer], width: int, height: int) -> tuple[npt.NDArray[np.int64], int]:
     """Return how many experts disregard each pixel (height, width), and how many experts answered."""
-    readings = latest(answers)
+    readings = counted(answers)
     counts = np.zeros((height, width), dtype=np.int64)
     for answer in readings:
         counts += marks.disregarded(answer.result, width, height)[0]
@@ -112,14 +114,27 @@ def judged(query: Query, answer: Answer) -> npt.NDArray[np.bool_]:
     return np.array([bool(marked[area].mean() > 0.5) for area in areas], bool)
 
 
+def counted(answers: list[Answer]) -> list[Answer]:
+    """Return the answers to one query that make its mask: the last decision alone, or else each expert's last answer.
+
+    A decision "cannot judge" leaves none.
+    """
+    decisions = [answer for answer in answers if answer.decides and not answer.skipped]
+    if not decisions:
+        return latest(answers)
+    last = max(decisions, key=Answer.version)
+    return [] if verdict(last) is Verdict.CANNOT_JUDGE else [last]
+
+
 def latest(answers: list[Answer]) -> list[Answer]:
     """Return each expert's last answer to one query, sorted by expert.
 
-    A skip is no answer. An expert with the choice "cannot judge" has no vote.
+    A skip is no answer, and a decision on a dispute is none either. An expert with the choice "cannot judge" has no
+    vote.
     """
     if len({answer.key for answer in answers}) > 1:
         raise AnnotationError("answers to different queries cannot give one mask. Fix: call this once for each query.")
-    answered = [answer for answer in answers if not answer.skipped]
+    answered = [answer for answer in answers if not answer.skipped and not answer.decides]
     last = {answer.expert: answer for answer in sorted(answered, key=Answer.version)}
     return [last[expert] for expert in sorted(last) if verdict(last[expert]) is not Verdict.CANNOT_JUDGE]
 

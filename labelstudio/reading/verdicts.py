@@ -41,11 +41,13 @@ def verdict(answer: Answer, query: Query | None = None) -> Verdict:
     if answer.result and not chosen and query and removed(answer, query):
         return Verdict.REMOVED
     as_shown = all(isinstance(entry, dict) and entry.get("origin") == "prediction" for entry in answer.result)
-    return Verdict.UNTOUCHED if answer.result and as_shown else Verdict.NOTHING
+    return Verdict.UNTOUCHED if (answer.result or answer.blind) and as_shown else Verdict.NOTHING
 
 
 def removed(answer: Answer, query: Query) -> int:
     """Return how many of the query's proposals the answer lacks, because the expert deleted them in Label Studio."""
+    if answer.blind:
+        return 0
     present = {entry.get("id") for entry in answer.result if isinstance(entry, dict)}
     return sum(proposal.id not in present for proposal in query.proposals)
 

@@ -35,6 +35,8 @@ def connect(settings: Annotate) -> Connection:
     url, api_key, joined = local.connect(experts=len(settings.crowd) if simulated else 1)
     client = LabelStudio(url, api_key)
     client.check()
+    if settings.adjudicate:
+        client.account_of(settings.adjudicate)  # before anybody answers, so that a wrong address costs nothing
     return Connection(client, crowd.keys_of(url, joined, len(settings.crowd)) if simulated else [])
 
 
@@ -91,5 +93,5 @@ def wait_for_people(
         enough=patience.enough(len(open_queries.queries), before=before),
         tell=webhook.tell,
         experts=settings.experts_per_query,
-        known=known,
+        known=[answer for answer in known if not answer.decides],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from labelstudio.exchange import authors
+from labelstudio.exchange import authors, ledger
 from labelstudio.exchange.records import Answer, Manifest, read_answers
 from labelstudio.reading.verdicts import verdict
 from labelstudio.server import checkout
@@ -22,16 +22,26 @@ def archive_of(title: str) -> Path:
 
 
 def unanswered(manifest: Manifest, known: list[Answer], settings: Annotate) -> Manifest:
-    """Return the queries that need more answers than those already known."""
+    """Return the queries that need more answers than those already known, and print how many need none."""
     open_queries = [
         query for key, query in manifest.keys().items() if len(experts_on(key, known)) < crowd.wanted(key, settings)
     ]
+    if known:
+        answered = len(manifest.queries) - len(open_queries)
+        print(f"{answered} of {len(manifest.queries)} queries were answered before")
     return replace(manifest, queries=tuple(open_queries))
 
 
 def experts_on(key: str, answers: list[Answer]) -> set[str]:
-    """Return the experts with an answer to a query."""
-    return {answer.expert for answer in answers if answer.key == key and not answer.skipped}
+    """Return the experts with an answer to a query; a decision on a dispute is no such answer."""
+    return {answer.expert for answer in answers if answer.key == key and not answer.skipped and not answer.decides}
+
+
+def recorded(archive: Path, pulled: list[Answer]) -> list[Answer]:
+    """Return a server's answers under the names first seen, once the ledger has them."""
+    answers = ledger.named(archive, pulled)
+    ledger.record(archive, answers)
+    return answers
 
 
 def merge(known: list[Answer], pulled: list[Answer]) -> list[Answer]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from labelstudio.client.backend import LabelStudio
 from labelstudio.client.experts import SimulatedExpert, assigned
@@ -12,6 +14,14 @@ from labelstudio.exchange.records import AnnotationError, Answer, Manifest
 from pipeline.config import Annotate
 
 Evidence = Callable[[str], Mask | None]  # image id → (S, S), True where the evidence is; None where nobody knows
+
+
+def blinded(manifest: Manifest, count: int) -> Manifest:
+    """Return the round with ``count`` queries without outlines; a larger count adds queries, and changes no other."""
+    order = sorted(manifest.keys(), key=lambda key: hashlib.sha256(f"blind {key}".encode()).hexdigest())
+    blind = set(order[:count])
+    queries = (replace(query, blind=key in blind) for key, query in manifest.keys().items())
+    return replace(manifest, queries=tuple(queries))
 
 
 def members(
@@ -43,8 +53,9 @@ def members(
 
 def answers(manifest: Manifest, settings: Annotate, evidence: Evidence) -> list[Answer]:
     """Return the answers of all simulated experts to a round, without a server."""
-    crowd = members(manifest, settings, evidence, [None] * len(settings.crowd))
-    return [answer for expert, keys in crowd for answer in expert.answers(manifest, keys)]
+    asked = blinded(manifest, settings.blind)
+    crowd = members(asked, settings, evidence, [None] * len(settings.crowd))
+    return [answer for expert, keys in crowd for answer in expert.answers(asked, keys)]
 
 
 def submit(

@@ -62,6 +62,8 @@ class Annotate(Section):
 
     expert: choices.Expert
     experts_per_query: Annotated[int, Field(ge=1)] = 1  # answers that a query needs
+    blind: Annotated[int, Field(ge=0)] = 0  # queries per round without outlines, to learn whether experts believe these
+    adjudicate: Annotated[str, Field(min_length=1)] | None = None  # the account that decides where experts disagree
     evidence_share: Share  # simulated experts mark a proposal with a smaller share of evidence
     crowd: Annotated[list[Simulated], Field(min_length=1)] = [Simulated()]  # noqa: RUF012  # pydantic copies it
 
@@ -71,6 +73,15 @@ class Annotate(Section):
             raise ValueError(
                 f"`experts_per_query` is {self.experts_per_query}, but `crowd` has {len(self.crowd)} experts. "
                 "Fix: lower `experts_per_query`, or add experts to `crowd`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_can_disagree(self) -> Annotate:
+        if self.adjudicate and (self.expert == "simulated" or self.experts_per_query < 2):
+            raise ValueError(
+                "`adjudicate` needs several people on each query. "
+                "Fix: set `expert: human` and `experts_per_query` to 2 or more, or remove `adjudicate`"
             )
         return self
 

@@ -14,6 +14,7 @@ from jinja2 import Environment, StrictUndefined
 
 from labelstudio.exchange import effects
 from labelstudio.exchange.records import read_answers, submitted
+from labelstudio.reading import outlines
 from pipeline.arms import results
 from pipeline.config import Config
 from pipeline.errors import naming_damage
@@ -43,7 +44,9 @@ class Section:
         explanations: The explanations of all arms, a data URI.
         rounds: The rounds; empty for a scenario without experts.
         agreement: How much the experts of each round agreed.
+        outlines: The experts' agreement with the proposals, with and without outlines; no rows if all had outlines.
         contradictions: The answers that contradict themselves; no rows if there is none.
+        decisions: The queries that one account decided; no rows if there is none.
         effect: The attention on what must not matter, before and after each round.
         cost: The cost of each arm.
         data: The digest of the prepared data set.
@@ -55,7 +58,9 @@ class Section:
     explanations: str
     rounds: list[Round]
     agreement: Table
+    outlines: Table
     contradictions: Table
+    decisions: Table
     effect: Table
     cost: Table
     data: str
@@ -88,7 +93,9 @@ def _section(config: Config, name: str, sentences: list[str]) -> Section:
         explanations=_png(explanations_file(name)),
         rounds=[Round(n, _png(asked_file(name, n))) for n in rounds],
         agreement=_agreement(name, rounds),
+        outlines=_outlines(name, rounds),
         contradictions=_contradictions(name, rounds),
+        decisions=_decisions(name, rounds),
         effect=_effect(name, rounds),
         cost=_cost(config, name, rounds),
         data=provenance.data(config.scenario(name).dataset),
@@ -116,6 +123,31 @@ def _agreement(name: str, rounds: list[str]) -> Table:
     )
 
 
+def _outlines(name: str, rounds: list[str]) -> Table:
+    """Return the experts' agreement with the proposals, with and without outlines, in each round and in all of them."""
+    rows, everything = [], list[tuple[outlines.Share, outlines.Share]]()
+    for n in rounds:
+        for number, own in enumerate(_crowd(step_dir(name, n) / "crowd.json")["experts"].values(), start=1):
+            if "outlines" in own:
+                everything.append(outlines.read(own["outlines"]))
+                rows.append([n, str(number), *_belief(own["outlines"])])
+    if len(rows) > 1:
+        shown, blind = (outlines.pooled(list(some)) for some in zip(*everything, strict=True))
+        rows.append(["all", "all", *_belief(outlines.compared(shown, blind))])
+    return Table(
+        "Agreement with the model's proposals",
+        ["Round", "Expert", "With outlines", "Without outlines", "Difference"],
+        rows,
+        "The share of the proposals that an expert leaves unmarked, with its 95% interval and the number of queries. A "
+        "positive difference means that experts agree more where they see the outlines.",
+        names=2,
+    )
+
+
+def _belief(found: dict[str, Any]) -> list[str]:
+    return [outlines.words(found[name]) for name in ("with", "without", "difference")]
+
+
 def _contradictions(name: str, rounds: list[str]) -> Table:
     """Return the answers of each round that contradict themselves; experts have the numbers of the table above."""
     rows = []
@@ -125,6 +157,18 @@ def _contradictions(name: str, rounds: list[str]) -> Table:
         for one in found.get("contradictions", []):  # files from before there were two kinds of marks have none
             rows.append([n, numbers.get(one["expert"], ""), one["image_id"], one["what"]])
     return Table("Answers that contradict themselves", ["Round", "Expert", "Image", "Contradiction"], rows, "", names=3)
+
+
+def _decisions(name: str, rounds: list[str]) -> Table:
+    """Return the queries on which experts disagreed, with the answer of each expert and the decision."""
+    rows = []
+    for n in rounds:
+        found = _crowd(step_dir(name, n) / "crowd.json")
+        numbers = {expert: number for number, expert in enumerate(found["experts"], start=1)}
+        for one in found.get("decisions", []):
+            said = "; ".join(f"{numbers[expert]}: {word}" for expert, word in one["said"].items())
+            rows.append([n, one["image_id"], said, one["decision"]])
+    return Table("Decided disputes", ["Round", "Image", "Answers of the experts", "Decision"], rows, "", names=4)
 
 
 def _crowd(path: Path) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from labelstudio.exchange import ledger
 from labelstudio.exchange.records import Manifest, write_answers
 from labelstudio.reading.verdicts import summary
 from labelstudio.server import local
-from pipeline.annotation import asking, collecting, projects
-from pipeline.annotation.projects import project_title, show_effects
+from pipeline.annotation import asking, collecting, crowd, projects
+from pipeline.annotation.adjudicating import decide
+from pipeline.annotation.projects import project_title
 from pipeline.config import load
 from pipeline.data import prepared
 from pipeline.paths import prepared_dir, step_dir
@@ -23,22 +24,18 @@ def main(scenario: str, round: str) -> None:
     patience = Patience.of(local.settings())  # before the push, so that a wrong value costs nothing
     config, folder = load(), step_dir(scenario, round)
     settings = config.annotate
-    manifest = Manifest.read(folder / "queries.json")
+    manifest = crowd.blinded(Manifest.read(folder / "queries.json"), settings.blind)
     data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
     title = project_title(scenario, config, data.digest)
     archive = collecting.archive_of(title)
-
     known = ledger.recall(archive, manifest.keys())
     open_queries = collecting.unanswered(manifest, known, settings)
-    if known:
-        answered = len(manifest.queries) - len(open_queries.queries)
-        print(f"{answered} of {len(manifest.queries)} queries were answered before")
 
     connection = asking.connect(settings)
     client = connection.client
     project = projects.ensure(client, title, settings.experts_per_query)
     if settings.expert == "human":  # simulated experts read no page; `compare` completes it for later readers
-        show_effects(client, project, scenario, config)
+        projects.show_effects(client, project, scenario, config)
     client.push(project, open_queries, folder)
     if settings.expert == "simulated":
         asking.simulate(connection, project, open_queries, settings=settings, data=data)
@@ -47,8 +44,10 @@ def main(scenario: str, round: str) -> None:
             connection, project, open_queries, manifest=manifest, known=known, settings=settings, patience=patience
         )
 
-    everything = ledger.named(archive, client.pull(project))  # of all rounds, and of queries no longer asked
-    ledger.record(archive, everything)
+    everything = collecting.recorded(archive, client.pull(project))  # of all rounds, and of queries no longer asked
+    if settings.adjudicate:
+        found = [*known, *everything]
+        everything += decide(client, title, settings.adjudicate, manifest=manifest, folder=folder, answers=found)
     queries = manifest.keys()
     answers = collecting.merge(known, [answer for answer in everything if answer.key in queries])
     write_answers(folder / "answers.json", answers)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from labelstudio.reading import outlines
 from pipeline.config import load
 from pipeline.errors import DamagedFileError
 from pipeline.paths import step_dir
@@ -17,7 +18,7 @@ def test_the_page_stands_alone_and_runs_nothing(monkeypatch):
     empty = Table("Empty", ["Round"], [], "")
 
     def section(config, name, sentences):
-        tables = dict.fromkeys(("agreement", "contradictions", "effect", "cost"), empty)
+        tables = dict.fromkeys(("agreement", "outlines", "contradictions", "decisions", "effect", "cost"), empty)
         return page.Section(evil, sentences, "", "", [], **tables, data="0")
 
     monkeypatch.setattr(page, "_section", section)
@@ -45,6 +46,31 @@ def test_answers_that_contradict_themselves_are_listed_without_names(tmp_path, m
         (folder / "crowd.json").write_text(json.dumps(crowd))
     table = page._contradictions("digits", ["00", "01"])
     assert table.rows == [["01", "2", "image-3", "region p is marked both ways"]]
+
+
+def test_decided_disputes_are_listed_without_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = {"ann@example.org": "marked", "ben@example.org": "nothing to disregard"}
+    decision = {"image_id": "image-3", "said": said, "by": "head@example.org", "decision": "marked"}
+    folder = step_dir("digits", "00")
+    folder.mkdir(parents=True)
+    (folder / "crowd.json").write_text(json.dumps({"experts": said, "decisions": [decision]}))
+    table = page._decisions("digits", ["00"])
+    assert table.rows == [["00", "image-3", "1: marked; 2: nothing to disregard", "marked"]]
+
+
+def test_the_agreement_with_and_without_outlines_is_shown_by_round_and_over_all(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for n, blind in (("00", 0.5), ("01", 0.25)):
+        own = outlines.compared(outlines.Share(0.75, 20), outlines.Share(blind, 2))
+        folder = step_dir("digits", n)
+        folder.mkdir(parents=True)
+        (folder / "crowd.json").write_text(json.dumps({"experts": {"ann@example.org": {"outlines": own}}}))
+    rows = page._outlines("digits", ["00", "01"]).rows
+    assert [row[:2] for row in rows] == [["00", "1"], ["01", "1"], ["all", "all"]]
+    assert [cell.partition("[")[0] for cell in rows[2][2:]] == ["75% ", "38% ", "38% "]
+    assert [cell.partition("]")[2] for cell in rows[2][2:]] == [" (40)", " (4)", ""]
+    assert "ann" not in str(rows)
 
 
 def test_a_missing_file_names_itself_and_the_remedy(tmp_path, monkeypatch):
