@@ -48,7 +48,7 @@ def removed(answer: Answer, query: Query) -> int:
     """Return how many of the query's proposals the answer lacks, because the expert deleted them in Label Studio."""
     if answer.blind:
         return 0
-    present = {entry.get("id") for entry in answer.result if isinstance(entry, dict)}
+    present = {str(entry.get("id")) for entry in answer.result if isinstance(entry, dict)}
     return sum(proposal.id not in present for proposal in query.proposals)
 
 

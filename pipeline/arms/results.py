@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.config import Config
 from pipeline.data.prepared import is_split
-from pipeline.errors import naming_damage
+from pipeline.errors import DamagedFileError, naming_damage
 from pipeline.paths import step_dir
 
 
@@ -28,8 +28,10 @@ def history(folder: Path) -> pd.DataFrame:
     path = folder / "history.csv"
     with naming_damage(path):
         found = pd.read_csv(path, dtype={"step": str})
-        if not {"step", "val_loss"} <= set(found) or found["val_loss"].isna().all():
+        losses = found[[column for column in found if column.endswith("_loss")]]  # each epoch has all of them
+        if not {"step", "val_loss"} <= set(found) or losses.empty or losses.isna().any(axis=None):
             raise ValueError("it lacks the steps or the losses")
+        losses.astype(float)
         return found
 
 
@@ -43,9 +45,12 @@ def summary(history: pd.DataFrame, arm: str) -> dict[str, float]:
 
     ``min_loss`` is the paper's column: the lowest loss of the arm's own epochs on the validation split.
     ``selected_test_<metric>`` are the test split's readings at that epoch. ``min_test_loss`` is the lowest test loss of
-    any epoch, which nobody could have selected. A split that was not read after each epoch has none of these.
+    any epoch, which nobody could have selected. A split that was not read after each epoch has none of these. Raises
+    DamagedFileError if the arm has no epoch.
     """
     own = own_epochs(history, arm)
+    if own.empty:
+        raise DamagedFileError(f"the history of {arm} has no epoch of its own. Fix: run `dvc repro` to write it again")
     final, selected = own.iloc[-1], own.loc[own["val_loss"].idxmin()]
     readings = [c for c in own.columns if is_split(c.partition("_")[0]) and c != "train_loss"]
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,7 @@ def test_no_answer_is_too_broken_to_be_read(result):
     assert len(unused) <= len(result)
     answer = Answer("k", "i", "e", 1, "t", "t", None, False, None, [*result, whole])
     assert all(isinstance(message, str) for message in contradictions(answer, query(7, 5)))
+    assert verdict(replace(answer, result=result), query(7, 5)) in Verdict
 
 
 NOT_NUMBERS = (None, "wide", float("nan"), float("inf"), [], {}, "", "1e999", 10**400)
