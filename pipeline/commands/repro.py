@@ -6,8 +6,10 @@ By hand: `dvc --wait-for-lock repro`, then `lookaway server stop`.
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from labelstudio.server import local
@@ -16,7 +18,6 @@ from pipeline.config import Config, load
 from pipeline.errors import DataError, listed
 from pipeline.paths import PAGE, REPORT, curves_file, explanations_file, step_dir
 
-RUN_CACHE = Path(".dvc/cache/runs")
 COMPARISON = "viewStateShareKey=comparison&compareRunsMode=CHART&workflowType=machine_learning"  # MLflow's view
 
 
@@ -30,7 +31,7 @@ def repro() -> None:
             _show_login()
         elif _has_open_rounds(config):
             local.start_early()  # it takes half a minute, while the baseline trains
-        forget_unwritten()
+        mend_dvc()
         done = subprocess.run(["dvc", "--wait-for-lock", "repro"], check=False)
     finally:
         if is_ours:
@@ -48,15 +49,31 @@ def repro() -> None:
     print("Label Studio:        .venv/bin/lookaway server start   (then `… login`, and `… stop`)")
 
 
-def forget_unwritten(run_cache: Path = RUN_CACHE) -> None:
-    """Remove the empty folders of DVC's run cache.
+def mend_dvc(folder: Path = Path(".dvc")) -> None:
+    """Remove what a full disk or a kill leaves half-written in DVC's own files; each would stop every `dvc repro`.
 
-    On a full disk, DVC makes the folder of an entry and cannot write the entry. From then on, each `dvc repro` would
-    end with "join() argument must be str, bytes, or os.PathLike object, not 'NoneType'" (DVC 3.67).
+    On a full disk, DVC makes the folder of an entry of its run cache, and cannot write the entry: "join() argument must
+    be str, bytes, or os.PathLike object, not 'NoneType'". DVC notes its locks in place, so that a kill may leave the
+    note empty: "Unable to read RWLock-file" (DVC 3.67).
     """
-    for folder in sorted(run_cache.glob("*/*"), reverse=True):
+    for entry in (folder / "cache" / "runs").glob("*/*"):
         with contextlib.suppress(OSError):  # it is not empty
-            folder.rmdir()
+            entry.rmdir()
+    note = folder / "tmp" / "rwlock"
+    if not _is_json(note):
+        time.sleep(1)  # another DVC may be writing it
+        if not _is_json(note):
+            note.unlink(missing_ok=True)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return True  # there is nothing to mend
+    except ValueError:
+        return False
+    return True
 
 
 def _check_roots(config: Config) -> None:

@@ -33,7 +33,7 @@ from fakes.clients import EXPERT
 from fakes.production import Production, production
 
 from labelstudio.server import accounts
-from pipeline.commands.repro import RUN_CACHE, forget_unwritten
+from pipeline.commands.repro import mend_dvc
 
 REPRO = ["dvc", "--wait-for-lock", "repro"]
 RESULTS = ("runs/*/*/state.pt", "runs/*/*/masks.npz", "runs/*/*/history.csv", "report/metrics.json")
@@ -62,7 +62,7 @@ class Run:
             "FAKETIME": f"{clock:+.2f}d",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
-        forget_unwritten(self.folder / RUN_CACHE)  # as docs/faults.md says
+        mend_dvc(self.folder / ".dvc")  # as docs/faults.md says
         return subprocess.Popen(
             REPRO, cwd=self.folder, env=self.environment | (jump if clock else {}),
             text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,

@@ -2,7 +2,7 @@
 
 import subprocess
 
-from pipeline.commands.repro import RUN_CACHE, forget_unwritten
+from pipeline.commands.repro import mend_dvc
 
 DVC_YAML = "stages:\n  one:\n    cmd: echo done > out\n    deps: [in]\n    outs: [out]\n"
 
@@ -17,16 +17,34 @@ def test_what_a_full_disk_leaves_in_dvcs_run_cache_stops_no_run(tmp_path):
     (tmp_path / "dvc.yaml").write_text(DVC_YAML)
     (tmp_path / "in").write_text("1")
     assert dvc(tmp_path, "repro").returncode == 0
-    entries = [path for path in (tmp_path / RUN_CACHE).rglob("*") if path.is_file()]
+    entries = [path for path in (tmp_path / ".dvc/cache/runs").rglob("*") if path.is_file()]
     for path in (*entries, tmp_path / "dvc.lock", tmp_path / "out"):
         path.unlink()
     stopped = dvc(tmp_path, "repro")
     assert stopped.returncode != 0
     assert "join() argument must be str" in stopped.stderr
 
-    forget_unwritten(tmp_path / RUN_CACHE)
+    mend_dvc(tmp_path / ".dvc")
     assert dvc(tmp_path, "repro").returncode == 0
     assert (tmp_path / "out").read_text() == "done\n"
-    entries = {path for path in (tmp_path / RUN_CACHE).rglob("*") if path.is_file()}
-    forget_unwritten(tmp_path / RUN_CACHE)
-    assert {path for path in (tmp_path / RUN_CACHE).rglob("*") if path.is_file()} == entries != set()
+    entries = {path for path in (tmp_path / ".dvc/cache/runs").rglob("*") if path.is_file()}
+    mend_dvc(tmp_path / ".dvc")
+    assert {path for path in (tmp_path / ".dvc/cache/runs").rglob("*") if path.is_file()} == entries != set()
+
+
+def test_what_a_kill_leaves_of_dvcs_locks_stops_no_run(tmp_path):
+    """As above: DVC notes its locks in place, and a kill may leave the note empty."""
+    dvc(tmp_path, "init", "--no-scm", "--quiet")
+    (tmp_path / "dvc.yaml").write_text(DVC_YAML)
+    (tmp_path / "in").write_text("1")
+    note = tmp_path / ".dvc" / "tmp" / "rwlock"
+    note.parent.mkdir(exist_ok=True)
+    note.touch()
+    stopped = dvc(tmp_path, "repro")
+    assert stopped.returncode != 0
+    assert "Unable to read RWLock-file" in stopped.stderr
+    mend_dvc(tmp_path / ".dvc")
+    assert dvc(tmp_path, "repro").returncode == 0
+    note.write_text('{"out": {"write": {"pid": 1, "cmd": "dvc repro"}}}')
+    mend_dvc(tmp_path / ".dvc")
+    assert note.exists(), "what can be read is DVC's own"
