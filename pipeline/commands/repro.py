@@ -12,6 +12,9 @@ import sys
 import time
 from pathlib import Path
 
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
 from labelstudio.server import local
 from pipeline.commands.server import print_passwords
 from pipeline.config import Config, load
@@ -49,31 +52,40 @@ def repro() -> None:
     print("Label Studio:        .venv/bin/lookaway server start   (then `… login`, and `… stop`)")
 
 
-def mend_dvc(folder: Path = Path(".dvc")) -> None:
-    """Remove what a full disk or a kill leaves half-written in DVC's own files; each would stop every `dvc repro`.
+def mend_dvc(folder: Path = Path(".dvc"), patience_s: float = 1.0) -> None:
+    """Put aside what a full disk or a kill leaves half-written of DVC's own files; each would stop every `dvc repro`.
 
     On a full disk, DVC makes the folder of an entry of its run cache, and cannot write the entry: "join() argument must
-    be str, bytes, or os.PathLike object, not 'NoneType'". DVC notes its locks in place, so that a kill may leave the
-    note empty: "Unable to read RWLock-file" (DVC 3.67).
+    be str, bytes, or os.PathLike object, not 'NoneType'". DVC writes in place. So a kill may cut off its note of its
+    locks, "Unable to read RWLock-file", and dvc.lock, "validation failed" (DVC 3.67). Without dvc.lock, DVC finds in
+    its run cache what is done.
     """
     for entry in (folder / "cache" / "runs").glob("*/*"):
         with contextlib.suppress(OSError):  # it is not empty
             entry.rmdir()
-    note = folder / "tmp" / "rwlock"
-    if not _is_json(note):
-        time.sleep(1)  # another DVC may be writing it
-        if not _is_json(note):
-            note.unlink(missing_ok=True)
+    for path, is_whole in ((folder / "tmp" / "rwlock", _is_json), (folder.parent / "dvc.lock", _is_lock_file)):
+        if path.exists() and not is_whole(path):
+            time.sleep(patience_s)  # another DVC may be writing it
+            if path.exists() and not is_whole(path):
+                aside = path.with_name(f"{path.name}.damaged")
+                print(f"{path} is damaged, perhaps by a kill: it is {aside} now, and DVC makes a new one", flush=True)
+                path.replace(aside)
 
 
 def _is_json(path: Path) -> bool:
-    try:
+    with contextlib.suppress(ValueError):
         json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return True  # there is nothing to mend
-    except ValueError:
-        return False
-    return True
+        return True
+    return False
+
+
+def _is_lock_file(path: Path) -> bool:
+    with contextlib.suppress(YAMLError, ValueError, TypeError, KeyError, AttributeError):
+        document = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        stages = document["stages"].values()
+        files = [file for stage in stages for name in ("deps", "outs") for file in stage.get(name, [])]
+        return "schema" in document and all(stage["cmd"] for stage in stages) and all(file["path"] for file in files)
+    return False
 
 
 def _check_roots(config: Config) -> None:

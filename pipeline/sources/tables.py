@@ -118,8 +118,8 @@ def whole_numbers(path: Path, ids: pd.Series, values: pd.Series, *, allowed: ran
 
 def attributes(table: pd.DataFrame, key: str, names: list[str]) -> dict[str, dict[str, str]]:
     """Return the values of these columns by id; blank cells are left out."""
-    rows = zip(table[key], table[names].to_dict("records"), strict=True)
-    return {i: {name: value for name, value in row.items() if value is not None} for i, row in rows}
+    rows = zip(table[key], *(table[name] for name in names), strict=True)
+    return {i: {n: value for n, value in zip(names, row, strict=True) if value is not None} for i, *row in rows}
 
 
 def unique(path: Path, table: pd.DataFrame, *, key: str, columns: Mapping[str, str]) -> pd.DataFrame:

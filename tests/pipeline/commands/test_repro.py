@@ -48,3 +48,26 @@ def test_what_a_kill_leaves_of_dvcs_locks_stops_no_run(tmp_path):
     note.write_text('{"out": {"write": {"pid": 1, "cmd": "dvc repro"}}}')
     mend_dvc(tmp_path / ".dvc")
     assert note.exists(), "what can be read is DVC's own"
+
+
+def test_what_a_kill_leaves_of_dvcs_lock_file_stops_no_run(tmp_path):
+    """As above, wherever the file is cut off; what was done is found in the run cache."""
+    dvc(tmp_path, "init", "--no-scm", "--quiet")
+    (tmp_path / "dvc.yaml").write_text(DVC_YAML)
+    (tmp_path / "in").write_text("1")
+    assert dvc(tmp_path, "repro").returncode == 0
+    lock = tmp_path / "dvc.lock"
+    whole = lock.read_text()
+    lock.write_text("")
+    assert "validation failed" in dvc(tmp_path, "repro").stderr
+    for end in range(len(whole)):
+        lock.write_text(whole[:end])
+        mend_dvc(tmp_path / ".dvc", patience_s=0)
+        if lock.exists() and end % 20 == 0:
+            assert dvc(tmp_path, "repro").returncode == 0, whole[:end]
+    lock.write_text(whole[: len(whole) // 3])
+    mend_dvc(tmp_path / ".dvc")
+    assert "skipping run" in dvc(tmp_path, "repro").stdout
+    assert lock.read_text() == whole
+    mend_dvc(tmp_path / ".dvc")
+    assert lock.read_text() == whole
