@@ -229,9 +229,7 @@ def test_words_stay_words(tmp_path, params):
 
 def test_prefilled_marks_need_a_spreader(params, tmp_path):
     scenario(params)["query"]["prefill"] = True
-    with pytest.raises(
-        ConfigError, match=r"scenarios\.decoy-digits-20pct: `query.prefill` needs marks that are spread"
-    ):
+    with pytest.raises(ConfigError, match=r"decoy-digits-20pct: `query.prefill` needs marks that are spread"):
         load(tmp_path, params)
     scenario(params)["feedback"] = {"form": "penalty", "spread": "on"}
     (loaded,) = load(tmp_path, params).scenarios.values()
