@@ -15,8 +15,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, gelu
 
+from labelstudio.exchange.geometry import pixels
 from labelstudio.exchange.records import Proposal
-from labelstudio.exchange.regions import pixels
 from pipeline.feedback.check import check
 from pipeline.feedback.penalty import penalty
 from pipeline.query.attribution import attribute

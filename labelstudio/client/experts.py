@@ -117,7 +117,10 @@ class SimulatedExpert:
         return found
 
     def reading(self, task: Task) -> list[dict[str, Any]]:
-        """Return the task's pre-filled regions, with "Disregard" on marked ones or an ellipse around the evidence."""
+        """Return the task's regions, with "Disregard" on marked ones or an ellipse around the evidence.
+
+        Pre-filled marks are corrected. Beside an ellipse they stay as they are, since the evidence has priority.
+        """
         evidence = self.evidence(task.image_id)
         result = task.prediction()["result"]
         untouched = regions.relabelled(result, set(), regions.DISREGARD)
@@ -134,7 +137,8 @@ class SimulatedExpert:
             return [*untouched, *regions.drawn("rectangle", everything, regions.DISREGARD, width=width, height=height)]
         areas = {region["id"]: geometry.area(region, width, height) for region in shown}
         marked = {name for name, area in areas.items() if self._marks(f"{task.key} {name}", area, evidence)}
-        return regions.relabelled(result, marked, regions.DISREGARD)
+        before = {region["id"] for region in shown if regions.is_prefilled(region)}
+        return regions.relabelled(result, marked ^ before, regions.DISREGARD)
 
     def _around(self, evidence: Mask, key: str) -> list[dict[str, Any]]:
         """Return an ellipse around the evidence, or this expert's error on the query."""
@@ -147,7 +151,7 @@ class SimulatedExpert:
         return regions.drawn("ellipse", ellipse, regions.EVIDENCE, width=width, height=height)
 
     def _marks(self, proposal: str, pixels: Mask, evidence: Mask) -> bool:
-        must_not_matter = regions.is_irrelevant(pixels, evidence, self.threshold)
+        must_not_matter = geometry.is_irrelevant(pixels, evidence, self.threshold)
         luck = _luck(f"{self.number} {proposal}")
         return luck >= self.miss_rate if must_not_matter else luck < self.false_alarm_rate
 

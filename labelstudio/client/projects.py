@@ -18,11 +18,14 @@ INTERFACE = (Path(exchange.__file__).parent / "config.xml").read_text(encoding="
 EFFECT = (Path(exchange.__file__).parent / "effect.xml").read_text(encoding="utf-8")
 INSTRUCTIONS = (Path(exchange.__file__).parent / "instructions.html").read_text(encoding="utf-8")
 
-# SHA-256 of the interface before there was a label for evidence. Its labels are all in today's interface, so that its
-# projects get today's, and keep their answers.
+# SHA-256 of the interfaces before there was a label for evidence, and before there was one for pre-filled marks. Their
+# labels are all in today's interface, so that their projects get today's, and keep their answers.
 EARLIER = {
-    INTERFACE: "e3e769d35160ea388dd2008ecd59df852b5537acdf6643d962eca8116d5d9d9d",
-    EFFECT: "d56ca9bf968e3a0f2b18bf0c121dfbbb090c1ffaf77b3c8535165ab83a4f9f3a",
+    INTERFACE: (
+        "e3e769d35160ea388dd2008ecd59df852b5537acdf6643d962eca8116d5d9d9d",
+        "03f8f235c453acee4e0d8a3e195dd06ec368d383539e570c27143b9d4194c9e2",
+    ),
+    EFFECT: ("d56ca9bf968e3a0f2b18bf0c121dfbbb090c1ffaf77b3c8535165ab83a4f9f3a",),
 }
 
 TITLE_LENGTH = range(3, 51)  # Label Studio's own limits
@@ -63,7 +66,7 @@ def ensure(
     somebody else is never taken. A project without any mark may be of an earlier version: if it has our title and our
     interface, it gets the mark.
 
-    A project with our earlier interface gets today's one.
+    A project with an earlier interface of ours gets today's one.
 
     Args:
         server: The connection of the account that owns the project.
@@ -152,7 +155,7 @@ def _is_ours(row: dict[str, Any], interface: str) -> bool:
 
 def _is_earlier(row: dict[str, Any], interface: str) -> bool:
     theirs = _canonical(row["label_config"])
-    return hashlib.sha256(theirs.encode()).hexdigest() == EARLIER.get(interface)
+    return hashlib.sha256(theirs.encode()).hexdigest() in EARLIER.get(interface, ())
 
 
 def _with_our_interface(server: Connection, row: dict[str, Any], title: str, interface: str) -> dict[str, Any]:

@@ -55,15 +55,15 @@ class Plan:
 def plan(manifest: Manifest, listed: list[Task]) -> Plan:
     """Compare a round's queries with a project's tasks.
 
-    A task of the same round whose query is no longer asked, or is asked with the outlines now and without them before,
-    is withdrawn, unless it has an answer. It is not changed: an expert may have it open, and that answer belongs to the
+    A task of the same round whose query is no longer asked, or is asked in another way (``Task.shows``), is withdrawn,
+    unless it has an answer. It is not changed: an expert may have it open, and that answer belongs to the
     old question. Label Studio may repeat an import by itself
     when SQLite was locked in the middle of it. Of two tasks of one query, the first with an answer stays, or else the
     first.
     """
     queries = manifest.keys()
     asked = sorted((task for task in listed if task.key in queries), key=lambda task: (not task.experts(), task.id))
-    fitting = [task for task in asked if task.experts() or task.blind == queries[task.key].blind]
+    fitting = [task for task in asked if task.experts() or task.shows(queries[task.key])]
     present = {task.key: task for task in reversed(fitting)}
     unasked = [task for task in listed if task.round == manifest.round and task.key not in queries]
     doubles = [task for task in asked if task is not present.get(task.key)]
@@ -140,7 +140,7 @@ def _post_missing(
         # A push was interrupted after its uploads; its tasks may appear in a moment.
         settle()
         listed = listing.tasks(server, project, keys=missing)
-        present = {task.key for task in listed if task.blind == missing[task.key].blind}
+        present = {task.key for task in listed if task.shows(missing[task.key])}
         missing = _without(present, missing)
     pictures = {name: query for key, query in missing.items() for name in (key, _heat_name(key, query))}
     new = [(name, query) for name, query in pictures.items() if name not in uploads]

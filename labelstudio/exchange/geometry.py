@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from labelstudio.exchange.records import Proposal
+from labelstudio.exchange.records import Proposal, Query
 
 SHAPES = ("rectangle", "ellipse", "polygon", "brush")  # also the names of the shapes' tags in config.xml
 MARGIN = 1.02  # of an ellipse around an area, so that rounding cuts no pixel off
@@ -62,6 +62,28 @@ def area(region: Region, width: int, height: int) -> Mask:
         painted = _brush(value["rle"], int(_number(region["original_width"])), int(_number(region["original_height"])))
         return _resized(painted, width, height)
     return {"rectangle": _rectangle, "ellipse": _ellipse, "polygon": _polygon}[shape](value, width, height)
+
+
+def pixels(proposal: Proposal, width: int, height: int) -> Mask:
+    """Return the proposal's pixels (height, width), the same that an answer marks with this proposal."""
+    shape, value = outline(proposal, width, height)
+    return area({"type": shape, "value": value}, width, height)
+
+
+def is_irrelevant(region: Mask, evidence: Mask, threshold: float) -> bool:
+    """Return True if the evidence covers less than ``threshold`` of the region's pixels, so that it must be marked."""
+    return bool(region.any()) and float(evidence[region].mean()) < threshold
+
+
+def owners(query: Query) -> npt.NDArray[np.int_]:
+    """Return, for each pixel (height, width), the position of its proposal in ``query.proposals``, or -1.
+
+    Proposals do not overlap. A marked pixel without an owner was drawn by an expert.
+    """
+    owner = np.full((query.height, query.width), -1)
+    for position, proposal in enumerate(query.proposals):
+        owner[pixels(proposal, query.width, query.height)] = position
+    return owner
 
 
 def ellipse_around(area: Mask) -> dict[str, Any]:

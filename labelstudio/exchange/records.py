@@ -50,6 +50,7 @@ class Proposal:
         height: The height of this rectangle or box.
         score: The region's share of the image's saliency, 0 to 1.
         points: The polygon's corners, (x, y) each; empty for a rectangle.
+        prefilled: True if experts see it marked already, because they are expected to mark it. It is no part of the id.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Proposal:
     height: int
     score: float
     points: tuple[tuple[float, float], ...] = ()
+    prefilled: bool = False
 
     def corners(self) -> tuple[tuple[float, float], ...]:
         """Return the outline's corners, (x, y) each, in order."""
@@ -132,8 +134,9 @@ class Manifest:
             if not entry["blind"]:
                 del entry["blind"]
             for proposal in [*entry["proposals"], *entry["earlier"]]:
-                if not proposal["points"]:
-                    del proposal["points"]
+                for name in ("points", "prefilled"):
+                    if not proposal[name]:
+                        del proposal[name]
         path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod

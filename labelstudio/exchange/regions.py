@@ -12,7 +12,6 @@ from collections.abc import Collection, Container
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from labelstudio.exchange.geometry import SHAPES, Mask, Region, UnusableRegionError, area, outline, shape_of
 from labelstudio.exchange.records import AnnotationError, Proposal, Query
@@ -21,9 +20,12 @@ from labelstudio.exchange.records import AnnotationError, Proposal, Query
 LOOKS = "Model looks here"
 DISREGARD = "Disregard"
 EVIDENCE = "The evidence is here"
+PREFILLED = "Marked by the computer"  # beside DISREGARD until an expert takes the mark back
 BEFORE = "Disregarded before"
 NOTHING = "Nothing to disregard"
 CANNOT_JUDGE = "Cannot judge"
+
+ORDER = (EVIDENCE, DISREGARD, LOOKS, PREFILLED)  # in which Label Studio stores the labels of a region that was touched
 
 # Names of the tags in config.xml.
 IMAGE = "image"
@@ -33,7 +35,7 @@ CHOICES = "verdict"
 
 
 def to_result(query: Query) -> list[Region]:
-    """Return the query's proposals as Label Studio's regions, all labelled "Model looks here".
+    """Return the query's proposals as Label Studio's regions, labelled "Model looks here", and marked if pre-filled.
 
     Each region is two entries of one id, its shape and its label, as the labelling page submits them. The marks of
     earlier rounds come first, labelled "Disregarded before" and read-only.
@@ -51,12 +53,14 @@ def to_result(query: Query) -> list[Region]:
             )
     earlier = [{**entry, "readonly": True} for proposal in query.earlier for entry in _entries(proposal, query, BEFORE)]
     shown = () if query.blind else query.proposals
-    return earlier + [entry for proposal in shown for entry in _entries(proposal, query, LOOKS)]
+    # Label Studio gives a region the colour of its first label, and sorts the labels once the region is touched.
+    labels = {True: (PREFILLED, DISREGARD, LOOKS), False: (LOOKS,)}
+    return earlier + [entry for one in shown for entry in _entries(one, query, *labels[one.prefilled])]
 
 
-def _entries(proposal: Proposal, query: Query, label: str) -> list[Region]:
+def _entries(proposal: Proposal, query: Query, *labels: str) -> list[Region]:
     shape, value = outline(proposal, query.width, query.height)
-    tag = EARLIER if label == BEFORE else LABELS
+    tag = EARLIER if BEFORE in labels else LABELS
     both = {
         "id": proposal.id,
         "to_name": IMAGE,
@@ -67,41 +71,22 @@ def _entries(proposal: Proposal, query: Query, label: str) -> list[Region]:
     }
     return [
         {**both, "type": shape, "from_name": shape, "value": value},
-        {**both, "type": "labels", "from_name": tag, "value": {**value, "labels": [label]}},
+        {**both, "type": "labels", "from_name": tag, "value": {**value, "labels": [*labels]}},
     ]
 
 
-def pixels(proposal: Proposal, width: int, height: int) -> Mask:
-    """Return the proposal's pixels (height, width), the same that an answer marks with this proposal."""
-    shape, value = outline(proposal, width, height)
-    return area({"type": shape, "value": value}, width, height)
-
-
-def is_irrelevant(region: Mask, evidence: Mask, threshold: float) -> bool:
-    """Return True if the evidence covers less than ``threshold`` of the region's pixels, so that it must be marked."""
-    return bool(region.any()) and float(evidence[region].mean()) < threshold
-
-
-def owners(query: Query) -> npt.NDArray[np.int_]:
-    """Return, for each pixel (height, width), the position of its proposal in ``query.proposals``, or -1.
-
-    Proposals do not overlap. A marked pixel without an owner was drawn by an expert.
-    """
-    owner = np.full((query.height, query.width), -1)
-    for position, proposal in enumerate(query.proposals):
-        owner[pixels(proposal, query.width, query.height)] = position
-    return owner
-
-
 def relabelled(result: list[Region], ids: Container[str], label: str) -> list[Region]:
-    """Return a prediction's result as Label Studio stores it after an expert gave these regions one more label."""
+    """Return a prediction's result as Label Studio stores it after an expert pressed this label's key on these regions.
+
+    The key is a switch: it takes the label from a region that has it.
+    """
     return [_relabelled(entry, label) if entry["id"] in ids else {**entry, "origin": "prediction"} for entry in result]
 
 
 def _relabelled(entry: Region, label: str) -> Region:
     value = entry["value"]
     if entry["type"] == "labels":
-        value = {**value, "labels": [label, *(other for other in value["labels"] if other != label)]}
+        value = {**value, "labels": sorted({label} ^ set(value["labels"]), key=(*ORDER, BEFORE).index)}
     return {**entry, "origin": "prediction-changed", "value": value}
 
 
@@ -144,6 +129,34 @@ def choice(word: str) -> Region:
     }
 
 
+def said(result: list[Region]) -> list[Region]:
+    """Return each shape with its labels as one entry, as the expert means them.
+
+    An expert who chooses "Nothing to disregard" takes back all pre-filled marks that stay untouched.
+    """
+    regions = joined(result)
+    return (
+        [_unmarked(entry) if is_untouched(entry) else entry for entry in regions]
+        if NOTHING in chosen(result)
+        else regions
+    )
+
+
+def is_prefilled(region: Region) -> bool:
+    """Return True if a joined region came marked, whether or not the expert has taken the mark back."""
+    return has_label(region, [PREFILLED])
+
+
+def is_untouched(region: Any) -> bool:
+    """Return True for a pre-filled mark of which only the computer has said so far that it must not matter."""
+    return isinstance(region, dict) and is_prefilled(region) and region.get("origin") == "prediction"
+
+
+def _unmarked(region: Region) -> Region:
+    kind = str(region["type"])
+    return {**region, "value": {**region["value"], kind: [label for label in _labels(region) if label != DISREGARD]}}
+
+
 def chosen(result: list[Region]) -> set[str]:
     """Return the expert's choices about the whole image: NOTHING, CANNOT_JUDGE, neither, or (edited by hand) both."""
     return {choice for entry in result for choice in _choices(entry)}
@@ -171,14 +184,14 @@ def marked(result: list[Region]) -> set[str]:
     """Return the ids of the proposals that the expert marked, without the regions that the expert drew."""
     return {
         str(region.get("id"))
-        for region in joined(result)
+        for region in said(result)
         if isinstance(region, dict) and DISREGARD in _labels(region) and region.get("origin") != "manual"
     }
 
 
 def has_marks(result: list[Region], labels: Collection[str] = (DISREGARD, EVIDENCE)) -> bool:
     """Return True if the expert marked a proposal or drew a mark, with one of these labels."""
-    return any(isinstance(region, dict) and has_label(region, labels) for region in joined(result))
+    return any(isinstance(region, dict) and has_label(region, labels) for region in said(result))
 
 
 def mask(result: list[Region], width: int, height: int, *, label: str = DISREGARD) -> tuple[Mask, list[str]]:
@@ -214,7 +227,7 @@ def areas(
     """
     found: list[tuple[Region, Mask]] = []
     unused: list[str] = []
-    for region in joined(result):
+    for region in said(result):
         if _choices(region):
             continue
         try:
@@ -267,7 +280,7 @@ def _known_labels(region: Region) -> list[Any]:
         raise UnusableRegionError("label without a shape")
     shape_of(region)
     labels = _labels(region)
-    unknown = [label for label in labels if label not in (LOOKS, DISREGARD, EVIDENCE, BEFORE)]
+    unknown = [label for label in labels if label not in (*ORDER, BEFORE)]
     if BEFORE in labels and not region.get("readonly"):
         raise UnusableRegionError(f"the label {BEFORE!r} is reserved for marks of earlier rounds")
     if unknown or not labels:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from labelstudio.exchange.records import AnnotationError, Manifest, Query, naming_damage
-from labelstudio.exchange.regions import to_result
+from labelstudio.exchange.regions import is_prefilled, joined, to_result
 
 # Label Studio pre-fills only predictions of the project's own model version, so the version never changes.
 MODEL_VERSION = "lookaway"
@@ -69,12 +69,24 @@ class Task:
         given = [entry for entry in self.annotations if not entry["was_cancelled"]]
         return {-entry["id"] if (author := author_of(entry)) is None else author for entry in given}
 
+    def shows(self, query: Query) -> bool:
+        """Return True if the task shows the query as it is asked now: without outlines or with them, marked or not.
+
+        A task whose regions are still missing will show them.
+        """
+        wanted = {proposal.id for proposal in query.proposals if proposal.prefilled and not query.blind}
+        if self.blind != query.blind or not self._ours():
+            return self.blind == query.blind
+        return wanted == {region["id"] for region in joined(self.prediction()["result"]) if is_prefilled(region)}
+
     def prediction(self) -> dict[str, Any]:
         """Return our latest prediction, from which experts start."""
-        ours = [entry for entry in self.predictions if entry["model_version"] == MODEL_VERSION]
-        if not ours:
+        if not self._ours():
             raise AnnotationError(f"task {self.id} has no regions in Label Studio. Fix: delete the task there.")
-        return max(ours, key=lambda prediction: int(prediction["id"]))
+        return max(self._ours(), key=lambda prediction: int(prediction["id"]))
+
+    def _ours(self) -> list[dict[str, Any]]:
+        return [entry for entry in self.predictions if entry.get("model_version") == MODEL_VERSION]
 
 
 def author_of(annotation: dict[str, Any]) -> int | None:

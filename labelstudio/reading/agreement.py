@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from labelstudio.exchange import regions
+from labelstudio.exchange import geometry
 from labelstudio.exchange.geometry import Mask
 from labelstudio.exchange.records import Answer, Query
-from labelstudio.reading import outlines
+from labelstudio.reading import corrections, outlines
 from labelstudio.reading.consensus import judged, latest
 from labelstudio.reading.marks import disregarded, says_evidence
 from labelstudio.reading.verdicts import contradictions, verdict
@@ -25,6 +25,7 @@ def report(queries: dict[str, Query], answers: list[Answer], gold: dict[str, Mas
     experts; see ``compared``. An expert's ``alpha`` and ``iou`` are the means over the expert's pairs. An expert's
     ``accuracy`` is the share of correct judgements on the proposals of gold queries. ``outlines``, where some answers
     were given without outlines, has the expert's agreement with the proposals (``outlines.compared``).
+    ``corrections`` has the gestures of the answers (``corrections.report``).
     ``contradictions`` has each answer that contradicts itself, and ``decisions``, if there are any, each decided query
     with what its experts said.
     """
@@ -55,6 +56,7 @@ def report(queries: dict[str, Query], answers: list[Answer], gold: dict[str, Mas
             if answer.key in queries
             for what in contradictions(answer, queries[answer.key])
         ],
+        "corrections": corrections.report(queries, [answer for given in readings.values() for answer in given]),
         **_decisions(queries, answers, readings),
     }
 
@@ -65,7 +67,7 @@ def words(found: dict[str, Any]) -> str:
     for expert, own in found["experts"].items():
         accuracy = "" if own["accuracy"] is None else f", accuracy {own['accuracy']:.0%} (gold queries: {own['gold']})"
         lines.append(f"  {expert}: {own['answers']} answered{_agreement(own)}{accuracy}{_belief(own)}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *([f"  {said}"] if (said := corrections.words(found["corrections"])) else [])])
 
 
 def alpha(judgements: npt.NDArray[np.floating[Any]]) -> float | None:
@@ -119,7 +121,7 @@ def compared(query: Query, one: Answer, other: Answer) -> tuple[Mask, Mask]:
     masks = [disregarded(answer.result, query.width, query.height)[0] for answer in (one, other)]
     evidence = [says_evidence(answer, query) for answer in (one, other)]
     if evidence[0] != evidence[1]:
-        seen = (regions.owners(query) >= 0) | masks[evidence.index(False)]
+        seen = (geometry.owners(query) >= 0) | masks[evidence.index(False)]
         masks = [mask & seen for mask in masks]
     return masks[0], masks[1]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from labelstudio.exchange import regions
+from labelstudio.exchange import geometry
 from labelstudio.exchange.geometry import Mask
 from labelstudio.exchange.records import AnnotationError, Answer, Query
 from labelstudio.exchange.words import Rule, assert_known
@@ -55,7 +55,7 @@ def weights(
     if rule == "dawid-skene":
         open_ones = {key: given for key, given in readings.items() if not given[0].decides}
         for key, probabilities in _dawid_skene(queries, open_ones).items():
-            owner = regions.owners(queries[key])
+            owner = geometry.owners(queries[key])
             values = probabilities if soft else probabilities > 0.5
             found[key][owner >= 0] = values[owner[owner >= 0]]
     return found
@@ -110,7 +110,7 @@ def judged(query: Query, answer: Answer) -> npt.NDArray[np.bool_]:
     The area decides, not the id: an expert may mark a proposal, draw over it, or say that the evidence is elsewhere.
     """
     marked = marks.disregarded(answer.result, query.width, query.height)[0]
-    areas = [regions.pixels(proposal, query.width, query.height) for proposal in query.proposals]
+    areas = [geometry.pixels(proposal, query.width, query.height) for proposal in query.proposals]
     return np.array([bool(marked[area].mean() > 0.5) for area in areas], bool)
 
 

@@ -48,6 +48,8 @@ def both_ways(answer: Answer, query: Query) -> list[str]:
     for region, marked in found:
         if any(2 * (marked & area).sum() > min(marked.sum(), area.sum()) for area in evidence):
             name = region.get("id", "?")
+            if regions.is_untouched(region):
+                continue  # no expert has marked it
             if has_label(region, [DISREGARD]):
                 messages.append(f'region {name} is marked both "{DISREGARD}" and "{EVIDENCE}": the evidence counts')
             elif has_label(region, [BEFORE]):

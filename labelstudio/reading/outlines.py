@@ -1,7 +1,7 @@
 """Are the outlines believed? Experts' agreement with the model's proposals, with and without their outlines.
 
-A proposal says that the model looks at a region, and should. An expert who disregards the region disagrees; an expert
-who leaves the region unmarked agrees. If experts agree more where they see the outlines, the outlines persuade them.
+A proposal says that the model looks at a region, and should; a pre-filled proposal says that it should not. An expert
+who leaves the region as it is agrees. If experts agree more where they see the outlines, the outlines persuade them.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ def shares(queries: dict[str, Query], answers: list[Answer]) -> dict[str, Share]
     """
     found: dict[str, list[float]] = {"with": [], "without": []}
     for answer in answers:
-        marked = judged(queries[answer.key], answer)
-        if len(marked):
-            found["without" if answer.blind else "with"].append(1 - float(marked.mean()))
+        query = queries[answer.key]
+        proposed = np.array([proposal.prefilled for proposal in query.proposals], bool)
+        if len(proposed):
+            agreement = float((judged(query, answer) == proposed).mean())
+            found["without" if answer.blind else "with"].append(agreement)
     return {name: Share(float(np.mean(values)) if values else 0.0, len(values)) for name, values in found.items()}
 
 

@@ -16,6 +16,7 @@ class Verdict(Enum):
 
     EVIDENCE = "evidence marked"  # everything else must not matter; regions may be marked besides
     MARKED = "marked"
+    CONFIRMED = "pre-filled marks confirmed"  # submitted as shown, with the marks of the computer
     NOTHING = "nothing to disregard"  # the choice, or all marks undone, or all regions deleted
     REMOVED = "some outlines removed"  # a vote without marks, and a reason to ask the expert
     UNTOUCHED = "submitted untouched"  # a vote without marks, but perhaps a hasty one
@@ -36,11 +37,12 @@ def verdict(answer: Answer, query: Query | None = None) -> Verdict:
         return Verdict.CANNOT_JUDGE
     if regions.has_marks(answer.result, [regions.EVIDENCE]):
         return Verdict.EVIDENCE
+    as_shown = all(isinstance(entry, dict) and entry.get("origin") == "prediction" for entry in answer.result)
     if regions.has_marks(answer.result):
-        return Verdict.MARKED
+        whole = as_shown and not (query and removed(answer, query))
+        return Verdict.CONFIRMED if whole and any(map(regions.is_untouched, answer.result)) else Verdict.MARKED
     if answer.result and not chosen and query and removed(answer, query):
         return Verdict.REMOVED
-    as_shown = all(isinstance(entry, dict) and entry.get("origin") == "prediction" for entry in answer.result)
     return Verdict.UNTOUCHED if (answer.result or answer.blind) and as_shown else Verdict.NOTHING
 
 

@@ -120,6 +120,7 @@ class QuerySettings(Section):
     cell: Annotated[int, Field(ge=4)]  # side of a grid cell, or of a typical region, pixels
     proposals: Annotated[int, Field(ge=1)]
     random_share: Rate = 0.0  # of the proposals, drawn at random; spread marks are more exact with one half
+    prefill: bool = False  # proposals that experts would rather mark come marked; see pipeline/feedback/spreading.py
 
     @model_validator(mode="after")
     def _blobs_are_salient(self) -> QuerySettings:
@@ -138,3 +139,11 @@ class Scenario(Section):
     penalty: Penalty
     feedback: FeedbackSettings = FeedbackSettings()
     query: QuerySettings
+
+    @model_validator(mode="after")
+    def _prefilled_marks_are_spread(self) -> Scenario:
+        if self.query.prefill and not self.feedback.spread:
+            raise ValueError(
+                "`query.prefill` needs marks that are spread. Fix: set `feedback.spread` to on, or `prefill` to false"
+            )
+        return self

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageOps
 
-from labelstudio.exchange import regions
+from labelstudio.exchange import geometry
 from labelstudio.exchange.records import Manifest
 from pipeline.data.loading import Images
 from pipeline.data.prepared import in_order
@@ -47,7 +47,7 @@ def queries(manifest: Manifest, folder: Path, entries: list[masks.Entry]) -> Ima
         if entry and entry.kind == "evidence":
             panel.paste(MARKED, mask=_crossed(mask))
         for p in query.proposals:
-            disregarded = bool(mask[regions.pixels(p, query.width, query.height)].all())
+            disregarded = bool(mask[geometry.pixels(p, query.width, query.height)].all())
             corners = [(x * SIDE / query.width, y * SIDE / query.height) for x, y in p.corners()]
             if disregarded:
                 inside = Image.new("1", panel.size)

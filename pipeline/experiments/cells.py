@@ -98,6 +98,7 @@ def run(experiment: str, variant: str, seed: int) -> Result:
         # The duration of a cell that was interrupted, or got a new arm, is unknown.
         "minutes": None if resumed or kept else round((time.monotonic() - began) / 60, 1),
         "rounds": [[r.round, r.answers, round(r.seconds, 1)] for r in hitl.rounds] if hitl else [],
+        **({"gestures": [round(r.gestures, 2) for r in hitl.rounds]} if hitl and loop.settings.query.prefill else {}),
         "arms": {arm: arms[arm] for arm in ("baseline", *about.arms)},
     }
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
+from labelstudio.reading import corrections
 from pipeline.annotation import crowd
 from pipeline.arms.baseline import train_baseline
 from pipeline.arms.hitl import train_round
@@ -36,11 +37,12 @@ from pipeline.training.states import State
 
 @dataclass(frozen=True)
 class RoundCost:
-    """The cost of a round: the number of answers, and the experts' time in seconds."""
+    """The cost of a round: the number of answers, the experts' time in seconds, and the gestures of an answer."""
 
     round: str
     answers: int
     seconds: float
+    gestures: float  # mean clicks and keys; see labelstudio/reading/corrections.py
 
 
 @dataclass
@@ -182,7 +184,9 @@ class Loop:
             )
             history.append(trained)
             seconds = sum(answer.lead_time or 0 for answer in answers)
-            rounds.append(RoundCost(entry.n, len(answers), seconds))
+            found = corrections.report(manifest.keys(), answers)
+            gestures = (found["clicks"] or 0) + (found["keys"] or 0)
+            rounds.append(RoundCost(entry.n, len(answers), seconds, gestures))
         return Outcome(state, pd.concat(history, ignore_index=True), entries, rounds)
 
     def _trained_on(self, entries: list[masks.Entry], penalty: Penalty | None = None) -> Outcome:

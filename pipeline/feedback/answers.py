@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from labelstudio.exchange import regions
+from labelstudio.exchange import geometry
 from labelstudio.exchange.records import Answer, Manifest
 from labelstudio.reading import consensus
 from labelstudio.reading.marks import disregarded
@@ -33,7 +33,7 @@ def to_entries(manifest: Manifest, answers: list[Answer], settings: Consensus) -
     for key, query in queries.items():
         if key in answered:
             mask = weights.get(key, np.zeros((query.height, query.width), np.float32))
-            asked = (regions.owners(query) >= 0) | (key in evident)
+            asked = (geometry.owners(query) >= 0) | (key in evident)
             kind: Kind = "evidence" if key in evident else "judged" if key in weights else "unclear"
             entries.append(Entry.of(manifest.round, query.image_id, mask, asked, kind=kind))
     return entries
@@ -62,8 +62,8 @@ def known_answers(
     for key in chosen:
         query = queries[key]
         evidence = data.evidence(query.image_id)
-        areas = [regions.pixels(proposal, query.width, query.height) for proposal in query.proposals]
-        correct[key] = np.array([regions.is_irrelevant(area, evidence, evidence_share) for area in areas], bool)
+        areas = [geometry.pixels(proposal, query.width, query.height) for proposal in query.proposals]
+        correct[key] = np.array([geometry.is_irrelevant(area, evidence, evidence_share) for area in areas], bool)
     return correct
 
 

@@ -73,6 +73,18 @@ class Spreader:
                 found.append(Entry.of(round, images.ids[n], area, np.zeros((size, size), bool), kind="spread"))
         return found
 
+    def believed(self, images: Images, ids: list[str]) -> dict[str, NDArray[np.bool_]]:
+        """Return the pixels (S, S) that experts would rather mark than not, by image id; empty without skill.
+
+        The probabilities are calibrated on cells that experts were shown, as these images' regions will be.
+        """
+        if self.model is None:
+            return {}
+        size, position = images.pixels[[0]].shape[1], {image_id: n for n, image_id in enumerate(images.ids)}
+        everything = self._read(images, [position[image_id] for image_id in ids], "pre-filling marks")
+        marked = (_calibrated(self.scale, cells) > 0.5 for cells in everything)
+        return {i: self.cells.grid.area(cells, size) for i, cells in zip(ids, marked, strict=True)}
+
     def doubt(self, images: Images) -> NDArray[np.float64] | None:
         """Return the mean entropy of an image's cells, marked or not marked, of each image (N,); None without skill.
 

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from labelstudio.exchange.geometry import Mask
+from labelstudio.exchange.geometry import Mask, pixels
 from labelstudio.exchange.records import Proposal
-from labelstudio.exchange.regions import pixels
 from pipeline.choices import Rank, Regions, assert_known
 from pipeline.data.draws import rng_of
 from pipeline.errors import NumericalError

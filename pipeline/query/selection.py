@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from labelstudio.exchange import geometry
 from labelstudio.exchange.records import Manifest, Proposal, Query
 from pipeline.choices import Rank, assert_known
 from pipeline.config import QuerySettings, Scenario
@@ -57,15 +58,17 @@ def select(
 
     Returns:
         Up to ``count`` queries, in the strategy's order. A query also shows the regions that earlier
-        rounds marked on its image.
+        rounds marked on its image. With `query.prefill`, the proposals that the answers so far speak against come
+        marked.
 
     Raises:
         ConfigError: The class to explain is not one of the data set's.
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    doubt = None
-    if settings.query.strategy == "spread-entropy":
+    doubt, spreader = None, None
+    if settings.query.strategy == "spread-entropy" or settings.query.prefill:
         spreader = spreading.from_answers(entries, pool, settings, state.model.classes)
+    if spreader and settings.query.strategy == "spread-entropy":
         doubt = spreader.doubt(pool)
         if doubt is None:
             why = spreader.skill.problem
@@ -82,7 +85,18 @@ def select(
     )
     marked = masks.marked(entries)
     found = [replace(q, earlier=outlined(marked[q.image_id] > 0.5)) if q.image_id in marked else q for q in found]
+    if spreader and settings.query.prefill:
+        believed = spreader.believed(pool, [query.image_id for query in found])
+        found = [_prefilled(query, believed.get(query.image_id)) for query in found]
     return Manifest(scenario, round, tuple(found))
+
+
+def _prefilled(query: Query, believed: NDArray[np.bool_] | None) -> Query:
+    """Return the query with a mark on each proposal of which more than half is believed not to matter."""
+    if believed is None:
+        return query
+    shown = ((p, believed[geometry.pixels(p, query.width, query.height)].mean() > 0.5) for p in query.proposals)
+    return replace(query, proposals=tuple(replace(p, prefilled=bool(marked)) for p, marked in shown))
 
 
 def choose(

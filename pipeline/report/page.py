@@ -44,6 +44,7 @@ class Section:
         explanations: The explanations of all arms, a data URI.
         rounds: The rounds; empty for a scenario without experts.
         agreement: How much the experts of each round agreed.
+        corrections: What experts made of pre-filled marks, and the gestures of an answer.
         outlines: The experts' agreement with the proposals, with and without outlines; no rows if all had outlines.
         contradictions: The answers that contradict themselves; no rows if there is none.
         decisions: The queries that one account decided; no rows if there is none.
@@ -58,6 +59,7 @@ class Section:
     explanations: str
     rounds: list[Round]
     agreement: Table
+    corrections: Table
     outlines: Table
     contradictions: Table
     decisions: Table
@@ -93,6 +95,7 @@ def _section(config: Config, name: str, sentences: list[str]) -> Section:
         explanations=_png(explanations_file(name)),
         rounds=[Round(n, _png(asked_file(name, n))) for n in rounds],
         agreement=_agreement(name, rounds),
+        corrections=_corrections(name, rounds),
         outlines=_outlines(name, rounds),
         contradictions=_contradictions(name, rounds),
         decisions=_decisions(name, rounds),
@@ -123,6 +126,24 @@ def _agreement(name: str, rounds: list[str]) -> Table:
     )
 
 
+def _corrections(name: str, rounds: list[str]) -> Table:
+    """Return the marks of each round that were pre-filled or added, and the gestures of an answer."""
+    rows = []
+    for n in rounds:
+        found = _crowd(step_dir(name, n) / "crowd.json").get("corrections")
+        if found:  # files from before pre-filled marks have none
+            marks = ["confirmed", "rejected", "added", "precision", "clicks", "keys", "seconds"]
+            rows.append([n, *(_cell(found[mark]) for mark in marks)])
+    return Table(
+        "Marks and gestures",
+        ["Round", "Pre-filled marks confirmed", "Taken back", "Added marks", "Precision", "Clicks", "Keys", "Seconds"],
+        rows,
+        "Precision: the share of the pre-filled marks that experts confirmed. Clicks and keys: the fewest that lead to "
+        "an answer, region by region, besides submitting (mean). Seconds: the median of an answer.",
+        names=1,
+    )
+
+
 def _outlines(name: str, rounds: list[str]) -> Table:
     """Return the experts' agreement with the proposals, with and without outlines, in each round and in all of them."""
     rows, everything = [], list[tuple[outlines.Share, outlines.Share]]()
@@ -138,8 +159,8 @@ def _outlines(name: str, rounds: list[str]) -> Table:
         "Agreement with the model's proposals",
         ["Round", "Expert", "With outlines", "Without outlines", "Difference"],
         rows,
-        "The share of the proposals that an expert leaves unmarked, with its 95% interval and the number of queries. A "
-        "positive difference means that experts agree more where they see the outlines.",
+        "The share of the proposals that an expert leaves as they are (unmarked, or pre-filled), with its 95% interval "
+        "and the number of queries. A positive difference means that experts agree more where they see the outlines.",
         names=2,
     )
 

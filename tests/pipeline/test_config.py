@@ -225,3 +225,12 @@ def test_words_stay_words(tmp_path, params):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params).replace("HERE", "no"))
     with pytest.raises(ConfigError, match=r"augment.flip: must be true or false \(it is 'no'\)"):
         config.load(tmp_path / "params.yaml")
+
+
+def test_prefilled_marks_need_a_spreader(params, tmp_path):
+    scenario(params)["query"]["prefill"] = True
+    with pytest.raises(ConfigError, match=r"decoy-digits-20pct: `query.prefill` needs marks that are spread"):
+        load(tmp_path, params)
+    scenario(params)["feedback"] = {"form": "penalty", "spread": "on"}
+    (loaded,) = load(tmp_path, params).scenarios.values()
+    assert loaded.query.prefill

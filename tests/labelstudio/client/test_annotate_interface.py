@@ -212,7 +212,7 @@ def test_an_expert_marks_and_draws_any_shape_on_pictures_of_any_shape(page, real
 
     mask, (unused,) = regions.mask(result, 2 * SIDE, SIDE)
     assert unused.endswith("no label")
-    together = regions.pixels(POLYGON, 2 * SIDE, SIDE) | cells((0, 0), size=(2 * SIDE, SIDE))
+    together = geometry.pixels(POLYGON, 2 * SIDE, SIDE) | cells((0, 0), size=(2 * SIDE, SIDE))
     for area in areas.values():
         together |= area
     np.testing.assert_array_equal(mask, together)

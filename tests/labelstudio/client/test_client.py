@@ -15,7 +15,7 @@ from labelstudio.client import connection, projects, waiting
 from labelstudio.client.backend import LabelStudio
 from labelstudio.client.connection import Unreachable
 from labelstudio.client.experts import SimulatedExpert
-from labelstudio.exchange import regions
+from labelstudio.exchange import geometry, regions
 from labelstudio.exchange.records import AnnotationError
 from labelstudio.exchange.tasks import MODEL_VERSION, Task
 from labelstudio.reading import consensus
@@ -118,7 +118,7 @@ def test_a_simulated_expert_marks_what_is_no_evidence(admin, expert, project, tm
     assert simulated.answer(project, asked.keys()) == 0
     answers = admin.pull(project, asked.keys())
     assert [answer.expert for answer in answers] == [EXPERT] * 5
-    right = regions.pixels(POLYGON, SIDE, SIDE)
+    right = geometry.pixels(POLYGON, SIDE, SIDE)
     right[7 * CELL :, 7 * CELL :] = True
     for answer in answers:
         assert answer.parent_prediction is not None

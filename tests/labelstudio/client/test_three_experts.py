@@ -23,7 +23,7 @@ COUNTING = """window.hands = {keys: 0, clicks: 0};
 
 
 NAMES = ("ann", "ben", "cho")
-_, MARKED, NOTHING, REMOVED, UNTOUCHED, CANNOT_JUDGE, SKIPPED = Verdict
+_, MARKED, _, NOTHING, REMOVED, UNTOUCHED, CANNOT_JUDGE, SKIPPED = Verdict
 # By image and expert: what they do, how that is read, and the cells (column, row) or box that they mark.
 ROUND = [
     [

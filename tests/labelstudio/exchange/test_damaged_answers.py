@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from labelstudio.exchange import regions
 from labelstudio.exchange.geometry import SHAPES
-from labelstudio.exchange.records import Answer
+from labelstudio.exchange.records import Answer, Proposal
+from labelstudio.reading.corrections import corrections
 from labelstudio.reading.marks import disregarded
 from labelstudio.reading.verdicts import Verdict, contradictions, verdict
 
@@ -200,3 +201,19 @@ def test_ten_thousand_malformed_answers_are_each_counted_with_a_reason():
         assert all(re.fullmatch(r"region .*: .+", reason, re.DOTALL) for reason in unused), unused
         said = verdict(Answer("k", "i", "e", number, "t", "t", None, False, None, broken))
         assert said in (Verdict.MARKED, Verdict.NOTHING)
+
+
+@pytest.mark.parametrize("origin", ["prediction", "manual", [], None])
+def test_corrections_are_counted_in_malformed_answers_too(origin):
+    luck = random.Random(1)
+    asked = query(7, 5, Proposal("kept", 0, 0, 3, 3, 0.5, prefilled=True), Proposal("r", 4, 0, 2, 2, 0.5))
+    kept = rectangle(0, 0, 40, 60, id="kept", origin="prediction")
+    kept["value"]["rectanglelabels"] = [regions.PREFILLED, regions.DISREGARD]
+    for number in range(2_000):
+        broken = [luck.choice(BREAKS)(luck) for _ in range(luck.randint(1, 3))]
+        result = [{**one, "origin": origin} if isinstance(one, dict) else one for one in broken]
+        given = Answer("k", "i", "e", number, "t", "t", None, False, None, [*result, kept])
+        found = corrections(given, asked)
+        assert found.added >= 0
+        assert found.rejected == 0
+        assert verdict(given, asked) in (Verdict.MARKED, Verdict.CONFIRMED)

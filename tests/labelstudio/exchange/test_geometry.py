@@ -10,7 +10,7 @@ from fakes.regions import box, boxes, brush, rectangle, region
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelstudio.exchange import regions
+from labelstudio.exchange import geometry, regions
 from labelstudio.exchange.geometry import UnusableRegionError, area, ellipse_around, outline
 from labelstudio.exchange.records import Proposal
 
@@ -38,7 +38,7 @@ def test_rounding_in_the_browser_does_not_move_a_pixel_of_a_polygon(numbers, see
     errors = np.random.default_rng(seed).uniform(-1e-9, 1e-9, (len(corners), 2))
     points = [[100 * x / width + dx, 100 * y / height + dy] for (x, y), (dx, dy) in zip(corners, errors, strict=True)]
     mask, _ = regions.mask([region("polygon", {"points": points})], width, height)
-    np.testing.assert_array_equal(mask, regions.pixels(proposal, width, height))
+    np.testing.assert_array_equal(mask, geometry.pixels(proposal, width, height))
 
 
 @given(boxes(), st.sampled_from([0, 90, 180, 270, 360, -90]))

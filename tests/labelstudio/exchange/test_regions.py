@@ -22,7 +22,7 @@ def test_a_proposal_comes_back_as_exactly_its_pixels(numbers):
     marked = regions.relabelled(shown, {"p"}, regions.DISREGARD)
     mask, unused = regions.mask(marked, width, height)
     np.testing.assert_array_equal(mask, box(*numbers))
-    np.testing.assert_array_equal(regions.pixels(proposal, width, height), mask)
+    np.testing.assert_array_equal(geometry.pixels(proposal, width, height), mask)
     assert unused == []
     assert not regions.mask(shown, width, height)[0].any(), "an unmarked proposal is not in the mask"
     np.testing.assert_array_equal(regions.mask(shown, width, height, label=regions.LOOKS)[0], mask)
@@ -30,7 +30,7 @@ def test_a_proposal_comes_back_as_exactly_its_pixels(numbers):
 
 def test_owners_tell_which_proposal_a_pixel_is_of():
     triangle = Proposal("t", 4, 0, 4, 4, 0.1, ((4.0, 0.0), (8.0, 0.0), (4.0, 4.0)))
-    owners = regions.owners(query(8, 4, Proposal("r", 0, 0, 2, 4, 0.2), triangle))
+    owners = geometry.owners(query(8, 4, Proposal("r", 0, 0, 2, 4, 0.2), triangle))
     assert owners.tolist() == [
         [0, 0, -1, -1, 1, 1, 1, -1],
         [0, 0, -1, -1, 1, 1, -1, -1],
@@ -85,11 +85,11 @@ def test_the_regions_fit_the_labelling_interface():
 
     interface = pytest.importorskip("label_studio_sdk.label_interface").LabelInterface(INTERFACE)
     triangle = Proposal("t", 0, 0, 97, 31, 0.3, ((0.0, 0.0), (97.0, 0.5), (3.5, 31.0)))
-    asked = query(97, 31, Proposal("p", 0, 0, 97, 31, 1.0), Proposal("q", 3, 7, 11, 13, 0.1), triangle)
+    asked = query(97, 31, Proposal("p", 0, 0, 97, 31, 1.0), Proposal("q", 3, 7, 11, 13, 0.1, prefilled=True), triangle)
     result = regions.to_result(dataclasses.replace(asked, earlier=(triangle,)))
     assert interface.validate_prediction({"result": result, "score": 0.5}, return_errors=True) == []
     labels = interface.get_control(regions.LABELS).labels
-    assert list(labels) == [regions.EVIDENCE, regions.DISREGARD, regions.LOOKS], "the first label colours a region"
+    assert list(labels) == list(regions.ORDER), "the first label colours a region"
     assert set(interface.get_control(regions.EARLIER).labels) == {regions.BEFORE}
     assert {interface.get_control(shape).tag.lower() for shape in geometry.SHAPES} == set(geometry.SHAPES)
     assert interface.get_object(regions.IMAGE).tag == "Image"
@@ -100,5 +100,5 @@ def test_every_key_is_chosen_by_us():
     from labelstudio.client.projects import INTERFACE
 
     keys = [tag.get("hotkey") for tag in ElementTree.fromstring(INTERFACE).iter() if tag.tag in ("Label", "Choice")]
-    assert len(keys) == len(set(keys)) == 6
+    assert len(keys) == len(set(keys)) == 7
     assert all(keys)

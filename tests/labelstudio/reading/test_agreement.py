@@ -93,7 +93,7 @@ def test_the_report_names_every_contradiction():
 def test_one_expert_has_nobody_to_agree_with():
     found = report({"k": query()}, [answer("a", 1)], {})
     assert (found["alpha"], found["iou"]) == (None, None)
-    assert words(found).splitlines() == ["1 of 1 queries answered", "  a: 1 answered"]
+    assert words(found).splitlines()[:2] == ["1 of 1 queries answered", "  a: 1 answered"]
     assert report({"k": query()}, [answer("a", 1, skipped=True)], {})["experts"] == {}
 
 

@@ -16,7 +16,7 @@ from fakes.queries import SIDE, manifest, proposal
 from labelstudio.client import connection, projects, waiting
 from labelstudio.client.backend import LabelStudio
 from labelstudio.client.experts import SimulatedExpert, assigned
-from labelstudio.exchange import effects, ledger, regions
+from labelstudio.exchange import effects, geometry, ledger, regions
 from labelstudio.exchange.geometry import Mask
 from labelstudio.exchange.records import AnnotationError, Manifest, read_answers
 from labelstudio.reading.consensus import judged
@@ -98,7 +98,7 @@ def test_earlier_marks_are_shown_and_are_nobodys_answer(label_studio, admin, exp
     SimulatedExpert(LabelStudio(label_studio.url, expert_keys[0]), left_half).answer(project, asked.keys())
     (answer,) = admin.pull(project, asked.keys())
     marked, unused = regions.mask(answer.result, SIDE, SIDE)
-    np.testing.assert_array_equal(marked, regions.pixels(proposal(7, 7), SIDE, SIDE))
+    np.testing.assert_array_equal(marked, geometry.pixels(proposal(7, 7), SIDE, SIDE))
     assert unused == []
     assert "c6r6" in {entry["id"] for entry in answer.result}
 

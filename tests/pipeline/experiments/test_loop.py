@@ -169,6 +169,29 @@ def test_the_second_round_may_ask_where_the_spreader_is_unsure(new_loop, capsys)
     assert "round 00: `spread-entropy` is entropy here: no spreader yet (no answers)" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("feedback", [{"form": "counterexamples", "spread": {"precision": 0.8}}])
+def test_from_the_second_round_on_experts_correct_instead_of_marking(new_loop):
+    """Experts mark the left half, which a cell's place tells; a pre-filled round changes no answer."""
+    left = np.zeros((28, 28), bool)
+    left[:, :14] = True
+    one = new_loop()
+    object.__setattr__(one.data, "known_evidence", lambda _: ~left)
+    rounds = [entry.model_copy(update={"queries": 8}) for entry in one.config.hitl.rounds]
+    one.config = one.config.model_copy(update={"hitl": one.config.hitl.model_copy(update={"rounds": rounds})})
+    one.baseline()
+    outcomes = {}
+    for prefill in (False, True):
+        query = one.settings.query.model_copy(update={"prefill": prefill})
+        one.settings = one.settings.model_copy(update={"query": query})
+        outcomes[prefill] = one.arm("hitl")
+    filled, plain = ([cost.gestures for cost in outcomes[prefill].rounds] for prefill in (True, False))
+    assert filled[0] == plain[0], "no spreader before the first answers"
+    assert filled[1] < min(plain[1], 2.01), (filled, plain)
+    assert outcomes[True].entries == outcomes[False].entries
+    ends = [outcome.state.model.network.classifier.weight.detach() for outcome in outcomes.values()]
+    assert np.array_equal(*ends)
+
+
 def evidence_experts(settings):
     """The same experts, who draw an ellipse around the evidence."""
     return settings.model_copy(

@@ -76,6 +76,20 @@ def test_a_few_answers_mark_the_same_things_on_all_other_images(images, network)
     assert [entry.packed_mask for entry in again] == [entry.packed_mask for entry in spread]
 
 
+def test_what_is_believed_is_what_experts_would_rather_mark_than_not(images, network):
+    entries = answers(images, 15)
+    spreader = learn(entries, images, network)
+    others = images.ids[15:]
+    believed = spreader.believed(images, others)
+    assert list(believed) == others
+    grid = Grid.of(SIZE, CELL)
+    found = np.array([grid.shares(believed[image_id]) for image_id in others])
+    marks = np.array([grid.shares(truth(images, int(image_id[6:]))) > 0.5 for image_id in others])
+    assert set(found.ravel()) <= {0.0, 1.0}
+    assert ((found > 0.5) == marks).mean() > 0.9
+    assert learn(answers(images, 1), images, network).believed(images, others) == {}
+
+
 @pytest.mark.parametrize(
     ("made", "says"),
     [

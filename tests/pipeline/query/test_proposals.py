@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from labelstudio.exchange import regions
+from labelstudio.exchange import geometry, regions
 from labelstudio.exchange.records import Manifest, Proposal, Query
 from pipeline.query.proposals import _outline, propose
 
@@ -103,7 +103,7 @@ def test_a_blob_covers_salient_pixels():
     saliency[:, 63] = 0.001
     first, second = propose(saliency, np.zeros((64, 64, 3), np.uint8), kind="blobs", rank="absolute", cell=8, count=2)
     for blob, rows, columns in [(first, slice(10, 20), slice(30, 42)), (second, slice(50, 55), slice(5, 10))]:
-        area = regions.pixels(blob, 64, 64)
+        area = geometry.pixels(blob, 64, 64)
         assert area[rows, columns].mean() > 0.5
         assert np.abs(saliency[area]).sum() / area.sum() > 0.7
 
@@ -114,7 +114,7 @@ def test_a_superpixel_keeps_to_the_pictures_edges():
     saliency = np.zeros((64, 64))
     saliency[20:30, 20:30] = 1.0
     for proposal in propose(saliency, picture, kind="superpixels", rank="absolute", cell=16, count=4):
-        bright = picture[regions.pixels(proposal, 64, 64), 0].mean() / 255
+        bright = picture[geometry.pixels(proposal, 64, 64), 0].mean() / 255
         assert not 0.1 < bright < 0.9
 
 
@@ -151,7 +151,7 @@ def test_proposals_are_ranked_apart_and_the_same_again(kind, arguments):
     scores = [p.score for p in proposals]
     assert scores == sorted(scores, reverse=True)
 
-    areas = [regions.pixels(p, size, size) for p in proposals]
+    areas = [geometry.pixels(p, size, size) for p in proposals]
     assert sum(areas, np.zeros((size, size), int)).max() <= 1, "no two of them overlap"
     weight = np.abs(saliency) if rank == "absolute" else np.maximum(saliency, 0)
     for p, area in zip(proposals, areas, strict=True):
@@ -175,11 +175,11 @@ def test_every_pixel_of_an_answers_mask_has_one_owner(kind, arguments, data):
     answer = regions.relabelled(regions.to_result(question), marked, regions.DISREGARD)
     mask, unused = regions.mask(answer, size, size)
     assert unused == []
-    owners = regions.owners(question)
+    owners = geometry.owners(question)
     assert {proposals[owner].id for owner in np.unique(owners[mask])} == marked
     assert (owners[mask] >= 0).all()
     for position, p in enumerate(proposals):
-        np.testing.assert_array_equal(owners == position, regions.pixels(p, size, size))
+        np.testing.assert_array_equal(owners == position, geometry.pixels(p, size, size))
         assert mask[owners == position].all() == (p.id in marked)
 
 
@@ -191,9 +191,9 @@ def test_no_region_that_experts_judged_is_proposed_again():
         asked = np.zeros((64, 64), bool)
         first = propose(saliency, picture, kind=kind, rank="absolute", cell=16, count=6)
         for p in first:
-            asked |= regions.pixels(p, 64, 64)
+            asked |= geometry.pixels(p, 64, 64)
         for p in propose(saliency, picture, kind=kind, rank="absolute", cell=16, count=6, asked=asked):
-            assert asked[regions.pixels(p, 64, 64)].mean() < 0.5, kind
+            assert asked[geometry.pixels(p, 64, 64)].mean() < 0.5, kind
 
 
 @st.composite
@@ -212,7 +212,7 @@ def test_an_outline_gives_back_its_pixels_and_a_coarse_one_stays_near(mask, tole
     parts, _ = ndimage.label(mask)
     largest = parts == 1 + np.bincount(parts.ravel())[1:].argmax()
     whole = ndimage.binary_fill_holes(largest, np.ones((3, 3)))
-    drawn = regions.pixels(Proposal("p", 0, 0, *mask.shape, 0.1, points), *mask.shape)
+    drawn = geometry.pixels(Proposal("p", 0, 0, *mask.shape, 0.1, points), *mask.shape)
     if tolerance == 0:
         np.testing.assert_array_equal(drawn, whole)
     else:

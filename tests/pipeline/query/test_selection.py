@@ -1,6 +1,7 @@
 """A round asks about the least certain images, about new regions alone, and writes the experts' pictures."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ from fakes import small
 from fakes.queries import SIDE, answer, manifest
 from PIL import Image
 
+from labelstudio.exchange.geometry import pixels
 from labelstudio.exchange.records import Manifest
-from labelstudio.exchange.regions import BEFORE, mask, pixels
+from labelstudio.exchange.regions import BEFORE, mask
 from pipeline.config import Consensus, Explain, FeedbackSettings, QuerySettings
 from pipeline.errors import ConfigError
 from pipeline.evaluation import figures
@@ -204,3 +206,29 @@ def test_a_repeated_image_shows_the_marks_of_earlier_rounds(tmp_path):
     _, unused = mask(theirs, SIDE, SIDE)
     assert all("is reserved for marks of earlier rounds" in reason for reason in unused)
     assert len(unused) == 2  # an expert drew with that label
+
+
+def test_proposals_that_are_mostly_believed_not_to_matter_come_marked(tmp_path, state, pool, monkeypatch):
+    half = np.arange(32)[None, :].repeat(32, axis=0) < 12  # one column of cells, and half of the next
+    entries = []
+
+    def spreader(given, images, settings, classes):
+        entries.append(given)
+        return SimpleNamespace(believed=lambda images, ids: dict.fromkeys(ids[:2], half))
+
+    monkeypatch.setattr(spreading, "from_answers", spreader)
+
+    def asked(**changes):
+        query = QuerySettings(strategy="entropy", cell=8, proposals=16, **changes)
+        settings = SimpleNamespace(query=query, feedback=FeedbackSettings(spread={}))
+        return select(
+            state, pool, entries=[], scenario="x", round="01", count=3, settings=settings, seed=0, folder=tmp_path
+        )
+
+    plain, filled = asked(), asked(prefill=True)
+    assert len(entries) == 1, "without the setting, nothing is learned"
+    assert list(filled.keys()) == list(plain.keys())
+    marked = [[p.x == 0 for p in query.proposals] for query in filled.queries[:2]]
+    assert [[p.prefilled for p in query.proposals] for query in filled.queries] == [*marked, [False] * 16]
+    plain.write(tmp_path / "plain.json")
+    assert "prefilled" not in (tmp_path / "plain.json").read_text()

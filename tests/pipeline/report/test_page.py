@@ -18,7 +18,9 @@ def test_the_page_stands_alone_and_runs_nothing(monkeypatch):
     empty = Table("Empty", ["Round"], [], "")
 
     def section(config, name, sentences):
-        tables = dict.fromkeys(("agreement", "outlines", "contradictions", "decisions", "effect", "cost"), empty)
+        tables = dict.fromkeys(
+            ("agreement", "corrections", "outlines", "contradictions", "decisions", "effect", "cost"), empty
+        )
         return page.Section(evil, sentences, "", "", [], **tables, data="0")
 
     monkeypatch.setattr(page, "_section", section)
@@ -46,6 +48,17 @@ def test_answers_that_contradict_themselves_are_listed_without_names(tmp_path, m
         (folder / "crowd.json").write_text(json.dumps(crowd))
     table = page._contradictions("digits", ["00", "01"])
     assert table.rows == [["01", "2", "image-3", "region p is marked both ways"]]
+
+
+def test_marks_and_gestures_of_each_round_are_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    counts = {"answers": 2, "confirmed": 3, "rejected": 1, "added": 1, "precision": 0.75}
+    found = counts | {"clicks": 1.0, "keys": 1.5, "seconds": None}
+    for n, crowd in (("00", {"experts": {}}), ("01", {"experts": {}, "corrections": found})):
+        folder = step_dir("digits", n)
+        folder.mkdir(parents=True)
+        (folder / "crowd.json").write_text(json.dumps(crowd))
+    assert page._corrections("digits", ["00", "01"]).rows == [["01", "3", "1", "1", "0.75", "1.00", "1.50", ""]]
 
 
 def test_decided_disputes_are_listed_without_names(tmp_path, monkeypatch):
