@@ -9,7 +9,7 @@ from pipeline.config import Config
 from pipeline.evaluation import attention
 from pipeline.experiments import protocols
 from pipeline.experiments.experiment import Changes, Experiment, crowd, rounds
-from pipeline.experiments.metrics import MNIST, NATURAL, PAPER, PATCHES, PLAIN, RULER, SHORTCUT, TABLE_2
+from pipeline.experiments.metrics import MNIST, NATURAL, PAPER, PATCHES, PLAIN, RULER, SHORTCUT, TABLE_2, TRAP
 
 BACKBONE = "efficientnet-lite0"  # for the paper's protocol: its weights need no network
 PLACEBOS = ("random-mask", "shuffled-mask", "weight-decay", "oversample-only", "as-published")
@@ -59,6 +59,17 @@ EXPERIMENTS = {
         metrics=RULER,
         arms=("automated", "hitl", "random-mask", "hitl-eq2"),
         variants={f"{n} answers": rounds(n, [1]) for n in (20, 100)},
+        forms=PAPERS_FORM,
+        each_epoch=False,
+        explainers=(),
+    ),
+    "isic-trap": Experiment(
+        "Natural artefacts that go with the label in training and against it in test: does feedback help?",
+        "isic-trap",
+        minutes=70,
+        metrics=TRAP,
+        arms=("automated", "hitl", "random-mask", "hitl-eq2", "masktune", "exact-masks"),
+        variants={"100 answers": rounds(100, [5])},
         forms=PAPERS_FORM,
         each_epoch=False,
         explainers=(),

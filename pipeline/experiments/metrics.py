@@ -87,6 +87,12 @@ NATURAL = (
     number("AUC with patches", "test-shifted_auc", key="auc_shifted"),
     percent("Accuracy, test", "test_accuracy"),
 )
+TRAP = (
+    number("AUC, test", "test_auc", key="auc_test"),
+    number("AUC, val", "val_auc", key="auc_val"),
+    percent("Recall, test", "test_recall_melanoma", key="recall"),
+    percent("Accuracy, test", "test_accuracy"),
+)
 PLAIN = (
     number("AUC, test", "test_auc", key="auc_test"),
     percent("Accuracy, test", "test_accuracy", key="accuracy"),
