@@ -80,6 +80,7 @@ def run(experiment: str, variant: str, seed: int) -> Result:
         arm: loop.with_settings(catalogue.settings(experiment, variant, seed=seed, others=changes))
         for arm, changes in about.forms.items()
     }
+    prefill = config.scenario(about.scenario).query.prefill
     target, digest = path(experiment, variant, seed), _digest(experiment, variant, seed)
     kept = _arms(target, digest, about.explainers)
     missing = tuple(arm for arm in about.arms if arm not in kept or arm == "hitl")
@@ -98,7 +99,7 @@ def run(experiment: str, variant: str, seed: int) -> Result:
         # The duration of a cell that was interrupted, or got a new arm, is unknown.
         "minutes": None if resumed or kept else round((time.monotonic() - began) / 60, 1),
         "rounds": [[r.round, r.answers, round(r.seconds, 1)] for r in hitl.rounds] if hitl else [],
-        **({"gestures": [round(r.gestures, 2) for r in hitl.rounds]} if hitl and loop.settings.query.prefill else {}),
+        **({"gestures": [round(r.gestures, 2) for r in hitl.rounds]} if hitl and prefill else {}),
         "arms": {arm: arms[arm] for arm in ("baseline", *about.arms)},
     }
     target.parent.mkdir(parents=True, exist_ok=True)
