@@ -214,8 +214,8 @@ def disturbances(
         asking += [("kill Label Studio", lambda: restarted(server)), ("crash of its database", server.database.crash)]
     stages, first = list(durations), 0
     while True:
-        clock = chance.uniform(-DAYS, DAYS) if FAKETIME and chance.random() < WRONG_CLOCKS else 0
-        moment = chance.random()
+        is_wrong, days, moment = chance.random() < WRONG_CLOCKS, chance.uniform(-DAYS, DAYS), chance.random()
+        clock = days if FAKETIME and is_wrong else 0
         hit = wild.disturb(
             stages[first:],
             strikes=lambda stage: chance.choice(asking if stage.startswith("annotate") else everywhere),

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 from e2e import chaos
+from e2e.disk import Disk, can_be_mounted
 
 STAND_IN = """
 import json, sys, time
@@ -32,6 +33,9 @@ for stage in ("prepare", "annotate@x", "train@x", "compare"):
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
     def use(*, fragile: bool) -> None:
+        # The same moments on every machine, whatever it can mount or preload.
+        monkeypatch.setattr(chaos, "FAKETIME", None)
+        monkeypatch.setattr(chaos, "can_be_mounted", lambda: False)
         script = tmp_path / "stand_in.py"
         script.write_text(f"FRAGILE = {fragile}\n{STAND_IN}")
         monkeypatch.setattr(chaos, "REPRO", [sys.executable, str(script)])
@@ -53,3 +57,22 @@ def test_what_a_kill_damages_is_found(stand_in, tmp_path):
     summary = chaos.main(10, seed=14, folder=tmp_path, known={})
     assert summary["differences"] == ["runs/x/00/masks.npz"]
     assert summary["answers_double"] >= 1
+
+
+def test_a_disk_can_be_full_and_a_folder_read_only(tmp_path):
+    if not can_be_mounted():
+        pytest.skip("only root may mount a disk")
+    with Disk(tmp_path / "disk") as disk:
+        file = disk.folder / "runs" / "file"
+        file.parent.mkdir()
+        disk.fill()
+        with pytest.raises(OSError, match="No space left"):
+            file.write_bytes(b"x" * 10_000)
+        disk.mend()
+        file.write_bytes(b"x" * 10_000)
+        disk.forbid("runs")
+        with pytest.raises(OSError, match="Read-only"):
+            file.write_bytes(b"y")
+        disk.mend()
+        file.write_bytes(b"y")
+    assert not file.exists(), "the disk is gone"
