@@ -12,7 +12,7 @@ from labelstudio.exchange import geometry
 from labelstudio.exchange.geometry import Mask
 from labelstudio.exchange.records import Answer, Query
 from labelstudio.reading import corrections, outlines
-from labelstudio.reading.consensus import judged, latest
+from labelstudio.reading.consensus import decision, judged, latest
 from labelstudio.reading.marks import disregarded, says_evidence
 from labelstudio.reading.verdicts import contradictions, verdict
 
@@ -149,12 +149,10 @@ def _decisions(
 ) -> dict[str, list[dict[str, Any]]]:
     found = []
     for key, query in queries.items():
-        decisions = [answer for answer in answers if answer.key == key and answer.decides and not answer.skipped]
-        if decisions:
-            last = max(decisions, key=Answer.version)
+        if last := decision([answer for answer in answers if answer.key == key]):
             said = {answer.expert: verdict(answer, query).value for answer in readings[key]}
-            decision = verdict(last, query).value
-            found.append({"image_id": query.image_id, "said": said, "by": last.expert, "decision": decision})
+            decided = verdict(last, query).value
+            found.append({"image_id": query.image_id, "said": said, "by": last.expert, "decision": decided})
     return {"decisions": found} if found else {}
 
 

@@ -119,11 +119,16 @@ def counted(answers: list[Answer]) -> list[Answer]:
 
     A decision "cannot judge" leaves none.
     """
-    decisions = [answer for answer in answers if answer.decides and not answer.skipped]
-    if not decisions:
+    last = decision(answers)
+    if last is None:
         return latest(answers)
-    last = max(decisions, key=Answer.version)
     return [] if verdict(last) is Verdict.CANNOT_JUDGE else [last]
+
+
+def decision(answers: list[Answer]) -> Answer | None:
+    """Return the last of the answers to one query that decides it; None if none does. A skip decides nothing."""
+    decisions = [answer for answer in answers if answer.decides and not answer.skipped]
+    return max(decisions, key=Answer.version, default=None)
 
 
 def latest(answers: list[Answer]) -> list[Answer]:

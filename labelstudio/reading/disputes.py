@@ -8,7 +8,7 @@ import numpy as np
 
 from labelstudio.exchange.records import Answer, Query
 from labelstudio.reading.agreement import compared, iou
-from labelstudio.reading.consensus import judged, latest
+from labelstudio.reading.consensus import decision, judged, latest
 
 
 def disputed(queries: dict[str, Query], answers: list[Answer]) -> dict[str, Query]:
@@ -17,11 +17,10 @@ def disputed(queries: dict[str, Query], answers: list[Answer]) -> dict[str, Quer
     Two experts disagree if they judge a proposal differently, or if their marks share less than half of their union.
     An expert who cannot judge has no vote, and disagrees with nobody.
     """
-    decided = {answer.key for answer in answers if answer.decides and not answer.skipped}
     found = {}
     for key, query in queries.items():
-        given = latest([answer for answer in answers if answer.key == key])
-        if key not in decided and any(_disagree(query, *pair) for pair in combinations(given, 2)):
+        given = [answer for answer in answers if answer.key == key]
+        if decision(given) is None and any(_disagree(query, *pair) for pair in combinations(latest(given), 2)):
             found[key] = query
     return found
 

@@ -52,7 +52,7 @@ def repro() -> None:
     print("Label Studio:        .venv/bin/lookaway server start   (then `… login`, and `… stop`)")
 
 
-def mend_dvc(folder: Path = Path(".dvc"), patience_s: float = 1.0) -> None:
+def mend_dvc(folder: Path = Path(".dvc")) -> None:
     """Put aside what a full disk or a kill leaves half-written of DVC's own files; each would stop every `dvc repro`.
 
     On a full disk, DVC makes the folder of an entry of its run cache, and cannot write the entry: "join() argument must
@@ -65,7 +65,7 @@ def mend_dvc(folder: Path = Path(".dvc"), patience_s: float = 1.0) -> None:
             entry.rmdir()
     for path, is_whole in ((folder / "tmp" / "rwlock", _is_json), (folder.parent / "dvc.lock", _is_lock_file)):
         if path.exists() and not is_whole(path):
-            time.sleep(patience_s)  # another DVC may be writing it
+            time.sleep(1)  # another DVC may be writing it
             if path.exists() and not is_whole(path):
                 aside = path.with_name(f"{path.name}.damaged")
                 print(f"{path} is damaged, perhaps by a kill: it is {aside} now, and DVC makes a new one", flush=True)
