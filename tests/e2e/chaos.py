@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from e2e.disk import Disk, can_be_mounted
-from e2e.project import path, tiny_project
+from e2e.project import environment, tiny_project
 from fakes.clients import EXPERT
 from fakes.production import Production, production
 
@@ -49,9 +49,7 @@ class Run:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         tiny_project(folder)
-        others = ("LABEL_STUDIO", "MLFLOW", "DVC")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
-        self.environment = {**kept, **known, "PATH": path(), "PYTHONPATH": "", "PYTHONUNBUFFERED": "1"}
+        self.environment = environment() | known | {"PYTHONUNBUFFERED": "1"}
 
     def start(self, clock: float = 0) -> subprocess.Popen[str]:
         """Start `dvc repro`, perhaps with a clock that is some days ahead (or behind, if negative)."""

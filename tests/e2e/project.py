@@ -37,18 +37,21 @@ def path() -> str:
     return os.pathsep.join([str(warm_python.folder()), str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
+def environment() -> dict[str, str]:
+    """Return the tests' environment, with nothing of the machine's own settings."""
+    ours = ("LABEL_STUDIO", "MLFLOW", "DVC", "AWS")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    # An installed copy of the project, or the folder that pytest runs in, must not be imported instead.
+    return {**kept, "PATH": path(), "PYTHONPATH": ""}
+
+
 def environment_for(label_studio) -> dict[str, str]:
-    """The tests' environment, with this Label Studio and nothing of the machine's own settings."""
-    settings = {
+    """Return the tests' environment, with this Label Studio."""
+    return environment() | {
         "LABEL_STUDIO_URL": label_studio.url,
         "LABEL_STUDIO_API_KEY": label_studio.api_key,
         "LABEL_STUDIO_EXPERT_API_KEY": label_studio.expert_api_key,
-        "PATH": path(),
-        # An installed copy of the project, or the folder that pytest runs in, must not be imported instead.
-        "PYTHONPATH": "",
     }
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("LABEL_STUDIO", "MLFLOW", "DVC"))}
-    return {**kept, **settings}
 
 
 def tiny_project(folder: Path) -> None:

@@ -3,7 +3,6 @@
 The images' files name patients, and nothing that is shared does.
 """
 
-import os
 import re
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 import requests
 import yaml
 from dotenv import dotenv_values
-from e2e.project import AUTHOR, ROOT, SAID, SCENARIO, path, ran, repro, tiny_project
+from e2e.project import AUTHOR, ROOT, SAID, SCENARIO, environment, ran, repro, tiny_project
 from fakes import patients
 from fakes.label_studio import FakeLabelStudio
 from fakes.postgres import USER, postgres
@@ -26,7 +25,6 @@ from labelstudio.server import process
 pytestmark = pytest.mark.slow
 SECRETS = {"AWS_ACCESS_KEY_ID": "a-key", "AWS_SECRET_ACCESS_KEY": "a-secret"}
 ORIGINALS = "data/originals/"  # which picture is whose stays on the machine that prepared it
-OURS = ("LABEL_STUDIO", "MLFLOW", "DVC", "AWS")
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +80,6 @@ def serves(url):
         return requests.get(f"{url}/health", timeout=10).ok
     except requests.RequestException:
         return False
-
-
-def environment():
-    """Nothing of the machine's own settings: what a checkout uses is in its .env."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    return {**kept, "PATH": path(), "PYTHONPATH": ""}
 
 
 def call(folder, *command, env=None):

@@ -1,4 +1,4 @@
-"""What experts made of pre-filled marks, and the gestures that it took: values worked by hand."""
+"""Corrections: marks that experts left, took back and added, and their gestures; all values are worked by hand."""
 
 from __future__ import annotations
 

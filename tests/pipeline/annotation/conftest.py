@@ -26,3 +26,11 @@ def project_folder(tmp_path, monkeypatch):
     data = SimpleNamespace(known_evidence=left_half, digest="d")
     monkeypatch.setattr(annotate.prepared, "read", lambda folder: data)
     return tmp_path, scenario, folder
+
+
+@pytest.fixture
+def asked_at_fake(fake, monkeypatch):
+    """`annotate` asks at the fake server, and waits for nobody."""
+    monkeypatch.setenv("LABEL_STUDIO_URL", fake.url)
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", fake.api_key)
+    monkeypatch.setenv("ANNOTATE_WAIT_S", "0")

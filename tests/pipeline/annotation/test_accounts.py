@@ -54,11 +54,8 @@ class Study:
 
 
 @pytest.fixture
-def study(project_folder, fake, monkeypatch):
+def study(project_folder, asked_at_fake, fake, monkeypatch):
     _, scenario, folder = project_folder
-    monkeypatch.setenv("LABEL_STUDIO_URL", fake.url)
-    monkeypatch.setenv("LABEL_STUDIO_API_KEY", fake.api_key)
-    monkeypatch.setenv("ANNOTATE_WAIT_S", "0")
     found = Study(scenario, folder, fake, monkeypatch)
     with pytest.raises(AnnotationError, match="0/8 answered"):
         found.annotate(experts=1)

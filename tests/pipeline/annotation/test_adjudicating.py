@@ -59,11 +59,8 @@ class Round:
 
 
 @pytest.fixture
-def round_(project_folder, fake, monkeypatch):
+def round_(project_folder, asked_at_fake, fake, monkeypatch):
     _, scenario, step = project_folder
-    monkeypatch.setenv("LABEL_STUDIO_URL", fake.url)
-    monkeypatch.setenv("LABEL_STUDIO_API_KEY", fake.api_key)
-    monkeypatch.setenv("ANNOTATE_WAIT_S", "0")
     found = Round(scenario, step, fake, monkeypatch)
     with pytest.raises(AnnotationError, match="0/8 answered"):
         found.annotate()

@@ -45,11 +45,8 @@ def test_every_expert_answers_the_same_queries_without_outlines(tmp_path):
 
 
 @pytest.fixture
-def stage(project_folder, fake, monkeypatch):
+def stage(project_folder, asked_at_fake, monkeypatch):
     _, scenario, step = project_folder
-    monkeypatch.setenv("LABEL_STUDIO_URL", fake.url)
-    monkeypatch.setenv("LABEL_STUDIO_API_KEY", fake.api_key)
-    monkeypatch.setenv("ANNOTATE_WAIT_S", "0")
     config = load()
 
     def run(blind: int):

@@ -19,12 +19,9 @@ def test_people_never_meet_a_machines_answers():
 
 
 @pytest.fixture
-def ask(project_folder, fake, monkeypatch):
+def ask(project_folder, asked_at_fake, monkeypatch):
     """Ask people about an open round."""
     _, scenario, _ = project_folder
-    monkeypatch.setenv("LABEL_STUDIO_URL", fake.url)
-    monkeypatch.setenv("LABEL_STUDIO_API_KEY", fake.api_key)
-    monkeypatch.setenv("ANNOTATE_WAIT_S", "0")
     human = Annotate(expert="human", evidence_share=0.05)
     config = load().model_copy(update={"annotate": human})
     monkeypatch.setattr(annotate, "load", lambda: config)
