@@ -3,11 +3,10 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 from docs.english import MARKDOWN
+from fakes import warm_python
 from fakes.checkout import ROOT
 
 pytestmark = pytest.mark.slow
@@ -33,10 +32,7 @@ def apply(change, path):
 
 
 def run(folder, *command):
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
-    done = subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    done = warm_python.run("-m", *command, cwd=folder, code=folder)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

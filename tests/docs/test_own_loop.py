@@ -1,9 +1,7 @@
 """examples/own_loop.py runs as it stands, and docs/own-loop.md shows it."""
 
-import os
 import re
-import subprocess
-import sys
+import runpy
 
 import pytest
 from fakes.checkout import ROOT
@@ -13,12 +11,11 @@ pytestmark = pytest.mark.slow
 FILE = "examples/own_loop.py"
 
 
-def test_the_example_runs_and_makes_the_network_look_away():
-    command = [sys.executable, "-W", "error::UserWarning", FILE]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    marked, without, with_feedback = map(float, re.findall(r"(\d+(?:\.\d+)?) (?:of|without|with)\b", done.stdout))
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_the_example_runs_and_makes_the_network_look_away(capsys):
+    runpy.run_path(str(ROOT / FILE), run_name="__main__")
+    said = capsys.readouterr().out
+    marked, without, with_feedback = map(float, re.findall(r"(\d+(?:\.\d+)?) (?:of|without|with)\b", said))
     assert marked >= 5
     assert with_feedback > without + 0.03
 

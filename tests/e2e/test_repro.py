@@ -1,4 +1,7 @@
-"""The whole loop, `dvc repro`, against a real Label Studio, with tiny settings."""
+"""The whole loop, `dvc repro`, against a real Label Studio, with tiny settings, and killed on the way.
+
+Its answers are spread, its images become counterexamples, and its last layer is fitted anew.
+"""
 
 import json
 import os
@@ -10,6 +13,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -25,17 +29,26 @@ from pipeline.arms import results
 from pipeline.config import load
 from pipeline.data import prepared
 from pipeline.experiments.loop import Loop
+from pipeline.feedback import masks
 from pipeline.paths import prepared_dir
 from pipeline.training import states
 
 pytestmark = pytest.mark.labelstudio
+QUERIES = (12, 4)  # the first round's are enough to learn from
+ROUND = f"@{SCENARIO}-round0"
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A clone of the project's files in a folder of its own, as a user would have it."""
+    """A clone of the project's files in a folder of its own, whose answers reach images that are no query."""
     folder = tmp_path_factory.mktemp("project")
     tiny_project(folder)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    scenario = params["scenarios"][SCENARIO]
+    scenario["feedback"] = {"form": "counterexamples", "refit": {"draws": 2}, "spread": {"precision": 0.6}}
+    scenario["query"]["random_share"] = 0.5
+    params["hitl"]["rounds"][0]["queries"] = QUERIES[0]
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     return folder
 
 
@@ -46,9 +59,50 @@ def environment(real_label_studio, personal_access_token):
 
 
 @pytest.fixture(scope="module")
-def finished(project, environment):
-    """The output of the first, whole run."""
-    return repro(project, environment)
+def finished(project, environment, real_label_studio):
+    """The output of the first, whole run, which is killed while its expert answers and while it trains."""
+    begun = start(project, environment)
+    said = read_until(f"Running stage 'annotate{ROUND}'", begun)
+    while not tasks_of(real_label_studio) and begun.poll() is None:
+        time.sleep(0.02)
+    kill(begun, project / "runs" / SCENARIO / "00" / "answers.json")
+    begun = start(project, environment)
+    said += read_until("in force", begun)
+    kill(begun, project / "runs" / SCENARIO / "00" / "state.pt")
+    return said + repro(project, environment)
+
+
+def start(project, environment, *arguments):
+    """`dvc repro` in a process group of its own."""
+    return subprocess.Popen(
+        ["dvc", "--wait-for-lock", "repro", *arguments],
+        cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def read_until(words, process):
+    """Return what a process says up to these words."""
+    said = ""
+    for line in process.stdout:
+        said += line
+        if words in line:
+            return said
+    raise AssertionError(f"it never said {words!r}:\n{said}")
+
+
+def kill(process, output):
+    """Kill a process group; the output must not be there yet."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not output.exists(), "killed too late to show anything"
+
+
+def tasks_of(label_studio):
+    """The number of tasks on the server in projects of this scenario."""
+    headers = {"Authorization": f"Token {label_studio.api_key}"}
+    found = requests.get(f"{label_studio.url}/api/projects/?page_size=200", headers=headers, timeout=60).json()
+    return sum(about["task_number"] for about in found["results"] if about["title"].startswith(SCENARIO))
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +146,9 @@ def delete(label_studio, what):
 
 
 def test_everything_ran_and_is_compared(project, finished, report):
-    stages = ran(finished)
-    assert len(stages) == len(set(stages)) == 3 + 4 * 2 + 2 + 1 + 1
+    stages = Counter(ran(finished))
+    assert len(stages) == 3 + 4 * 2 + 2 + 1 + 1
+    assert {stage for stage, count in stages.items() if count > 1} == {f"annotate{ROUND}", f"hitl-train{ROUND}"}
     metrics = json.loads((project / "report" / "metrics.json").read_text())[SCENARIO]
     assert list(metrics) == ["baseline", "automated", "random-mask", "hitl"]
     for arm in metrics.values():
@@ -101,7 +156,7 @@ def test_everything_ran_and_is_compared(project, finished, report):
         assert arm["min_loss"] > 0
     table = (project / "report" / "table.md").read_text()
     assert table.count(f"| {SCENARIO} (1") == 4 + 3 + 4 + 4  # a tenth of 1,347; four tables, one of differences
-    assert "8 answers from experts" in table
+    assert f"{sum(QUERIES)} answers from experts" in table
     page = (project / "report" / "index.html").read_text()
     assert page.count('src="data:image/png;base64,') == page.count("src=") == 2 + 2  # two pictures, and one a round
     assert not re.search("https?:|<script|expert@", page), "it needs nothing else, and names nobody"
@@ -130,7 +185,7 @@ def test_experiments_run_the_same_loop_to_the_same_weights(project, finished, tm
         own = history[(history["step"] == "start") == (arm == "baseline")]
         assert own["test_loss"].tolist() == pytest.approx(outcome.history["test_loss"].tolist(), rel=1e-12), arm
     assert "00: resuming after epoch 2" in capsys.readouterr().out
-    assert [asked.answers for asked in outcomes["hitl"].rounds] == [4, 4]
+    assert [asked.answers for asked in outcomes["hitl"].rounds] == list(QUERIES)
 
 
 def test_a_launcher_makes_one_arm_of_two_processes_and_no_stage_runs_again_for_it(
@@ -162,7 +217,16 @@ def test_the_expert_answered_every_query_once_as_itself(project, finished, envir
         assert sorted(a["key"] for a in round_answers) == sorted(q["key"] for q in queries)
         assert {a["expert"] for a in round_answers} == {real_label_studio.expert["email"]}
     keys = tasks_on_server(project, environment)
-    assert len(keys) == len(set(keys)) == 8
+    assert len(keys) == len(set(keys)) == sum(QUERIES)
+
+
+def test_the_answers_reach_other_images(project, finished):
+    entries = masks.read(project / "runs" / SCENARIO / "00" / "masks.npz")
+    assert Counter(entry.kind for entry in entries)["spread"] > QUERIES[0]
+    skill = json.loads((project / "runs" / SCENARIO / "00" / "spread" / "skill.json").read_text())
+    assert skill["answers"] == QUERIES[0]
+    assert (project / "runs" / SCENARIO / "00" / "spread" / "examples.png").stat().st_size > 10_000
+    assert "last layer fitted" in finished
 
 
 def test_the_second_run_does_nothing(project, finished, environment):
@@ -237,8 +301,8 @@ def test_mlflow_has_one_run_an_arm_and_can_be_rebuilt(project, finished, environ
     hitl = seen["arms"]["hitl"]
     assert hitl["name"] == f"hitl, {SCENARIO}, seed 0"
     assert hitl["steps"] == [1, 2, 3]
-    assert {"train_loss", "penalty", "penalised_fraction", "val_loss", "final/min_loss"} <= set(hitl["metrics"])
-    assert hitl["params"]["penalty.form"] == "eq2"
+    assert {"train_loss", "val_loss", "final/min_loss"} <= set(hitl["metrics"])
+    assert hitl["params"]["feedback.form"] == "counterexamples"
     assert re.fullmatch("[0-9a-f]{40}", hitl["tags"]["mlflow.source.git.commit"])
     pictures = ["curves/" + SCENARIO + ".png", "explanations/00.png", "queries/00.png", "queries/01.png"]
     assert {*pictures, "index.html"} <= set(hitl["files"])
@@ -339,56 +403,6 @@ def test_a_changed_drawing_trains_nothing_again(project, finished, environment):
     repro(project, environment, *drawn)
 
 
-def start_over(project, environment, stage):
-    """Run one stage of round 01 again, in a process group of its own."""
-    return subprocess.Popen(
-        ["dvc", "--wait-for-lock", "repro", "--force", "--single-item", f"{stage}@{SCENARIO}-round1"],
-        cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
-    )  # fmt: skip
-
-
-def kill(process, output):
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not output.exists(), "killed too late to show anything"
-
-
-def test_killed_while_asking_it_ends_in_the_same_training(project, finished, environment, real_label_studio):
-    state = trained(project)
-    before = [(a["key"], a["result"]) for some in answers(project) for a in some]
-    # As if round 01 had never been asked: neither server nor archive knows of it.
-    client = LabelStudio(environment["LABEL_STUDIO_URL"], environment["LABEL_STUDIO_API_KEY"])
-    keys = {a["key"] for a in answers(project)[1]}
-    there = client.ensure_project(simulated_title(project))
-    for task in client.tasks(there, keys):
-        delete(real_label_studio, f"tasks/{task.id}")
-    (archive,) = (project / "answers").glob(f"{SCENARIO}_seed-0_simulated-*.jsonl")
-    lines = archive.read_text().splitlines(keepends=True)
-    archive.write_text("".join(line for line in lines if not any(key in line for key in keys)))
-
-    process = start_over(project, environment, "annotate")
-    while not client.tasks(there, keys) and process.poll() is None:
-        time.sleep(0.02)
-    kill(process, project / "runs" / SCENARIO / "01" / "answers.json")
-    repro(project, environment, f"hitl-train@{SCENARIO}-round1")
-    assert trained(project) == state
-    assert [(a["key"], a["result"]) for some in answers(project) for a in some] == before
-    on_server = tasks_on_server(project, environment)
-    assert len(on_server) == len(set(on_server)) == 8
-
-
-def test_killed_while_training_it_ends_in_the_same_training(project, finished, environment):
-    state = trained(project)
-    before = answers(project)
-    process = start_over(project, environment, "hitl-train")
-    assert any("in force" in line for line in process.stdout), "it never came to training"
-    kill(process, project / "runs" / SCENARIO / "01" / "state.pt")
-    repro(project, environment, f"hitl-train@{SCENARIO}-round1")
-    assert trained(project) == state
-    assert answers(project) == before
-
-
 def test_changing_one_rounds_queries_reruns_only_what_follows(project, finished, environment):
     path = project / "params.yaml"
     original = path.read_text()
@@ -400,7 +414,7 @@ def test_changing_one_rounds_queries_reruns_only_what_follows(project, finished,
     assert stages == [f"{name}@{SCENARIO}-round1" for name in ("query-export", "annotate", "hitl-train")]
     assert answers(project)[0] == before
     assert len(answers(project)[1]) == 5
-    assert len(tasks_on_server(project, environment)) == 9  # the four that were answered are not asked again
+    assert len(tasks_on_server(project, environment)) == QUERIES[0] + 5  # what was answered is not asked again
     path.write_text(original)
 
 
@@ -410,12 +424,12 @@ def test_reading_the_answers_otherwise_asks_nobody_again(project, finished, envi
     params = yaml.safe_load(original)
     params["consensus"] = {"rule": "any", "soft": False, "gold": 2}
     path.write_text(yaml.safe_dump(params, sort_keys=False))
-    last = [f"{name}@{SCENARIO}-round0" for name in ("hitl-train", "review")]
+    last = [f"{name}{ROUND}" for name in ("hitl-train", "review")]
     assert ran(repro(project, environment, last[-1])) == last
     crowd = json.loads((project / "runs" / SCENARIO / "00" / "crowd.json").read_text())
-    assert (crowd["queries"], crowd["answered"]) == (4, 4)
+    assert (crowd["queries"], crowd["answered"]) == (QUERIES[0], QUERIES[0])
     ((expert, own),) = crowd["experts"].items()
-    assert (expert, own["answers"], own["gold"], own["accuracy"]) == ("expert@localhost.local", 4, 2, 1.0)
+    assert (expert, own["answers"], own["gold"], own["accuracy"]) == ("expert@localhost.local", QUERIES[0], 2, 1.0)
     effects = json.loads((project / "runs" / SCENARIO / "00" / "effect.json").read_text())
     pictures = {path.name for path in (project / "runs" / SCENARIO / "00" / "effect").iterdir()}
     assert pictures == {f"{one['image_id']}.png" for one in effects}
@@ -426,20 +440,20 @@ def test_people_are_waited_for_and_asked_once(project, report, environment, real
     repro(project, environment, f"hitl-train@{SCENARIO}-round1")  # with the params as they were at first
     path = project / "params.yaml"
     original = path.read_text()
-    stage = f"annotate@{SCENARIO}-round0"
+    stage, most = f"annotate{ROUND}", QUERIES[0] - 1
     keys = [q["key"] for q in json.loads((project / "runs" / SCENARIO / "00" / "queries.json").read_text())["queries"]]
     person = LabelStudio(real_label_studio.url, real_label_studio.expert_api_key)
     path.write_text(original.replace("expert: simulated", "expert: human"))
     waiting = {**environment, "ANNOTATE_WAIT_S": "1"}
 
     output = repro(project, waiting, "--single-item", stage, check=False)
-    assert "error: 0/4 answered" in output
+    assert f"error: 0/{QUERIES[0]} answered" in output
     assert "run `dvc repro` again" in output
     scenario = person.ensure_project(f"{SCENARIO}, seed 0")
     expert = SimulatedExpert(person, lambda image_id: np.zeros((48, 48), bool))
-    assert expert.answer(scenario, keys[:3]) == 3
+    assert expert.answer(scenario, keys[:most]) == most
     output = repro(project, waiting, "--single-item", stage, check=False)
-    assert "3/4 answered" in output
+    assert f"{most}/{QUERIES[0]} answered" in output
     assert expert.answer(scenario, keys) == 1
     repro(project, waiting, "--single-item", stage)
     assert sorted(a["key"] for a in answers(project)[0]) == sorted(keys)
@@ -455,8 +469,8 @@ def test_a_lost_server_costs_no_answer(project, finished, environment, real_labe
     lost = client.ensure_project(simulated_title(project))
     before = answers(project)[0]
     delete(real_label_studio, f"projects/{lost.id}")
-    output = repro(project, environment, "--force", "--single-item", f"annotate@{SCENARIO}-round0")
-    assert "4 of 4 queries were answered before" in output
+    output = repro(project, environment, "--force", "--single-item", f"annotate{ROUND}")
+    assert f"{QUERIES[0]} of {QUERIES[0]} queries were answered before" in output
     assert answers(project)[0] == before
 
 
@@ -490,10 +504,10 @@ def test_bad_params_end_with_a_message(project, finished, environment, mistake):
 
 
 def test_a_server_that_is_not_there_is_named(project, finished, environment):
-    repro(project, environment, f"annotate@{SCENARIO}-round0")  # the mistakes above cost outputs
+    repro(project, environment, f"annotate{ROUND}")  # the mistakes above cost outputs
     output = repro(
         project, {**environment, "LABEL_STUDIO_URL": "http://127.0.0.1:9"},
-        "--force", "--single-item", f"annotate@{SCENARIO}-round0", check=False,
+        "--force", "--single-item", f"annotate{ROUND}", check=False,
     )  # fmt: skip
     assert "error: " in output
     assert "http://127.0.0.1:9" in output

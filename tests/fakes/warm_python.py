@@ -1,9 +1,9 @@
-"""A `python` whose libraries are imported already, for tests that run dozens of stages.
+"""A `python` and a `dvc` whose libraries are imported already, for tests that run dozens of commands.
 
 A stage imports PyTorch, timm, scikit-learn and MLflow, which takes longer than a tiny project's training. Here one
-process imports these libraries, none of the project's own modules, and forks for each `python …`. Everything else is
-as in a process of its own: arguments, environment, folder, output, exit status; a killed command takes its fork along.
-tests/benchmarks and tests/pipeline/commands start stages as users do.
+process imports these libraries and DVC, none of the project's own modules, and forks for each `python …` or `dvc …`.
+Everything else is as in a process of its own: arguments, environment, folder, output, exit status; a killed command
+takes its fork along, and all that the fork started. tests/benchmarks starts stages as users do.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import functools
 import gc
 import importlib
 import json
+import logging
 import os
 import runpy
 import select
@@ -27,12 +28,18 @@ from pathlib import Path
 LIBRARIES = [
     "accelerate",
     "captum.attr",
+    "dvc.cli.parser",
+    "dvc.repo.reproduce",
+    "dvc.repo.status",
+    "dvc.schema",
     "label_studio_sdk",
     "matplotlib.figure",
     "mlflow.pyfunc",
     "mlflow.pytorch",
     "mlflow.store.tracking.sqlalchemy_store",
+    "networkx",
     "pandas",
+    "ruamel.yaml",
     "scipy.ndimage",
     "sklearn.metrics",
     "sklearn.model_selection",
@@ -42,12 +49,13 @@ LIBRARIES = [
     "torchvision.transforms.v2",
     "typer",
 ]
+PROGRAMS = {"python": [], "dvc": ["-m", "dvc"]}  # with their first arguments
 LOOK_S = 0.01  # between two looks at a fork
 SHIM = """#!{python} -IS
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
-    request = json.dumps([os.getcwd(), sys.argv[1:], dict(os.environ)]).encode()
+    request = json.dumps([os.getcwd(), {first!r} + sys.argv[1:], dict(os.environ)]).encode()
     socket.send_fds(server, [len(request).to_bytes(8, "big")], [0, 1, 2])
     server.sendall(request)
     sys.exit(int.from_bytes(server.recv(4) or bytes([1]), "big"))
@@ -56,11 +64,12 @@ with socket.socket(socket.AF_UNIX) as server:
 
 @functools.cache
 def folder() -> Path:
-    """Return a folder to put first on the PATH; its `python` serves as long as this process lives."""
+    """Return a folder to put first on the PATH; its programs serve as long as this process lives."""
     place = Path(tempfile.mkdtemp(prefix="warm-python-"))
     address = str(place / "socket")
-    (place / "python").write_text(SHIM.format(python=sys.executable, address=address))
-    (place / "python").chmod(0o755)
+    for program, first in PROGRAMS.items():
+        (place / program).write_text(SHIM.format(python=sys.executable, address=address, first=first))
+        (place / program).chmod(0o755)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(address)
         listening.listen(32)  # what comes before the libraries are there waits
@@ -72,6 +81,13 @@ def folder() -> Path:
             stderr=(place / "log").open("w"),
         )
     return place
+
+
+def run(*arguments: str, cwd: Path, code: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `python …` in a folder, with the project's code from another."""
+    variables = {**os.environ, "PYTHONPATH": str(code), **environment}
+    command = [str(folder() / "python"), *arguments]
+    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, check=False)
 
 
 def serve(listening: socket.socket, parent: int) -> list[str]:
@@ -100,28 +116,31 @@ def keep(connection: socket.socket) -> list[str]:
         for number, file in enumerate(files):
             os.dup2(file, number)
             os.close(file)
+        os.setpgid(0, 0)
         os.chdir(where)
         os.environ.clear()
         os.environ.update(environment)
         sys.dont_write_bytecode = "PYTHONDONTWRITEBYTECODE" in environment
         return arguments
+    os.setpgid(worker, worker)  # here as well, before it can be killed
     while True:
         ended, status = os.waitpid(worker, os.WNOHANG)
         if ended:
             connection.sendall((os.waitstatus_to_exitcode(status) & 0xFF).to_bytes(4, "big"))
             os._exit(0)
         if select.select([connection], [], [], LOOK_S)[0]:  # the caller says no more: it is gone
-            os.kill(worker, signal.SIGKILL)
+            os.killpg(worker, signal.SIGKILL)
             os._exit(0)
 
 
 if __name__ == "__main__":
     for library in LIBRARIES:
         importlib.import_module(library)
+    logging.root.handlers.clear()  # MLflow's, which would repeat what DVC logs
     gc.collect()
     gc.freeze()  # a collection in a fork would copy all of these libraries' memory
     first, *rest = serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
-    sys.path[0] = os.getcwd()
+    sys.path[:1] = [os.getcwd(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     code: object = 0
     try:
         if first == "-m":

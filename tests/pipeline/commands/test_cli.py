@@ -2,13 +2,13 @@
 
 import inspect
 import os
-import subprocess
 import sys
 from importlib import import_module
 
 import pytest
 import typer
 import yaml
+from fakes import warm_python
 from fakes.checkout import ROOT
 from typer.testing import CliRunner
 
@@ -56,10 +56,7 @@ def test_every_stage_of_dvc_yaml_is_a_command_with_the_arguments_of_its_main():
 
 
 def run(folder, *arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "pipeline", *arguments],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, capture_output=True, text=True,
-    )  # fmt: skip
+    return warm_python.run("-m", "pipeline", *arguments, cwd=folder, code=ROOT, **environment)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,11 @@
 """Published results stay valid when settings are added, and become invalid when a setting's meaning changes."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
+from fakes import warm_python
 from fakes.checkout import ROOT
 
 from pipeline import config
@@ -88,10 +86,7 @@ def copy(tmp_path):
 
 def valid(folder) -> list[int]:
     """Return the numbers of cells with a valid result, of all cells, and the same two numbers of the sweep."""
-    done = subprocess.run(
-        [sys.executable, "-c", COUNT],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(folder)}, capture_output=True, text=True,
-    )  # fmt: skip
+    done = warm_python.run("-c", COUNT, cwd=folder, code=folder)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

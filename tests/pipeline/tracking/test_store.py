@@ -6,12 +6,11 @@ import os
 import shutil
 import socket
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing
 
 import pytest
+from fakes import warm_python
 from fakes.checkout import ROOT
 
 from pipeline.config import load
@@ -96,10 +95,8 @@ print("fine", client.get_experiment(experiment).artifact_location)
 
 @pytest.mark.slow
 def test_any_history_and_a_copied_checkout(folder):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-
     def run(place, code):
-        done = subprocess.run([sys.executable, "-c", code], cwd=place, env=environment, capture_output=True, text=True)
+        done = warm_python.run("-c", code, cwd=place, code=ROOT)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -149,8 +146,7 @@ print("fine")
 
 @pytest.mark.slow
 def test_a_registered_model_that_somebody_deleted_is_missed(folder):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", DELETED], cwd=folder, env=environment, capture_output=True, text=True)
+    done = warm_python.run("-c", DELETED, cwd=folder, code=ROOT)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
