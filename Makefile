@@ -19,9 +19,9 @@ demo: .venv/installed            ## the whole loop on the embedded data set [EXP
 paper: .venv/installed           ## the paper's protocol [ONLY=isic2017] [BACKBONE=efficientnet-b1] [EXPERT=human]
 	lookaway paper --only $(ONLY) --backbone $(BACKBONE) --expert $(EXPERT)
 
-# A core for each of two workers.
+# A core for each of two workers; a third works while these wait for servers and browsers.
 test: check .venv/browser .venv/postgres   ## the whole test suite, ruff and mypy
-	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: .venv/installed-dev   ## the unit tests: no Label Studio, no browser, no `dvc repro`
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m "not labelstudio and not browser and not slow"

@@ -16,12 +16,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from labelstudio.server import local
+from pipeline.commands import last_screen
 from pipeline.commands.server import print_passwords
 from pipeline.config import Config, load
 from pipeline.errors import DataError, listed
-from pipeline.paths import PAGE, REPORT, curves_file, explanations_file, step_dir
-
-COMPARISON = "viewStateShareKey=comparison&compareRunsMode=CHART&workflowType=machine_learning"  # MLflow's view
+from pipeline.paths import step_dir
 
 
 def repro() -> None:
@@ -41,15 +40,7 @@ def repro() -> None:
             local.stop()
     if done.returncode:
         sys.exit(done.returncode)
-    print(f"\n{(REPORT / 'table.md').read_text(encoding='utf-8')}")
-    for scenario in config.hitl.scenarios:
-        print(f"Queries:             {step_dir(scenario, config.hitl.rounds[0].n)}/images/")
-        print(f"Explanations:        {explanations_file(scenario)}")
-        print(f"Curves:              {curves_file(scenario)}")
-    print(f"The whole report:    {PAGE}")
-    print("MLflow:              .venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db, then")
-    print(f"                     http://127.0.0.1:5000/#/experiments/1/runs?{COMPARISON}")
-    print("Label Studio:        .venv/bin/lookaway server start   (then `… login`, and `… stop`)")
+    last_screen.show(config)
 
 
 def mend_dvc(folder: Path = Path(".dvc")) -> None:

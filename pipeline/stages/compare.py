@@ -15,11 +15,10 @@ def main() -> None:
     results = comparison.gather(config)
     words = {name: meaning.sentences(name, results[name]) for name in config.hitl.scenarios}
     shown = tables.tables(results)
-    introduction = [meaning.markdown(sentences) for sentences in words.values()]
-    parts = [*introduction, *map(tables.markdown, shown)]
+    parts = [*(meaning.markdown(sentences) for sentences in words.values()), *map(tables.markdown, shown)]
 
     comparison.write(results, parts)
     PAGE.write_text(page.html(config, words=words, tables=shown), encoding="utf-8")
     publishing.publish_all(config, note=parts)
-    print(f"{REPORT / 'table.md'}, {PAGE}:\n\n{''.join(introduction)}")
+    print(f"the comparison is in {REPORT / 'table.md'} and {PAGE}")
     show_all_effects(config)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline.arms import results
 from pipeline.config import Config
 from pipeline.paths import step_dir
-from pipeline.tracking import registered, runs, store, view
+from pipeline.tracking import inputs, registered, runs, store, view
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -86,6 +86,7 @@ def _publish_scenario(client: MlflowClient, experiment: str, *, config: Config, 
         run_id = runs.update(client, experiment=experiment, config=config, scenario=scenario, arm=arm, history=history)
         if arm == "hitl":
             runs.log_queries(client, run_id, scenario=scenario, rounds=[entry.n for entry in config.hitl.rounds])
+        inputs.log(client, run_id, config=config, scenario=scenario, arm=arm)
         runs.log_evaluation(client, run_id, scenario=scenario, arm=arm, summary=results.summary(history, arm))
         name = registered.name(store.name(), scenario)
         registered.register(client, run_id, name=name, config=config, scenario=scenario, arm=arm, graph=graph)

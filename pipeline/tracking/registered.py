@@ -56,7 +56,15 @@ def register(
         return
     with tempfile.TemporaryDirectory() as folder:
         found = _log(
-            Path(folder), run_id=run_id, name=name, config=config, scenario=scenario, arm=arm, state=state, graph=graph
+            client,
+            Path(folder),
+            run_id=run_id,
+            name=name,
+            config=config,
+            scenario=scenario,
+            arm=arm,
+            state=state,
+            graph=graph,
         )
     client.set_registered_model_alias(name, arm, found)
     client.update_registered_model(
@@ -114,6 +122,7 @@ class Graph:
 
 
 def _log(
+    client: MlflowClient,
     folder: Path,
     *,
     run_id: str,
@@ -153,9 +162,11 @@ def _log(
             signature=infer_signature(example, [answer]),
             input_example=example,
             pip_requirements=[f"{package}=={version(package).split('+')[0]}" for package in REQUIRED],
-            registered_model_name=name,
         )
-    return str(logged.registered_model_version)
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    source, id = f"models:/{logged.model_id}", logged.model_id
+    return str(client.create_model_version(name, source=source, run_id=run_id, model_id=id).version)
 
 
 def _png(pixels: Any) -> bytes:

@@ -27,9 +27,12 @@ DATABASE, ARTIFACTS = "mlflow.db", "mlruns"  # in the checkout
 SQLITE = "sqlite:///"
 PROBE_S = 5.0
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-# MLflow would try for four minutes. A result that is not published now is published by the next `compare`.
+# MLflow would try for four minutes. A result that is not published now is published by the next `compare`. Between the
+# epochs, nobody wants to read that MLflow creates its tables.
 DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
 }

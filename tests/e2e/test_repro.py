@@ -275,6 +275,7 @@ def of(run):
         "name": run.info.run_name, "params": run.data.params, "metrics": run.data.metrics,
         "steps": [metric.step for metric in history], "files": sorted(files(run)), "slider": slider(run),
         "tags": {name: value for name, value in run.data.tags.items() if name not in own},
+        "inputs": {one.dataset.name: [one.tags[0].value, one.dataset.profile] for one in run.inputs.dataset_inputs},
     }
 
 (registered,) = client.search_registered_models()
@@ -304,6 +305,13 @@ def test_mlflow_has_one_run_an_arm_and_can_be_rebuilt(project, finished, environ
     assert {"train_loss", "val_loss", "final/min_loss"} <= set(hitl["metrics"])
     assert hitl["params"]["feedback.form"] == "counterexamples"
     assert re.fullmatch("[0-9a-f]{40}", hitl["tags"]["mlflow.source.git.commit"])
+    inputs = {name: (used_for, json.loads(profile)) for name, (used_for, profile) in hitl["inputs"].items()}
+    assert inputs[f"{SCENARIO}, answers"] == ("feedback", {"answers": sum(QUERIES), "experts": 1})
+    assert inputs[f"{SCENARIO}, train"][0] == "training"
+    assert inputs["decoy-digits, test-shifted"][1]["images"] == 300
+    assert {used_for for used_for, _ in seen["arms"]["automated"]["inputs"].values()} == {
+        "training", "validation", "testing",
+    }  # fmt: skip
     pictures = ["curves/" + SCENARIO + ".png", "explanations/00.png", "queries/00.png", "queries/01.png"]
     assert {*pictures, "index.html"} <= set(hitl["files"])
     assert hitl["slider"] == [["explanations", "0"], ["queries", "0"], ["queries", "1"]]
