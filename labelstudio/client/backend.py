@@ -57,6 +57,10 @@ class LabelStudio:
         """Set the description that everybody reads on the project's card."""
         self._server.call(lambda sdk: sdk.projects.update(project.id, description=text))
 
+    def announce(self, project: Project, notice: str) -> None:
+        """Put a notice before the instructions with which the project's page opens (see ``projects.announce``)."""
+        projects.announce(self._server, project, notice)
+
     def keep_only(self, project: Project, keys: Collection[str]) -> list[Task]:
         """Delete the tasks of all other queries, and return the tasks of these; for a project that asks nothing.
 

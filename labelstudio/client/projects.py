@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +31,9 @@ EARLIER = {
 
 TITLE_LENGTH = range(3, 51)  # Label Studio's own limits
 MARK = "<!-- lookaway: "  # begins a comment, which neither experts nor Label Studio see
+# Label Studio drops comments from instructions, so that the notice before them has an element of its own.
+NOTICE = '<div class="lookaway">{}</div>'
+NOTICED = re.compile(NOTICE.format(".*?"), re.DOTALL)
 
 Known = tuple[int, str]  # a project's number and the time of its creation
 
@@ -107,6 +111,22 @@ def ensure(
         server.call(lambda sdk: sdk.projects.update(number, **changes))
     url = f"{server.url}/projects/{number}/data?labeling=1"
     return Project(number, title, url, name=found["title"], created_at=found["created_at"])
+
+
+def announce(server: Connection, project: Project, notice: str) -> None:
+    """Put a notice before the instructions with which the project's page opens, in the place of an earlier notice.
+
+    The instructions stay as they are, since an administrator may have edited them.
+
+    Args:
+        server: The connection of the account that owns the project.
+        project: The project.
+        notice: HTML without a ``div``; "" for no notice.
+    """
+    there = server.call(lambda sdk: sdk.projects.get(project.id))["expert_instruction"] or ""
+    text = (NOTICE.format(notice) if notice else "") + NOTICED.sub("", there)
+    if text != there:
+        server.call(lambda sdk: sdk.projects.update(project.id, expert_instruction=text))
 
 
 def mark(title: str) -> str:

@@ -12,10 +12,15 @@ from labelstudio.client.projects import Known, Project
 from labelstudio.exchange import effects
 from labelstudio.exchange.records import AnnotationError, moment, naming_damage
 from labelstudio.server import local
-from pipeline.annotation import collecting
+from pipeline.annotation import collecting, notices
 from pipeline.config import Config, fingerprint
 from pipeline.data import prepared
 from pipeline.paths import prepared_dir, step_dir
+
+
+def title_for_people(scenario: str, config: Config) -> str:
+    """Return the title of people's one project for a scenario and seed; with several, people would be asked twice."""
+    return f"{scenario}, seed {config.seed}"
 
 
 def project_title(scenario: str, config: Config, data: str) -> str:
@@ -23,14 +28,14 @@ def project_title(scenario: str, config: Config, data: str) -> str:
 
     People and simulated experts never share a project, and neither do simulated experts with other traits. DVC
     experiments with simulated experts have a project each: experiments that run at the same time would withdraw each
-    other's queries. People have one project, so that nobody is asked twice.
+    other's queries.
 
     Args:
         scenario: The scenario's name.
         config: All settings.
         data: The digest of the prepared data set.
     """
-    title = f"{scenario}, seed {config.seed}"
+    title = title_for_people(scenario, config)
     if config.annotate.expert == "human":
         return title
     experiment = os.environ.get("DVC_EXP_NAME", "")
@@ -70,8 +75,10 @@ def _kept(path: Path) -> Known | None:
         return int(kept["id"]), str(kept["created_at"])
 
 
-def show_effects(client: LabelStudio, project: Project, scenario: str, config: Config) -> None:
+def show_effects(client: LabelStudio, project: Project, scenario: str, config: Config) -> str:
     """Describe the effects of all trained rounds on the project's page, and show their pictures in a project beside it.
+
+    Returns the description; "" before the first round is trained.
 
     A repeated call changes nothing. The pictures of a round that was trained again are replaced.
 
@@ -93,6 +100,7 @@ def show_effects(client: LabelStudio, project: Project, scenario: str, config: C
             client.push(beside, manifest, folders[n], known=kept)
         text += f"\nPicture by picture: {beside.url.partition('?')[0]}"
     client.describe(project, text)
+    return text
 
 
 def show_all_effects(config: Config) -> None:
@@ -112,7 +120,7 @@ def show_all_effects(config: Config) -> None:
             data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
             title = project_title(scenario, config, data.digest)
             project = ensure(client, title, config.annotate.experts_per_query)
-            show_effects(client, project, scenario, config)
+            notices.ends(client, project, show_effects(client, project, scenario, config))
     except AnnotationError as error:
         print(f"\nwarning: experts cannot see the effects of their marks yet: {error}")
         print("To show the effects later, run `dvc repro --force --single-item compare`")

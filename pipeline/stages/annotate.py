@@ -11,7 +11,7 @@ from labelstudio.exchange import ledger
 from labelstudio.exchange.records import Manifest, write_answers
 from labelstudio.reading.verdicts import summary
 from labelstudio.server import local
-from pipeline.annotation import asking, collecting, crowd, projects
+from pipeline.annotation import asking, collecting, crowd, notices, projects
 from pipeline.annotation.adjudicating import decide
 from pipeline.annotation.projects import project_title
 from pipeline.config import load
@@ -36,6 +36,7 @@ def main(scenario: str, round: str) -> None:
     project = projects.ensure(client, title, settings.experts_per_query)
     if settings.expert == "human":  # simulated experts read no page; `compare` completes it for later readers
         projects.show_effects(client, project, scenario, config)
+        notices.opens(client, project, open_queries)
     client.push(project, open_queries, folder)
     if settings.expert == "simulated":
         asking.simulate(connection, project, open_queries, settings=settings, data=data)

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from fakes.queries import CELL
 
+# Key presses and clicks, counted in the page.
+COUNTING = """window.hands = {keys: 0, clicks: 0};
+    addEventListener('keydown', () => hands.keys++, true);
+    addEventListener('mousedown', () => hands.clicks++, true);"""
+
 
 def open_as(page, account, project):
     """Follow the link that `wait` prints, log in, read the instructions, close them."""
     page.goto(project.url)
-    page.fill("input[name=email]", account["email"])
-    page.fill("input[name=password]", account["password"])
-    page.click("button[type=submit]")
+    log_in(page, account)
     page.wait_for_selector("text=must not matter")
     page.keyboard.press("Escape")
     page.wait_for_selector("text=must not matter", state="hidden")
+
+
+def log_in(page, account):
+    """Give the name and the password that the page asks for."""
+    page.fill("input[name=email]", account["email"])
+    page.fill("input[name=password]", account["password"])
+    page.click("button[type=submit]")
 
 
 def image_on(page) -> dict[str, float]:

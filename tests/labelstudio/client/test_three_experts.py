@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes.labelling_page import click_cell, drag, frame, open_as, press, regions_listed, shows, submit
+from fakes.labelling_page import COUNTING, click_cell, drag, frame, open_as, press, regions_listed, shows, submit
 from fakes.queries import CELL, SIDE, manifest
 
 from labelstudio.client.backend import LabelStudio
@@ -15,12 +15,6 @@ from labelstudio.reading.verdicts import Verdict, removed, verdict
 from labelstudio.server import accounts
 
 pytestmark = [pytest.mark.labelstudio, pytest.mark.browser]
-
-# Key presses and clicks, counted in the page.
-COUNTING = """window.hands = {keys: 0, clicks: 0};
-    addEventListener('keydown', () => hands.keys++, true);
-    addEventListener('mousedown', () => hands.clicks++, true);"""
-
 
 NAMES = ("ann", "ben", "cho")
 _, MARKED, _, NOTHING, REMOVED, UNTOUCHED, CANNOT_JUDGE, SKIPPED = Verdict
