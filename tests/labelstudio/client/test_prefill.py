@@ -71,7 +71,7 @@ def test_unanswered_tasks_get_other_prefilled_marks_and_answered_ones_stay(admin
 
 @pytest.mark.labelstudio
 @pytest.mark.browser
-def test_a_person_corrects_a_prefilled_round(page, real_label_studio, tmp_path):
+def test_a_person_corrects_a_prefilled_round(page, real_label_studio, tmp_path, record_property):
     """Two rounds: one begins without marks, one with marks of the computer, of which one is wrong on each image."""
     admin = LabelStudio(real_label_studio.url, real_label_studio.api_key)
     project = admin.ensure_project("pre-filled by hand")
@@ -117,5 +117,15 @@ def test_a_person_corrects_a_prefilled_round(page, real_label_studio, tmp_path):
     assert not disregarded(answers[2].result, SIDE, SIDE)[0].any()
     (unfilled,) = admin.pull(project, first.keys())
     assert corrections(unfilled, first.queries[0]) == Corrections(0, 0, 2, 2, 2)
+    gestures = [sum(one.clicks + one.keys for one in found) / len(found), 4]
+    seconds = [sum(a.lead_time for a in some) / len(some) for some in (answers, [unfilled])]
+    for name, value in (
+        ("expert_gestures_next_round", gestures[0]),
+        ("expert_gestures_first_round", gestures[1]),
+        ("expert_s_next_round", seconds[0]),
+        ("expert_s_first_round", seconds[1]),
+    ):
+        record_property(name, value)  # for `make bench`
+    assert gestures[0] <= 2 < gestures[1]
     rows = rest(real_label_studio).get("/api/tasks", params={"project": project.id}).json()["tasks"]
     assert len(rows) == 4
