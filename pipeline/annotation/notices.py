@@ -1,4 +1,4 @@
-"""What a project's page says while there is nothing to answer: why, since when, and what comes then.
+"""The notice on a project's page while there is nothing to answer: why, since when, and what comes then.
 
 The notice stands before the instructions with which the page opens. So the link works before the first round, between
 rounds, and after the last round. A server that is away costs a warning and nothing else.
@@ -52,7 +52,7 @@ class Wait:
 def begins(client: LabelStudio, project: Project) -> None:
     """Say at the start of a run that the first round is not open yet; repeat with today's time what a stopped run said.
 
-    A project that was asked about before says what it said last.
+    The notice of a project with earlier questions stays.
     """
     before = _read(project)
     if before.since is None and (archive_of(project.title).exists() or client.tasks(project)):

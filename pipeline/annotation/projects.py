@@ -13,7 +13,7 @@ from labelstudio.exchange import effects
 from labelstudio.exchange.records import AnnotationError, moment, naming_damage
 from labelstudio.server import local
 from pipeline.annotation import collecting, notices
-from pipeline.config import Config, fingerprint
+from pipeline.config import Annotate, Config, fingerprint
 from pipeline.data import prepared
 from pipeline.paths import prepared_dir, step_dir
 
@@ -43,17 +43,20 @@ def project_title(scenario: str, config: Config, data: str) -> str:
     return f"{title}, simulated {told_apart}"
 
 
-def ensure(client: LabelStudio, title: str, experts: int) -> Project:
+def ensure(client: LabelStudio, title: str, settings: Annotate, experts: int | None = None) -> Project:
     """Return the scenario's project, known by the number that is kept beside its answers, and say if it has changed.
 
     Args:
         client: Label Studio.
         title: The title that ``project_title`` gives.
-        experts: The number of experts who answer each query.
+        settings: How many experts answer a query, and which reasons they may give for a mark.
+        experts: Another number of experts.
     """
     path = collecting.archive_of(title).with_suffix(".project.json")
     before = _kept(path)
-    project = client.ensure_project(title, experts, known=before)
+    project = client.ensure_project(
+        title, settings.experts_per_query if experts is None else experts, known=before, reasons=settings.reasons
+    )
     if before is not None and before != project.known():
         print(f"the project {before[0]} of {title!r} is not at {client.url} any more; project {project.id} is used now")
     if project.name != title:
@@ -119,7 +122,7 @@ def show_all_effects(config: Config) -> None:
         for scenario in config.hitl.scenarios:
             data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
             title = project_title(scenario, config, data.digest)
-            project = ensure(client, title, config.annotate.experts_per_query)
+            project = ensure(client, title, config.annotate)
             notices.ends(client, project, show_effects(client, project, scenario, config))
     except AnnotationError as error:
         print(f"\nwarning: experts cannot see the effects of their marks yet: {error}")

@@ -16,7 +16,6 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from labelstudio.server import local
-from pipeline.annotation import asking, notices, projects
 from pipeline.commands.server import print_passwords
 from pipeline.config import Config, load
 from pipeline.errors import DataError, listed
@@ -103,11 +102,13 @@ def _check_roots(config: Config) -> None:
 
 def _show_links(config: Config) -> None:
     """Print where people answer; each page exists from now on, and says how long its experts wait."""
+    from pipeline.annotation import asking, notices, projects  # here, because only people need them
+
     client = asking.connect(config.annotate).client
     print("\nExperts answer at these links, which work from now on:", flush=True)
     for scenario in config.hitl.scenarios:
         title = projects.title_for_people(scenario, config)
-        project = projects.ensure(client, title, config.annotate.experts_per_query)
+        project = projects.ensure(client, title, config.annotate)
         notices.begins(client, project)
         print(f"{scenario}: {project.url}", flush=True)
     if local.status() == client.url:

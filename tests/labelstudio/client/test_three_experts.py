@@ -1,4 +1,7 @@
-"""Three people at the labelling page at the same time, one round: what they clicked is what comes back."""
+"""Three people at the labelling page at the same time, one round: what they said is what comes back.
+
+The second of them has no mouse.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _, MARKED, _, NOTHING, REMOVED, UNTOUCHED, CANNOT_JUDGE, SKIPPED = Verdict
 ROUND = [
     [
         (lambda page: mark(page, (3, 4)), MARKED, [(3, 4)]),
-        (lambda page: mark(page, (3, 4), (3, 4)), NOTHING, []),  # and takes it back
+        (lambda page: mark_by_keys(page, 2, 2), NOTHING, []),  # and takes it back
         (lambda page: mark_in_frame(page, (2.5, 3.5), (7.2, 7.2)), MARKED, [(3, 4), (7, 7)]),
     ],
     [
@@ -37,7 +40,7 @@ ROUND = [
     ],
     [
         (lambda page: (mark(page, (0, 0)), remove(page, (3, 4))), MARKED, [(0, 0)]),
-        (lambda page: mark(page, (7, 7), (0, 0)), MARKED, [(0, 0), (7, 7)]),
+        (lambda page: mark_by_keys(page, 3, 1), MARKED, [(0, 0), (7, 7)]),
         (lambda page: mark(page, (0, 0), (7, 7), (0, 0)), MARKED, [(7, 7)]),
     ],
 ]
@@ -47,6 +50,12 @@ def mark(page, *places: tuple[int, int]) -> None:
     for place in places:
         click_cell(page, *place)
         press(page, "2", "Escape")
+
+
+def mark_by_keys(page, *numbers: int) -> None:
+    """Mark these outlines of the page's list, counted from 1."""
+    for number in numbers:
+        press(page, *["Alt+."] * number, "2", "Escape")
 
 
 def remove(page, *places: tuple[int, int]) -> None:
@@ -95,8 +104,8 @@ def test_three_experts_answer_a_round_at_the_same_time(experts, real_label_studi
             shows(page, f"{number} of {len(ROUND)}")
             if act:
                 act(page)
-        for (page, _), (act, _, _) in zip(experts.values(), image, strict=True):
-            submit(page, "Submit" if act else "Skip")
+        for (page, account), (act, _, _) in zip(experts.values(), image, strict=True):
+            submit(page, "Submit" if act else "Skip", by_key=account["email"].startswith("ben@"))
     hands = [page.evaluate("window.hands") for page, _ in experts.values()]
 
     answers = {(answer.image_id, answer.expert): answer for answer in admin.pull(project, asked.keys())}
@@ -130,6 +139,7 @@ def test_three_experts_answer_a_round_at_the_same_time(experts, real_label_studi
         record_property(name, value)  # for `make bench`
     assert keys < 6
     assert clicks < 5
+    assert [hand["clicks"] > 0 for hand in hands] == [True, False, True]
 
 
 def area(*cells: tuple[int, int]) -> Mask:
