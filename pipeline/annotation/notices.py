@@ -65,9 +65,7 @@ def opens(client: LabelStudio, project: Project, open_queries: Manifest) -> None
     if not open_queries.queries:
         return
     before = _read(project)
-    took_s = before.took_s
-    if before.since is not None:
-        took_s = (datetime.now().astimezone() - datetime.fromisoformat(before.since)).total_seconds()
+    took_s = before.took_s if before.since is None else _until_now(before.since)
     _write(project, Wait(took_s=took_s))
     _announce(client, project, "")
 
@@ -101,6 +99,10 @@ def _announce(client: LabelStudio, project: Project, notice: str) -> None:
         print(f"warning: the page of {project.title!r} does not say what experts wait for: {error}")
 
 
+def _until_now(since: str) -> float:
+    return (datetime.now().astimezone() - datetime.fromisoformat(since)).total_seconds()
+
+
 def _words(seconds: float) -> str:
     """Return a length of time as people say it."""
     minutes = round(seconds / 60)
@@ -115,8 +117,11 @@ def _path(project: Project) -> Path:
 
 def _read(project: Project) -> Wait:
     try:
-        return Wait(**json.loads(_path(project).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        kept = Wait(**json.loads(_path(project).read_text(encoding="utf-8")))
+        _words(kept.took_s or 0.0)
+        _until_now(kept.since or "2000-01-01T00:00+00:00")
+        return kept
+    except (OSError, ValueError, TypeError, OverflowError):
         return Wait()  # a damaged file costs the length of the last wait
 
 

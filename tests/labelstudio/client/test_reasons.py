@@ -59,7 +59,8 @@ def reason(region: str, *words: str) -> dict:
 def test_a_reason_belongs_to_a_mark_and_changes_no_mask(tmp_path):
     (query,) = manifest(tmp_path, 1).queries
     plain = answer("k", {"c0r0", "c3r4"}, query)
-    broken = [{"type": "choices", "from_name": "reason"}, {**reason("c3r4"), "value": 3}]
+    values = [3, None, {}, {"choices": "hair"}, {"choices": [[]]}, {"choices": {}}]
+    broken = [{"type": "choices", "from_name": "reason", "id": []}, *({**reason("c3r4"), "value": v} for v in values)]
     given = answer("k", {"c0r0", "c3r4"}, query)
     given.result.extend([reason("c0r0", "ruler"), reason("c7r7", "hair"), *broken])
     assert reasons(given.result) == {"c0r0": "ruler"}

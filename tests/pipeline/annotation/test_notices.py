@@ -116,7 +116,19 @@ def test_edited_instructions_stay(run):
     assert run.server.projects[number]["expert_instruction"].endswith(f"</div>{text}")
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[1]", '{"until": 3}'])
+DAMAGE = [
+    "",
+    "{",
+    "[1]",
+    '{"until": 3}',
+    '{"since": 3}',
+    '{"since": "noon"}',
+    '{"took_s": "long"}',
+    '{"took_s": 1e999}',
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_note_of_the_wait_costs_its_length_only(run, damage):
     run.starts()
     (path,) = notices.WAITS.glob("*.json")
@@ -124,6 +136,10 @@ def test_a_damaged_note_of_the_wait_costs_its_length_only(run, damage):
     run.starts()
     assert "There is nothing to answer yet." in run.said()
     assert "about 4 minutes in the demo" in run.said()
+    path.write_text(damage)
+    with pytest.raises(AnnotationError, match="0/8 answered"):
+        run.asks()
+    assert run.said() == ""
 
 
 def test_a_server_that_takes_no_notice_costs_a_warning(run, monkeypatch, capsys):
