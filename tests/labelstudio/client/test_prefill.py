@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 from fakes.clients import left_half, rest
 from fakes.labelling_page import click_cell, open_as, press, shows, submit
-from fakes.queries import SIDE, manifest, proposal
+from fakes.queries import SIDE, manifest, prefilled, proposal
 
 from labelstudio.client.backend import LabelStudio
 from labelstudio.client.experts import SimulatedExpert
@@ -19,15 +17,6 @@ from labelstudio.reading.marks import disregarded
 from labelstudio.reading.verdicts import Verdict, verdict
 
 BLUE, PINK, PALE = "#1f78ff", "#e5007d", "#ff9ad5"
-
-
-def prefilled(asked: Manifest, *ids: str) -> Manifest:
-    """The same queries, and these of their proposals come marked."""
-    queries = (
-        dataclasses.replace(q, proposals=tuple(dataclasses.replace(p, prefilled=p.id in ids) for p in q.proposals))
-        for q in asked.queries
-    )
-    return dataclasses.replace(asked, queries=tuple(queries))
 
 
 def test_what_a_simulated_expert_corrects_is_what_it_would_mark(label_studio, admin, expert, project, tmp_path):
