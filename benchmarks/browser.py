@@ -1,6 +1,6 @@
-"""An expert's effort for an image: the round that three experts answer at once in a real browser.
+"""An expert's effort for an image, in a real browser: three experts at once, and two rounds of which one is pre-filled.
 
-The round is a test whose script does not read, so the seconds are a lower bound: the page's own time. It needs the
+The rounds are tests whose script does not read, so the seconds are a lower bound: the page's own time. They need the
 packages of `make test`, and chromium.
 """
 
@@ -16,15 +16,23 @@ from xml.etree import ElementTree
 from benchmarks.measure import Figure, Figures
 from benchmarks.project import ROOT
 
-TEST = ROOT / "tests/labelstudio/client/test_three_experts.py"
+TESTS = ROOT / "tests/labelstudio/client"
+THREE, PREFILLED = TESTS / "test_three_experts.py", TESTS / "test_prefill.py"
 
 
-def per_image(name: str, test: Path = TEST) -> Figure:
-    """Seconds, keys or clicks per image, as the test records them."""
+def recorded(name: str, test: Path) -> Figure:
+    """Return a number that the test records under this name."""
     return Figure.of([_recorded(test)[name]])
 
 
-FIGURES: Figures = {f"browser_{name}_per_image": partial(per_image, name) for name in ("seconds", "keys", "clicks")}
+FIGURES: Figures = {
+    **{f"browser_{name}_per_image": partial(recorded, name, THREE) for name in ("seconds", "keys", "clicks")},
+    **{
+        f"expert_{name}_{number}_round": partial(recorded, f"expert_{name}_{number}_round", PREFILLED)
+        for name in ("gestures", "s")
+        for number in ("first", "next")
+    },
+}
 
 
 @cache
@@ -32,7 +40,7 @@ def _recorded(test: Path) -> dict[str, float]:
     """Return the properties that a test records."""
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "record.xml"
-        command = [sys.executable, "-m", "pytest", "-q", str(test), f"--junitxml={record}"]
+        command = [sys.executable, "-m", "pytest", "-q", str(test), "-m", "browser", f"--junitxml={record}"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{test} failed:\n{(done.stdout + done.stderr)[-2000:]}")

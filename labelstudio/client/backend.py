@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +48,24 @@ class LabelStudio:
     # --- project ---
 
     def ensure_project(
-        self, title: str, experts: int = 1, interface: str = INTERFACE, known: Known | None = None
+        self,
+        title: str,
+        experts: int = 1,
+        interface: str = INTERFACE,
+        known: Known | None = None,
+        reasons: Sequence[str] = (),
     ) -> Project:
         """Return our project with this title, under any name; create it if there is none (see ``projects.ensure``)."""
-        return projects.ensure(self._server, title, experts=experts, interface=interface, known=known)
+        settings: Any = {"experts": experts, "interface": interface, "known": known, "reasons": reasons}
+        return projects.ensure(self._server, title, **settings)
 
     def describe(self, project: Project, text: str) -> None:
         """Set the description that everybody reads on the project's card."""
         self._server.call(lambda sdk: sdk.projects.update(project.id, description=text))
+
+    def announce(self, project: Project, notice: str) -> None:
+        """Put a notice before the instructions with which the project's page opens (see ``projects.announce``)."""
+        projects.announce(self._server, project, notice)
 
     def keep_only(self, project: Project, keys: Collection[str]) -> list[Task]:
         """Delete the tasks of all other queries, and return the tasks of these; for a project that asks nothing.

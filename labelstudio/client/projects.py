@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 from labelstudio import exchange
 from labelstudio.client.connection import Connection, Unreachable, settle
+from labelstudio.exchange.interfaces import canonical, reasons_of, with_reasons
 from labelstudio.exchange.records import AnnotationError, moment
 from labelstudio.exchange.tasks import MODEL_VERSION
 
@@ -18,18 +20,23 @@ INTERFACE = (Path(exchange.__file__).parent / "config.xml").read_text(encoding="
 EFFECT = (Path(exchange.__file__).parent / "effect.xml").read_text(encoding="utf-8")
 INSTRUCTIONS = (Path(exchange.__file__).parent / "instructions.html").read_text(encoding="utf-8")
 
-# SHA-256 of the interfaces before there was a label for evidence, and before there was one for pre-filled marks. Their
-# labels are all in today's interface, so that their projects get today's, and keep their answers.
+# SHA-256 of the interfaces before there was a label for evidence, before there was one for pre-filled marks, and before
+# brightness and contrast. Their labels are all in today's interface, so that their projects get today's, and keep their
+# answers.
 EARLIER = {
     INTERFACE: (
         "e3e769d35160ea388dd2008ecd59df852b5537acdf6643d962eca8116d5d9d9d",
         "03f8f235c453acee4e0d8a3e195dd06ec368d383539e570c27143b9d4194c9e2",
+        "9ea0ccd02f137811f5752eaa8550bfed5c3d7fdfbf5bab0fa37ad09337109534",
     ),
     EFFECT: ("d56ca9bf968e3a0f2b18bf0c121dfbbb090c1ffaf77b3c8535165ab83a4f9f3a",),
 }
 
 TITLE_LENGTH = range(3, 51)  # Label Studio's own limits
 MARK = "<!-- lookaway: "  # begins a comment, which neither experts nor Label Studio see
+# Label Studio drops comments from instructions, so that the notice before them has an element of its own.
+NOTICE = '<div class="lookaway">{}</div>'
+NOTICED = re.compile(NOTICE.format(".*?"), re.DOTALL)
 
 Known = tuple[int, str]  # a project's number and the time of its creation
 
@@ -58,7 +65,13 @@ class Project:
 
 
 def ensure(
-    server: Connection, title: str, *, experts: int = 1, interface: str = INTERFACE, known: Known | None = None
+    server: Connection,
+    title: str,
+    *,
+    experts: int = 1,
+    interface: str = INTERFACE,
+    known: Known | None = None,
+    reasons: Sequence[str] = (),
 ) -> Project:
     """Return our project with this title, under any name, and create it if there is none.
 
@@ -66,7 +79,8 @@ def ensure(
     somebody else is never taken. A project without any mark may be of an earlier version: if it has our title and our
     interface, it gets the mark.
 
-    A project with an earlier interface of ours gets today's one.
+    A project with an earlier interface of ours gets today's one. Reasons that a project offers stay, since answers may
+    have them.
 
     Args:
         server: The connection of the account that owns the project.
@@ -74,6 +88,7 @@ def ensure(
         experts: The number of experts who answer each task.
         interface: The labelling interface, in Label Studio's XML.
         known: The project that was used before.
+        reasons: The reasons that experts may give for a mark, with a key each.
 
     Raises:
         AnnotationError: if the title is too long, or the project has another interface and stays unchanged, or several
@@ -86,7 +101,7 @@ def ensure(
         )
     found = _find(server, title, interface, known)
     if found is None:
-        new = _new(title, experts, interface)
+        new = _new(title, experts, with_reasons(interface, reasons))
         try:
             server.call(lambda sdk: sdk.projects.create(**new))
         except Unreachable:
@@ -99,14 +114,32 @@ def ensure(
     changes: dict[str, Any] = {}
     if _is_earlier(found, interface):
         changes["expert_instruction"] = INSTRUCTIONS
-    if changes or mark(title) not in found["label_config"]:
-        changes["label_config"] = f"{interface.rstrip()}\n{mark(title)}"
+    there = reasons_of(found["label_config"])
+    more = [reason for reason in reasons if reason not in there]
+    if changes or more or mark(title) not in found["label_config"]:
+        changes["label_config"] = f"{with_reasons(interface, [*there, *more]).rstrip()}\n{mark(title)}"
     if found["maximum_annotations"] != experts:  # Label Studio changes the project's tasks, too
         changes["maximum_annotations"] = experts
     if changes:
         server.call(lambda sdk: sdk.projects.update(number, **changes))
     url = f"{server.url}/projects/{number}/data?labeling=1"
     return Project(number, title, url, name=found["title"], created_at=found["created_at"])
+
+
+def announce(server: Connection, project: Project, notice: str) -> None:
+    """Put a notice before the instructions with which the project's page opens, in the place of an earlier notice.
+
+    The instructions stay as they are, since an administrator may have edited them.
+
+    Args:
+        server: The connection of the account that owns the project.
+        project: The project.
+        notice: HTML without a ``div``; "" for no notice.
+    """
+    there = server.call(lambda sdk: sdk.projects.get(project.id))["expert_instruction"] or ""
+    text = (NOTICE.format(notice) if notice else "") + NOTICED.sub("", there)
+    if text != there:
+        server.call(lambda sdk: sdk.projects.update(project.id, expert_instruction=text))
 
 
 def mark(title: str) -> str:
@@ -150,11 +183,11 @@ def _has_lost_its_mark(row: dict[str, Any], interface: str) -> bool:
 
 
 def _is_ours(row: dict[str, Any], interface: str) -> bool:
-    return _canonical(row["label_config"]) == _canonical(interface) or _is_earlier(row, interface)
+    return canonical(row["label_config"]) == canonical(interface) or _is_earlier(row, interface)
 
 
 def _is_earlier(row: dict[str, Any], interface: str) -> bool:
-    theirs = _canonical(row["label_config"])
+    theirs = canonical(row["label_config"])
     return hashlib.sha256(theirs.encode()).hexdigest() in EARLIER.get(interface, ())
 
 
@@ -197,7 +230,7 @@ def _new(title: str, experts: int, interface: str) -> dict[str, Any]:
         "title": title,
         "label_config": f"{interface.rstrip()}\n{mark(title)}",
         "expert_instruction": INSTRUCTIONS,
-        "show_instruction": interface == INTERFACE,  # the other interface only shows pictures
+        "show_instruction": interface != EFFECT,  # which only shows pictures
         # Pre-filling needs both of these, and the model version can only be set now.
         "show_collab_predictions": True,
         "model_version": MODEL_VERSION,
@@ -207,11 +240,3 @@ def _new(title: str, experts: int, interface: str) -> dict[str, Any]:
         "show_skip_button": True,
         "enable_empty_annotation": True,
     }
-
-
-def _canonical(interface: str) -> str:
-    """Return the same text for the same interface, however its XML is formatted."""
-    try:
-        return ElementTree.canonicalize(interface, strip_text=True)
-    except ElementTree.ParseError:
-        return interface

@@ -32,6 +32,7 @@ IMAGE = "image"
 LABELS = "regions"
 EARLIER = "earlier"
 CHOICES = "verdict"
+REASON = "reason"
 
 
 def to_result(query: Query) -> list[Region]:
@@ -163,7 +164,7 @@ def chosen(result: list[Region]) -> set[str]:
 
 
 def joined(result: list[Region]) -> list[Region]:
-    """Return each shape and its labels as one entry.
+    """Return each shape and its labels as one entry; reasons are left out (see ``reading.reasons``).
 
     Old answers, from a labelling page with rectangles only, have such entries already and stay as they are.
     """
@@ -175,9 +176,14 @@ def joined(result: list[Region]) -> list[Region]:
         if kind in SHAPES and isinstance(entry.get("value"), dict):
             value = {**entry["value"], f"{kind}labels": labels.get(str(entry.get("id")), [])}
             regions.append({**entry, "type": f"{kind}labels", "value": value})
-        elif kind != "labels" or str(entry.get("id")) not in shapes:
+        elif not is_reason(entry) and (kind != "labels" or str(entry.get("id")) not in shapes):
             regions.append(entry)
     return regions
+
+
+def is_reason(entry: Any) -> bool:
+    """Return True for an entry that says why a region is marked."""
+    return _kind(entry) == "choices" and entry.get("from_name") == REASON
 
 
 def marked(result: list[Region]) -> set[str]:

@@ -10,6 +10,7 @@ from labelstudio.exchange import regions
 from labelstudio.exchange.geometry import Region
 from labelstudio.exchange.records import Answer, Query
 from labelstudio.exchange.regions import DISREGARD, EVIDENCE, has_label, is_prefilled
+from labelstudio.reading.marks import marked, reasons
 from labelstudio.reading.verdicts import removed
 
 SEEN = ("prediction", "manual")  # origins of regions that came with the query and stay, or that the expert drew
@@ -39,21 +40,21 @@ def corrections(answer: Answer, query: Query) -> Corrections:
 
     The gestures are the fewest that lead from the query to the answer, besides submitting, if each region is changed
     by itself: a click and a key change a region; two keys and a drag, or a click for each corner of a polygon, draw
-    one; a key makes a choice. Who takes many regions into one frame needs fewer.
+    one; a key makes a choice, or gives a reason. Who takes many regions into one frame needs fewer.
     """
     said = [region for region in regions.said(answer.result) if isinstance(region, dict)]
-    marked = [region for region in said if has_label(region, [DISREGARD])]
+    disregarded = marked(answer.result)
     shown = [] if answer.blind else [proposal.id for proposal in query.proposals if proposal.prefilled]
-    confirmed = {str(region.get("id")) for region in marked if is_prefilled(region)} & set(shown)
+    confirmed = {str(region.get("id")) for region in disregarded if is_prefilled(region)} & set(shown)
     drawn = [region for region in said if region.get("origin") == "manual" and has_label(region, [DISREGARD, EVIDENCE])]
     touched = [region for region in said if region.get("origin") not in SEEN and _is_changed(region)]
     changes = len(touched) + removed(answer, query)
     return Corrections(
         confirmed=len(confirmed),
         rejected=len(shown) - len(confirmed),
-        added=sum(not is_prefilled(region) for region in marked),
+        added=sum(not is_prefilled(region) for region in disregarded),
         clicks=changes + sum(_clicks(region) for region in drawn),
-        keys=changes + 2 * len(drawn) + len(regions.chosen(answer.result)),
+        keys=changes + 2 * len(drawn) + len(regions.chosen(answer.result)) + len(reasons(answer.result)),
     )
 
 

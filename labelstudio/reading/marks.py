@@ -55,3 +55,36 @@ def both_ways(answer: Answer, query: Query) -> list[str]:
             elif has_label(region, [BEFORE]):
                 messages.append(f'region {name}, marked in an earlier round, is now "{EVIDENCE}": the evidence counts')
     return messages
+
+
+def marked(result: list[Region]) -> list[Region]:
+    """Return the regions with the label "Disregard", each with its shape and labels as one entry."""
+    return [region for region in regions.said(result) if isinstance(region, dict) and has_label(region, [DISREGARD])]
+
+
+def reasons(result: list[Region]) -> dict[str, str]:
+    """Return the reason of each region with the label "Disregard" that has one, by the region's id."""
+    names = {str(region.get("id")) for region in marked(result)}
+    return {name: word for name, word in _reasons(result).items() if name in names}
+
+
+def idle_reasons(result: list[Region]) -> list[str]:
+    """Return a message for each region that has a reason and is not marked: a reason alone marks nothing."""
+    used = reasons(result)
+    return [
+        f'region {name} has the reason "{word}" without "{DISREGARD}": it is not marked'
+        for name, word in _reasons(result).items()
+        if name not in used
+    ]
+
+
+def _reasons(result: list[Region]) -> dict[str, str]:
+    """Return each region's reason by its id, whether or not the region is marked; damaged entries give none."""
+    given = {str(entry.get("id")): _word(entry) for entry in result if regions.is_reason(entry)}
+    return {name: word for name, word in given.items() if word}
+
+
+def _word(entry: Region) -> str:
+    value = entry.get("value")
+    found = value.get("choices") if isinstance(value, dict) else None
+    return found[0] if isinstance(found, list) and found and isinstance(found[0], str) else ""

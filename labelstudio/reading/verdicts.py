@@ -8,7 +8,7 @@ from enum import Enum
 
 from labelstudio.exchange import regions
 from labelstudio.exchange.records import Answer, Query
-from labelstudio.reading.marks import both_ways
+from labelstudio.reading.marks import both_ways, idle_reasons
 
 
 class Verdict(Enum):
@@ -37,7 +37,8 @@ def verdict(answer: Answer, query: Query | None = None) -> Verdict:
         return Verdict.CANNOT_JUDGE
     if regions.has_marks(answer.result, [regions.EVIDENCE]):
         return Verdict.EVIDENCE
-    as_shown = all(isinstance(entry, dict) and entry.get("origin") == "prediction" for entry in answer.result)
+    seen = [entry for entry in answer.result if not regions.is_reason(entry)]
+    as_shown = all(isinstance(entry, dict) and entry.get("origin") == "prediction" for entry in seen)
     if regions.has_marks(answer.result):
         whole = as_shown and not (query and removed(answer, query))
         return Verdict.CONFIRMED if whole and any(map(regions.is_untouched, answer.result)) else Verdict.MARKED
@@ -55,14 +56,20 @@ def removed(answer: Answer, query: Query) -> int:
 
 
 def contradictions(answer: Answer, query: Query) -> list[str]:
-    """Return a message for each contradiction: a choice beside marks, and a region marked both ways."""
-    if answer.skipped or not regions.has_marks(answer.result):
+    """Return a message for each contradiction.
+
+    These are a choice beside marks, a region marked both ways, and a reason for a region that is not marked.
+    """
+    if answer.skipped:
         return []
+    idle = idle_reasons(answer.result)
+    if not regions.has_marks(answer.result):
+        return idle
     chosen = regions.chosen(answer.result)
     if regions.CANNOT_JUDGE in chosen:
-        return [f'the answer has marks and the choice "{regions.CANNOT_JUDGE}": its marks are ignored']
+        return [f'the answer has marks and the choice "{regions.CANNOT_JUDGE}": its marks are ignored', *idle]
     choice = [f'the answer has marks and the choice "{regions.NOTHING}": its marks count'] if chosen else []
-    return choice + both_ways(answer, query)
+    return choice + both_ways(answer, query) + idle
 
 
 def summary(answers: Iterable[Answer], queries: dict[str, Query]) -> str:

@@ -19,12 +19,13 @@ from labelstudio.reading.disputes import disputed
 from labelstudio.server import local
 from pipeline.annotation import projects
 from pipeline.annotation.collecting import archive_of, recorded
+from pipeline.config import Annotate
 
 ANYBODY = 100  # so many answers complete a task: nobody else's answer takes a dispute from the account that decides it
 
 
 def decide(
-    client: LabelStudio, title: str, account: str, *, manifest: Manifest, folder: Path, answers: list[Answer]
+    client: LabelStudio, title: str, settings: Annotate, *, manifest: Manifest, folder: Path, answers: list[Answer]
 ) -> list[Answer]:
     """Have the disputes among a round's answers decided, and return all answers of the project of disputes.
 
@@ -33,13 +34,14 @@ def decide(
     Args:
         client: Label Studio.
         title: The title of the scenario's project.
-        account: The e-mail address of the account that decides.
+        settings: The setting `adjudicate` has the e-mail address of the account that decides.
         manifest: The round's queries.
         folder: The folder of the round's pictures.
         answers: All known answers to the queries.
     """
+    account = str(settings.adjudicate)
     number = client.account_of(account)
-    project = projects.ensure(client, f"{title}, decide", ANYBODY)
+    project = projects.ensure(client, f"{title}, decide", settings, ANYBODY)
     todo = disputed(manifest.keys(), answers + _pulled(client, project, archive_of(title), number))
     seen = tuple(replace(query, blind=False) for query in todo.values())
     client.push(project, replace(manifest, queries=seen), folder)

@@ -12,7 +12,7 @@ from labelstudio.client.waiting import wait
 from labelstudio.client.webhook import WEBHOOK, Webhook
 from labelstudio.exchange.records import Answer, Manifest
 from labelstudio.server import checkout, local
-from pipeline.annotation import crowd
+from pipeline.annotation import crowd, notices
 from pipeline.config import Annotate
 from pipeline.data.prepared import Prepared
 
@@ -66,7 +66,7 @@ def wait_for_people(
     settings: Annotate,
     patience: Patience,
 ) -> None:
-    """Wait until people have answered enough of a round.
+    """Wait until people have answered enough of a round, and tell them what comes then.
 
     Args:
         connection: Label Studio.
@@ -95,3 +95,4 @@ def wait_for_people(
         experts=settings.experts_per_query,
         known=[answer for answer in known if not answer.decides],
     )
+    notices.closes(connection.client, project, open_queries)

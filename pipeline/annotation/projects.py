@@ -12,10 +12,15 @@ from labelstudio.client.projects import Known, Project
 from labelstudio.exchange import effects
 from labelstudio.exchange.records import AnnotationError, moment, naming_damage
 from labelstudio.server import local
-from pipeline.annotation import collecting
-from pipeline.config import Config, fingerprint
+from pipeline.annotation import collecting, notices
+from pipeline.config import Annotate, Config, fingerprint
 from pipeline.data import prepared
 from pipeline.paths import prepared_dir, step_dir
+
+
+def title_for_people(scenario: str, config: Config) -> str:
+    """Return the title of people's one project for a scenario and seed; with several, people would be asked twice."""
+    return f"{scenario}, seed {config.seed}"
 
 
 def project_title(scenario: str, config: Config, data: str) -> str:
@@ -23,14 +28,14 @@ def project_title(scenario: str, config: Config, data: str) -> str:
 
     People and simulated experts never share a project, and neither do simulated experts with other traits. DVC
     experiments with simulated experts have a project each: experiments that run at the same time would withdraw each
-    other's queries. People have one project, so that nobody is asked twice.
+    other's queries.
 
     Args:
         scenario: The scenario's name.
         config: All settings.
         data: The digest of the prepared data set.
     """
-    title = f"{scenario}, seed {config.seed}"
+    title = title_for_people(scenario, config)
     if config.annotate.expert == "human":
         return title
     experiment = os.environ.get("DVC_EXP_NAME", "")
@@ -38,17 +43,20 @@ def project_title(scenario: str, config: Config, data: str) -> str:
     return f"{title}, simulated {told_apart}"
 
 
-def ensure(client: LabelStudio, title: str, experts: int) -> Project:
+def ensure(client: LabelStudio, title: str, settings: Annotate, experts: int | None = None) -> Project:
     """Return the scenario's project, known by the number that is kept beside its answers, and say if it has changed.
 
     Args:
         client: Label Studio.
         title: The title that ``project_title`` gives.
-        experts: The number of experts who answer each query.
+        settings: How many experts answer a query, and which reasons they may give for a mark.
+        experts: Another number of experts.
     """
     path = collecting.archive_of(title).with_suffix(".project.json")
     before = _kept(path)
-    project = client.ensure_project(title, experts, known=before)
+    project = client.ensure_project(
+        title, settings.experts_per_query if experts is None else experts, known=before, reasons=settings.reasons
+    )
     if before is not None and before != project.known():
         print(f"the project {before[0]} of {title!r} is not at {client.url} any more; project {project.id} is used now")
     if project.name != title:
@@ -70,8 +78,10 @@ def _kept(path: Path) -> Known | None:
         return int(kept["id"]), str(kept["created_at"])
 
 
-def show_effects(client: LabelStudio, project: Project, scenario: str, config: Config) -> None:
+def show_effects(client: LabelStudio, project: Project, scenario: str, config: Config) -> str:
     """Describe the effects of all trained rounds on the project's page, and show their pictures in a project beside it.
+
+    Returns the description; "" before the first round is trained.
 
     A repeated call changes nothing. The pictures of a round that was trained again are replaced.
 
@@ -93,6 +103,7 @@ def show_effects(client: LabelStudio, project: Project, scenario: str, config: C
             client.push(beside, manifest, folders[n], known=kept)
         text += f"\nPicture by picture: {beside.url.partition('?')[0]}"
     client.describe(project, text)
+    return text
 
 
 def show_all_effects(config: Config) -> None:
@@ -111,8 +122,8 @@ def show_all_effects(config: Config) -> None:
         for scenario in config.hitl.scenarios:
             data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
             title = project_title(scenario, config, data.digest)
-            project = ensure(client, title, config.annotate.experts_per_query)
-            show_effects(client, project, scenario, config)
+            project = ensure(client, title, config.annotate)
+            notices.ends(client, project, show_effects(client, project, scenario, config))
     except AnnotationError as error:
         print(f"\nwarning: experts cannot see the effects of their marks yet: {error}")
         print("To show the effects later, run `dvc repro --force --single-item compare`")

@@ -30,7 +30,7 @@ def repro() -> None:
     is_ours = local.status() is None
     try:
         if config.annotate.expert == "human":
-            _show_login()
+            _show_links(config)
         elif _has_open_rounds(config):
             local.start_early()  # it takes half a minute, while the baseline trains
         mend_dvc()
@@ -91,10 +91,18 @@ def _check_roots(config: Config) -> None:
         )
 
 
-def _show_login() -> None:
-    url, *_ = local.connect()
-    print(f"\nExperts answer in Label Studio at {url}", flush=True)
-    if local.status() == url:
+def _show_links(config: Config) -> None:
+    """Print where people answer; each page exists from now on, and says how long its experts wait."""
+    from pipeline.annotation import asking, notices, projects  # here, because only people need them
+
+    client = asking.connect(config.annotate).client
+    print("\nExperts answer at these links, which work from now on:", flush=True)
+    for scenario in config.hitl.scenarios:
+        title = projects.title_for_people(scenario, config)
+        project = projects.ensure(client, title, config.annotate)
+        notices.begins(client, project)
+        print(f"{scenario}: {project.url}", flush=True)
+    if local.status() == client.url:
         print_passwords(local.start())
     print("You may interrupt at any time: the same command resumes.\n", flush=True)
 

@@ -63,6 +63,7 @@ class Annotate(Section):
     expert: choices.Expert
     experts_per_query: Annotated[int, Field(ge=1)] = 1  # answers that a query needs
     blind: Annotated[int, Field(ge=0)] = 0  # queries per round without outlines, to learn whether experts believe these
+    reasons: list[Annotated[str, Field(min_length=1, max_length=24)]] = []  # noqa: RUF012  # offered for a mark
     adjudicate: Annotated[str, Field(min_length=1)] | None = None  # the account that decides where experts disagree
     evidence_share: Share  # simulated experts mark a proposal with a smaller share of evidence
     crowd: Annotated[list[Simulated], Field(min_length=1)] = [Simulated()]  # noqa: RUF012  # pydantic copies it
@@ -74,6 +75,12 @@ class Annotate(Section):
                 f"`experts_per_query` is {self.experts_per_query}, but `crowd` has {len(self.crowd)} experts. "
                 "Fix: lower `experts_per_query`, or add experts to `crowd`"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _each_reason_has_a_key(self) -> Annotate:
+        if len(self.reasons) > 7 or len(set(self.reasons)) < len(self.reasons):
+            raise ValueError("`reasons` must be at most 7 different words, since each has a key. Fix: shorten the list")
         return self
 
     @model_validator(mode="after")

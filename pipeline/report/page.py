@@ -45,6 +45,7 @@ class Section:
         rounds: The rounds; empty for a scenario without experts.
         agreement: How much the experts of each round agreed.
         corrections: What experts made of pre-filled marks, and the gestures of an answer.
+        reasons: The marks by reason; no rows if no mark has one.
         outlines: The experts' agreement with the proposals, with and without outlines; no rows if all had outlines.
         contradictions: The answers that contradict themselves; no rows if there is none.
         decisions: The queries that one account decided; no rows if there is none.
@@ -60,6 +61,7 @@ class Section:
     rounds: list[Round]
     agreement: Table
     corrections: Table
+    reasons: Table
     outlines: Table
     contradictions: Table
     decisions: Table
@@ -96,6 +98,7 @@ def _section(config: Config, name: str, sentences: list[str]) -> Section:
         rounds=[Round(n, _png(asked_file(name, n))) for n in rounds],
         agreement=_agreement(name, rounds),
         corrections=_corrections(name, rounds),
+        reasons=_reasons(name, rounds),
         outlines=_outlines(name, rounds),
         contradictions=_contradictions(name, rounds),
         decisions=_decisions(name, rounds),
@@ -141,6 +144,21 @@ def _corrections(name: str, rounds: list[str]) -> Table:
         "Precision: the share of the pre-filled marks that experts confirmed. Clicks and keys: the fewest that lead to "
         "an answer, region by region, besides submitting (mean). Seconds: the median of an answer.",
         names=1,
+    )
+
+
+def _reasons(name: str, rounds: list[str]) -> Table:
+    """Return the marks of each round by reason, with their effect."""
+    rows = []
+    for n in rounds:
+        for reason, one in _crowd(step_dir(name, n) / "crowd.json").get("reasons", {}).items():
+            shares = ["" if share is None else f"{share:.0%}" for share in (one["before"], one["after"])]
+            rows.append([n, reason, str(one["marks"]), str(one["images"]), *shares])
+    return Table(
+        "Reasons for the marks",
+        ["Round", "Reason", "Marks", "Images", "Attention on what must not matter, before", "after"],
+        rows,
+        "Attention: mean over the images that have a mark with this reason.",
     )
 
 

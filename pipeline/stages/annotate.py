@@ -11,7 +11,7 @@ from labelstudio.exchange import ledger
 from labelstudio.exchange.records import Manifest, write_answers
 from labelstudio.reading.verdicts import summary
 from labelstudio.server import local
-from pipeline.annotation import asking, collecting, crowd, projects
+from pipeline.annotation import asking, collecting, crowd, notices, projects
 from pipeline.annotation.adjudicating import decide
 from pipeline.annotation.projects import project_title
 from pipeline.config import load
@@ -33,9 +33,10 @@ def main(scenario: str, round: str) -> None:
 
     connection = asking.connect(settings)
     client = connection.client
-    project = projects.ensure(client, title, settings.experts_per_query)
+    project = projects.ensure(client, title, settings)
     if settings.expert == "human":  # simulated experts read no page; `compare` completes it for later readers
         projects.show_effects(client, project, scenario, config)
+        notices.opens(client, project, open_queries)
     client.push(project, open_queries, folder)
     if settings.expert == "simulated":
         asking.simulate(connection, project, open_queries, settings=settings, data=data)
@@ -47,7 +48,7 @@ def main(scenario: str, round: str) -> None:
     everything = collecting.recorded(archive, client.pull(project))  # of all rounds, and of queries no longer asked
     if settings.adjudicate:
         found = [*known, *everything]
-        everything += decide(client, title, settings.adjudicate, manifest=manifest, folder=folder, answers=found)
+        everything += decide(client, title, settings, manifest=manifest, folder=folder, answers=found)
     queries = manifest.keys()
     answers = collecting.merge(known, [answer for answer in everything if answer.key in queries])
     write_answers(folder / "answers.json", answers)

@@ -6,7 +6,7 @@ import json
 
 from labelstudio.exchange import effects
 from labelstudio.exchange.records import Manifest, read_answers
-from labelstudio.reading import agreement
+from labelstudio.reading import agreement, reasons
 from pipeline.config import load
 from pipeline.data import prepared, subset
 from pipeline.evaluation import before_after, figures, spread_report
@@ -28,7 +28,6 @@ def main(scenario: str, round: str, after: str) -> None:
 
     correct = known_answers(manifest, data, count=config.consensus.gold, evidence_share=config.annotate.evidence_share)
     crowd = agreement.report(manifest.keys(), answers, correct)
-    (folder / "crowd.json").write_text(json.dumps(crowd, indent=1) + "\n", encoding="utf-8")
     print(f"{scenario}, round {round}: {agreement.words(crowd)}")
 
     figures.save(figures.queries(manifest, folder, entries), asked_file(scenario, round))
@@ -44,5 +43,9 @@ def main(scenario: str, round: str, after: str) -> None:
         folder=folder / "effect",
     )
     effects.write(folder / "effect.json", compared)
+    if why := reasons.report(manifest.keys(), answers, compared):
+        crowd["reasons"] = why
+        print(f"  marks by reason: {reasons.words(why)}")
+    (folder / "crowd.json").write_text(json.dumps(crowd, indent=1) + "\n", encoding="utf-8")
     print(effects.words({round: compared}))
     publishing.publish_reviews(config, scenario)

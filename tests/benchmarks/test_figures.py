@@ -146,14 +146,17 @@ def test_the_plots_are_written(folder):
 
 def test_a_figure_of_the_browser_is_what_its_test_records(tmp_path):
     test = tmp_path / "test_round.py"
-    test.write_text("def test(record_property):\n    record_property('clicks', 3.5)\n")
-    assert browser.per_image("clicks", test) == Figure(3.5, 3.5, 3.5)
+    mark = "import pytest\n\n@pytest.mark.browser\n"
+    test.write_text(f"{mark}def test(record_property):\n    record_property('clicks', 3.5)\n")
+    assert browser.recorded("clicks", test) == Figure(3.5, 3.5, 3.5)
 
 
-def test_the_test_behind_the_browser_figures_records_them():
-    text = browser.TEST.read_text(encoding="utf-8")
-    assert "record_property(name, value)" in text
-    assert all(f'"{name.split("_")[1]}"' in text for name in browser.FIGURES)
+def test_the_tests_behind_the_browser_figures_record_them():
+    for figure in browser.FIGURES.values():
+        name, test = figure.args
+        text = test.read_text(encoding="utf-8")
+        assert "record_property(name, value)" in text
+        assert f'"{name}"' in text
 
 
 @pytest.fixture

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from fakes.queries import CELL
 
+# Key presses and clicks, counted in the page.
+COUNTING = """window.hands = {keys: 0, clicks: 0};
+    addEventListener('keydown', () => hands.keys++, true);
+    addEventListener('mousedown', () => hands.clicks++, true);"""
+
 
 def open_as(page, account, project):
     """Follow the link that `wait` prints, log in, read the instructions, close them."""
     page.goto(project.url)
-    page.fill("input[name=email]", account["email"])
-    page.fill("input[name=password]", account["password"])
-    page.click("button[type=submit]")
+    log_in(page, account)
     page.wait_for_selector("text=must not matter")
     page.keyboard.press("Escape")
     page.wait_for_selector("text=must not matter", state="hidden")
+
+
+def log_in(page, account):
+    """Give the name and the password that the page asks for."""
+    page.fill("input[name=email]", account["email"])
+    page.fill("input[name=password]", account["password"])
+    page.click("button[type=submit]")
 
 
 def image_on(page) -> dict[str, float]:
@@ -69,6 +79,16 @@ def drag(page, *places: tuple[float, float]) -> None:
     settle(page)
 
 
+def slide(page, *, up: float) -> None:
+    """Move the handle of the slider that a tool shows, by so many pixels of the screen."""
+    box = page.locator(".lsf-range__range-handle").bounding_box()  # of no size: its disc is drawn around it
+    page.mouse.move(box["x"], box["y"])
+    page.mouse.down()
+    page.mouse.move(box["x"], box["y"] - up, steps=5)
+    page.mouse.up()
+    settle(page)
+
+
 def frame(page, *corners: tuple[float, float]) -> None:
     """Drag the arrow's frame from one corner (column, row of the grid) to the other."""
     press(page, "v")
@@ -93,8 +113,11 @@ def shows(page, position: str, round: str = "00") -> None:
     settle(page)
 
 
-def submit(page, button: str = "Submit") -> None:
-    """Click this button, and wait until the server has the answer."""
+def submit(page, button: str = "Submit", *, by_key: bool = False) -> None:
+    """Press this button, or its key, and wait until the server has the answer."""
     with page.expect_response(lambda r: "/annotations" in r.url and r.request.method == "POST") as response:
-        page.locator(f"button:has-text('{button}')").first.click()
+        if by_key:
+            page.keyboard.press({"Submit": "Control+Enter", "Skip": "Control+Space"}[button])
+        else:
+            page.locator(f"button:has-text('{button}')").first.click()
     assert response.value.ok

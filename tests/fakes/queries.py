@@ -34,6 +34,15 @@ def manifest(
     return Manifest("digits", round, tuple(_query(folder, first + n, more, *size) for n in range(count)))
 
 
+def prefilled(asked: Manifest, *ids: str) -> Manifest:
+    """The same queries, and these of their proposals come marked."""
+    queries = (
+        dataclasses.replace(q, proposals=tuple(dataclasses.replace(p, prefilled=p.id in ids) for p in q.proposals))
+        for q in asked.queries
+    )
+    return dataclasses.replace(asked, queries=tuple(queries))
+
+
 def proposal(column: int, row: int) -> Proposal:
     return Proposal(f"c{column}r{row}", column * CELL, row * CELL, CELL, CELL, 0.2)
 

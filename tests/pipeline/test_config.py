@@ -234,3 +234,10 @@ def test_prefilled_marks_need_a_spreader(params, tmp_path):
     scenario(params)["feedback"] = {"form": "penalty", "spread": "on"}
     (loaded,) = load(tmp_path, params).scenarios.values()
     assert loaded.query.prefill
+
+
+@pytest.mark.parametrize("reasons", [["ruler", "ruler"], list("abcdefgh")])
+def test_each_reason_is_a_word_with_a_key(params, tmp_path, reasons):
+    params["annotate"]["reasons"] = reasons
+    with pytest.raises(ConfigError, match="annotate: `reasons` must be at most 7 different words"):
+        load(tmp_path, params)

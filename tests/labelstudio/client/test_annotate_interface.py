@@ -6,7 +6,19 @@ import dataclasses
 
 import numpy as np
 import pytest
-from fakes.labelling_page import click, click_cell, drag, frame, image_on, open_as, press, regions_listed, shows, submit
+from fakes.labelling_page import (
+    click,
+    click_cell,
+    drag,
+    frame,
+    image_on,
+    open_as,
+    press,
+    regions_listed,
+    shows,
+    slide,
+    submit,
+)
 from fakes.queries import CELL, POLYGON, SIDE, manifest, proposal
 
 from labelstudio.client.backend import LabelStudio
@@ -118,7 +130,20 @@ def test_an_expert_marks_unmarks_draws_and_skips(page, real_label_studio, admin,
     drag(page, (SIDE * 0.5, SIDE * 0.125), (SIDE * 0.75, SIDE * 0.25))
     submit(page)
 
+    # A key zooms and another key shows the whole image again; sliders change brightness and contrast.
     shows(page, "3 of 4")
+    shown = "[image.currentZoom, image.brightnessGrade, image.contrastGrade]"
+    look = f"() => {{ const image = window.Htx.annotationStore.selected.names.get('image'); return {shown}; }}"
+    (fit, *grades) = page.evaluate(look)
+    press(page, "Control+=")
+    assert page.evaluate(look) == [pytest.approx(1.5 * fit), *grades]
+    press(page, "Shift+1")
+    assert page.evaluate(look) == [pytest.approx(fit), *grades]
+    for tool in ("brightness", "contrast"):
+        page.locator(f"[aria-label={tool}]").click()
+        slide(page, up=40)
+    assert all(after > before for after, before in zip(page.evaluate(look)[1:], grades, strict=True))
+    press(page, "v")
     submit(page, "Skip")
 
     shows(page, "4 of 4")

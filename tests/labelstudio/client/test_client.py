@@ -55,6 +55,22 @@ def test_another_layout_of_the_same_interface_is_ours(label_studio, admin, proje
     assert admin.ensure_project(project.title) == project
 
 
+def test_a_notice_stands_before_the_instructions_and_changes_nothing_of_them(label_studio, admin, project):
+    path = f"/api/projects/{project.id}/"
+
+    def shown():
+        return rest(label_studio).get(path).json()["expert_instruction"]
+
+    edited = "<p>Look at <b>rulers</b> &amp; hairs.</p>"
+    assert rest(label_studio).patch(path, json={"expert_instruction": edited}).ok
+    for notice in ('<p><b>Wait</b> for <a href="http://there/2">more</a>.</p><br>', "<p>Now\nwait.</p>"):
+        admin.announce(project, notice)
+        assert shown() == f'<div class="lookaway">{notice}</div>{edited}'
+    for _ in range(2):
+        admin.announce(project, "")
+        assert shown() == edited
+
+
 def interface_of(label_studio, number):
     return rest(label_studio).get(f"/api/projects/{number}").json()["label_config"]
 

@@ -14,7 +14,7 @@ from fakes.queries import CELL, SIDE, manifest
 from labelstudio.client import projects
 from labelstudio.client.backend import LabelStudio
 from labelstudio.client.experts import SimulatedExpert
-from labelstudio.exchange import regions
+from labelstudio.exchange import interfaces, regions
 from labelstudio.exchange.records import AnnotationError
 from labelstudio.reading import consensus
 from labelstudio.reading.marks import both_ways, disregarded, says_evidence
@@ -65,14 +65,16 @@ def test_a_simulated_expert_errs_about_the_evidence(tmp_path):
 
 
 def earlier(interface: str, *labels: str) -> str:
-    """The interface before there were these labels, as its digest says."""
+    """The interface before there were brightness and contrast, and these labels, as its digest says."""
     text = interface.replace(
         "lay on what must not matter before it learned from the marks",
         "lay inside the marks before it learned from them",
     )
+    text = re.sub(r'(zoomBy|brightnessControl|contrastControl)="[^"]*"', "", text)
+    text = text.replace('strokeWidth="1" opacity="0.45"', 'strokeWidth="3" opacity="0.15"')
     for label in labels:
         text = re.sub(f'<Label value="{label}"[^>]*/>', "", text)
-    digest = hashlib.sha256(projects._canonical(text).encode()).hexdigest()
+    digest = hashlib.sha256(interfaces.canonical(text).encode()).hexdigest()
     assert digest in projects.EARLIER[interface]
     return text
 
@@ -80,6 +82,7 @@ def earlier(interface: str, *labels: str) -> str:
 OLD = {
     "queries, twice": (projects.INTERFACE, [regions.EVIDENCE, regions.PREFILLED]),
     "queries": (projects.INTERFACE, [regions.PREFILLED]),
+    "queries, of late": (projects.INTERFACE, []),
     "effects": (projects.EFFECT, []),
 }
 
@@ -105,7 +108,7 @@ def test_an_old_project_gets_the_new_labels_and_keeps_its_answers(label_studio, 
 
     project = admin.ensure_project(title, interface=interface)
     there = rest(label_studio).get(f"/api/projects/{project.id}").json()
-    assert projects._canonical(there["label_config"]) == projects._canonical(interface)
+    assert interfaces.canonical(there["label_config"]) == interfaces.canonical(interface)
     assert admin.ensure_project(title, interface=interface) == project
     if interface == projects.INTERFACE:
         assert admin.pull(project, asked.keys()) == before

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 from fakes.clients import left_half, rest
 from fakes.labelling_page import click_cell, open_as, press, shows, submit
-from fakes.queries import SIDE, manifest, proposal
+from fakes.queries import SIDE, manifest, prefilled, proposal
 
 from labelstudio.client.backend import LabelStudio
 from labelstudio.client.experts import SimulatedExpert
@@ -19,15 +17,6 @@ from labelstudio.reading.marks import disregarded
 from labelstudio.reading.verdicts import Verdict, verdict
 
 BLUE, PINK, PALE = "#1f78ff", "#e5007d", "#ff9ad5"
-
-
-def prefilled(asked: Manifest, *ids: str) -> Manifest:
-    """The same queries, and these of their proposals come marked."""
-    queries = (
-        dataclasses.replace(q, proposals=tuple(dataclasses.replace(p, prefilled=p.id in ids) for p in q.proposals))
-        for q in asked.queries
-    )
-    return dataclasses.replace(asked, queries=tuple(queries))
 
 
 def test_what_a_simulated_expert_corrects_is_what_it_would_mark(label_studio, admin, expert, project, tmp_path):
@@ -71,7 +60,7 @@ def test_unanswered_tasks_get_other_prefilled_marks_and_answered_ones_stay(admin
 
 @pytest.mark.labelstudio
 @pytest.mark.browser
-def test_a_person_corrects_a_prefilled_round(page, real_label_studio, tmp_path):
+def test_a_person_corrects_a_prefilled_round(page, real_label_studio, tmp_path, record_property):
     """Two rounds: one begins without marks, one with marks of the computer, of which one is wrong on each image."""
     admin = LabelStudio(real_label_studio.url, real_label_studio.api_key)
     project = admin.ensure_project("pre-filled by hand")
@@ -117,5 +106,15 @@ def test_a_person_corrects_a_prefilled_round(page, real_label_studio, tmp_path):
     assert not disregarded(answers[2].result, SIDE, SIDE)[0].any()
     (unfilled,) = admin.pull(project, first.keys())
     assert corrections(unfilled, first.queries[0]) == Corrections(0, 0, 2, 2, 2)
+    gestures = [sum(one.clicks + one.keys for one in found) / len(found), 4]
+    seconds = [sum(a.lead_time for a in some) / len(some) for some in (answers, [unfilled])]
+    for name, value in (
+        ("expert_gestures_next_round", gestures[0]),
+        ("expert_gestures_first_round", gestures[1]),
+        ("expert_s_next_round", seconds[0]),
+        ("expert_s_first_round", seconds[1]),
+    ):
+        record_property(name, value)  # for `make bench`
+    assert gestures[0] <= 2 < gestures[1]
     rows = rest(real_label_studio).get("/api/tasks", params={"project": project.id}).json()["tasks"]
     assert len(rows) == 4

@@ -36,7 +36,7 @@ print(json.dumps([sum(cells_found), len(cells_found), len(sweep.found(digests)),
 # The defaults with which the results were published. A digest leaves out each setting that has its default, so a
 # changed default would keep results that were made with the old default.
 DEFAULTS = {
-    "Annotate": {"adjudicate": None, "blind": 0, "crowd": [{}], "experts_per_query": 1},
+    "Annotate": {"adjudicate": None, "blind": 0, "crowd": [{}], "experts_per_query": 1, "reasons": []},
     "Aptos2019": {"masks": None},
     "Backbone": {"file": None},
     "Columns": {"group": "group", "image": "image", "label": "label", "mask": "mask", "split": "split"},

@@ -18,9 +18,8 @@ def test_the_page_stands_alone_and_runs_nothing(monkeypatch):
     empty = Table("Empty", ["Round"], [], "")
 
     def section(config, name, sentences):
-        tables = dict.fromkeys(
-            ("agreement", "corrections", "outlines", "contradictions", "decisions", "effect", "cost"), empty
-        )
+        names = ("agreement", "corrections", "reasons", "outlines", "contradictions", "decisions", "effect", "cost")
+        tables = dict.fromkeys(names, empty)
         return page.Section(evil, sentences, "", "", [], **tables, data="0")
 
     monkeypatch.setattr(page, "_section", section)
@@ -59,6 +58,22 @@ def test_marks_and_gestures_of_each_round_are_shown(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
         (folder / "crowd.json").write_text(json.dumps(crowd))
     assert page._corrections("digits", ["00", "01"]).rows == [["01", "3", "1", "1", "0.75", "1.00", "1.50", ""]]
+
+
+def test_marks_are_counted_by_reason(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = {
+        "ruler": {"marks": 3, "images": 2, "before": 0.5, "after": 0.25},
+        "no reason": {"marks": 1, "images": 1, "before": None, "after": None},
+    }
+    for n, crowd in (("00", {"experts": {}}), ("01", {"experts": {}, "reasons": found})):
+        folder = step_dir("digits", n)
+        folder.mkdir(parents=True)
+        (folder / "crowd.json").write_text(json.dumps(crowd))
+    assert page._reasons("digits", ["00", "01"]).rows == [
+        ["01", "ruler", "3", "2", "50%", "25%"],
+        ["01", "no reason", "1", "1", "", ""],
+    ]
 
 
 def test_decided_disputes_are_listed_without_names(tmp_path, monkeypatch):
