@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.choices import Form, Output
 from pipeline.errors import PipelineError
-from pipeline.feedback.penalty import penalty
+from pipeline.feedback.penalty import masks_of, penalty
 from pipeline.models import outputs
 from pipeline.models.modes import in_eval
 
@@ -34,6 +35,7 @@ class Check:
     fast: bool
 
 
+@torch.inference_mode(False)
 def check(model: nn.Module, x: Tensor, w: Tensor, *, form: Form, output: Output, labels: Tensor | None = None) -> Check:
     """Check that the penalty is alive, and find out which route is right for this network.
 
@@ -55,6 +57,9 @@ def check(model: nn.Module, x: Tensor, w: Tensor, *, form: Form, output: Output,
         DeadPenaltyError: The penalty reaches no weight.
         NetworkError: The network cannot be differentiated twice.
     """
+
+    outputs.assert_inputs(model, x)
+    w = masks_of(w, x)
 
     def penalties(form: Form, output: Output, w: Tensor, fast: bool) -> Tensor:
         with torch.random.fork_rng():
@@ -87,8 +92,8 @@ def check(model: nn.Module, x: Tensor, w: Tensor, *, form: Form, output: Output,
 
 
 def _classes(model: nn.Module, x: Tensor) -> int:
-    with in_eval(model), torch.no_grad():
-        return outputs.logits(model, x[:1]).shape[1]
+    with outputs.differentiating(model), in_eval(model), torch.no_grad():
+        return outputs.logits(model, x).shape[1]
 
 
 def assert_alive(model: nn.Module, loss: Tensor) -> float:
@@ -105,6 +110,7 @@ def _living_gradient(model: nn.Module, loss: Tensor) -> Tensor:
     if not loss.requires_grad:
         raise DeadPenaltyError("the penalty has no graph. Fix: compute its gradient with `create_graph=True`")
     with outputs.differentiating(model):
+        _assert_twice_differentiable(loss)
         gradients = torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True)
     together = torch.cat([g.detach().double().flatten().cpu() for g in gradients])
     scale = float(torch.stack([parameter.detach().double().norm().cpu() for parameter in parameters]).norm())
@@ -114,3 +120,20 @@ def _living_gradient(model: nn.Module, loss: Tensor) -> Tensor:
             "nothing. Fix: check that the masks are not empty and that the network is not constant"
         )
     return together
+
+
+def _assert_twice_differentiable(loss: Tensor) -> None:
+    """Raise RuntimeError if an operation of the graph has one derivative only.
+
+    PyTorch raises in a backward pass over the whole graph, but skips such an operation where it is asked for the
+    gradient over some weights.
+    """
+    seen: set[Any] = set()
+    todo = [loss.grad_fn]
+    while todo:
+        node = todo.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            if node.name() == "torch::autograd::Error":
+                raise RuntimeError("once_differentiable")
+            todo.extend(following for following, _ in node.next_functions)

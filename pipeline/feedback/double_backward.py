@@ -60,19 +60,24 @@ class cheap_second_derivatives(TorchFunctionMode):  # a context manager, so in l
     ) -> Any:
         """Replace a function that has a rule for these arguments; call any other function as it is."""
         if self._replaced:
-            args, kwargs = tree_map(_current, (args, kwargs))
+            args, kwargs = tree_map(current, (args, kwargs))
         rule = self._rules.get(function)
         given = _bound(rule, args, kwargs or {}) if rule else None
         y = rule(*given.args, **given.kwargs) if rule and given else None
         if y is None:
-            return function(*args, **(kwargs or {}))
+            found = function(*args, **(kwargs or {}))
+            _note_views(found)
+            return found
         if given and given.arguments.get("inplace"):  # later readers of the operand see the result, without a copy
             given.args[0].replaced_by, self._replaced = y, True
         return y
 
 
-def _current(operand: Any) -> Any:
-    """Return an operand, or the result of the in-place function that was called on it."""
+def current(operand: Any) -> Any:
+    """Return an operand, or the result of the in-place function that was called on it.
+
+    A network may return the operand itself.
+    """
     while isinstance(operand, Tensor) and hasattr(operand, "replaced_by"):
         operand = operand.replaced_by
     return operand
@@ -84,8 +89,16 @@ def _bound(rule: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
         given = _signature(rule).bind(*args, **kwargs)
     except TypeError:  # PyTorch has more names for some of them, as `axis` for `dim`
         return None
-    # A part of another tensor: that tensor would have to change too.
-    return None if given.arguments.get("inplace") and given.args[0]._base is not None else given
+    # A part of another tensor, or a tensor with such parts: these would have to change too.
+    shared = given.arguments.get("inplace") and (given.args[0]._base is not None or hasattr(given.args[0], "viewed"))
+    return None if shared else given
+
+
+def _note_views(found: Any) -> None:
+    """Mark the tensors that results are parts of."""
+    for y in found if isinstance(found, tuple | list) else [found]:
+        if isinstance(y, Tensor) and y._base is not None:
+            y._base.viewed = True  # type: ignore[attr-defined]
 
 
 @cache
@@ -102,11 +115,12 @@ def _conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor | None:
-    if isinstance(padding, str) or input.ndim != 4:
+    if isinstance(padding, str) or input.ndim != 4 or torch.is_autocast_enabled(input.device.type):
         return None
     how = (_pair(stride), _pair(padding), _pair(dilation), groups)
     y: Tensor = _Convolution.apply(input, weight, bias, how, None)
-    y.made_by = (input, weight, bias, how, y._version)  # type: ignore[attr-defined]  # for a BatchNorm after it
+    made_by = (input, weight, bias, how, (y._version, input._version))
+    y.made_by = made_by  # type: ignore[attr-defined]  # for a BatchNorm after it
     return y
 
 
@@ -120,8 +134,11 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor | None:
-    source, kernel, offset, how, version = getattr(input, "made_by", [None] * 5)
-    if training or running_mean is None or running_var is None or version != input._version:
+    made_by = getattr(input, "made_by", None)
+    if training or running_mean is None or running_var is None or made_by is None:
+        return None
+    source, kernel, offset, how, versions = made_by
+    if versions != (input._version, source._version):  # one of them was overwritten since
         return None
     scale = torch.rsqrt(running_var + eps) * (1 if weight is None else weight)
     shift = -running_mean * scale if offset is None else (offset - running_mean) * scale

@@ -39,13 +39,14 @@ from torch.nn import functional as F
 
 from pipeline.choices import Form, Output, assert_known
 from pipeline.errors import NetworkError, NumericalError
-from pipeline.feedback.double_backward import cheap_second_derivatives
+from pipeline.feedback.double_backward import cheap_second_derivatives, current
 from pipeline.feedback.late import late
 from pipeline.feedback.second_derivatives import twice_differentiable
 from pipeline.models import outputs
 from pipeline.models.modes import as_written, in_eval
 
 
+@torch.inference_mode(False)  # records gradients in any context of the caller
 def penalty(
     model: nn.Module,
     x: Tensor,
@@ -83,13 +84,13 @@ def penalty(
     """
     assert_known(form, Form, "form")
     assert_known(output, Output, "output")
-    outputs.assert_images(x)
-    w = _masks(w, x)
+    outputs.assert_inputs(model, x)
+    w = masks_of(w, x)
 
     def scalar(logits: Tensor) -> Tensor:
         return _scalar(logits, output, labels=labels, direction=direction)
 
-    with outputs.differentiating(model), as_written(model), in_eval(model), torch.enable_grad():
+    with outputs.differentiating(model), as_written(model), in_eval(model):
         if form == "as-published":
             return _as_published(model, x, w)
         if form == "late":
@@ -105,9 +106,9 @@ def _second_order(
     # The cheap formulas keep operands that were overwritten in place, and scripted modules would read these.
     scripted = any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
     with torch.autocast(x.device.type, enabled=False):
-        x = x.detach().requires_grad_()
+        x = x.detach().clone().requires_grad_()
         with twice_differentiable(), cheap_second_derivatives() if fast and not scripted else nullcontext():
-            logits = outputs.logits(model, x)
+            logits = current(outputs.logits(model, x))
         (gradient,) = torch.autograd.grad(scalar(logits), x, create_graph=True)
         penalties = FORMS[form](gradient if gradient.dtype == torch.float64 else gradient.float(), w)
     _assert_finite(logits, gradient, penalties)
@@ -186,17 +187,18 @@ def _scalar(logits: Tensor, output: Output, *, labels: Tensor | None, direction:
     return F.cross_entropy(logits, labels, reduction="sum")
 
 
-def _masks(w: Tensor, x: Tensor) -> Tensor:
+def masks_of(w: Tensor, x: Tensor) -> Tensor:
     """Return masks as (B, H, W); raise ValueError where they would not act on their own image alone."""
     whole = (len(x), *x.shape[-2:])
-    if w.shape not in (whole, (len(x), 1, *x.shape[-2:])):
+    shape = tuple(w.shape) if isinstance(w, Tensor) and not w.is_complex() else outputs.words(w)
+    if shape not in (whole, (len(x), 1, *x.shape[-2:])):
         raise ValueError(
-            f"masks must be (B, H, W) or (B, 1, H, W), here {whole}, but they are {tuple(w.shape)}. "
+            f"masks must be tensors (B, H, W) or (B, 1, H, W), here {whole}, but they are {shape}. "
             "Fix: give each image one mask of its own height and width"
         )
     if w.dtype != torch.bool and not ((w >= 0) & (w <= 1)).all():
         raise ValueError("masks must be 0..1, but a value is outside or NaN. Fix: divide masks of 0 and 255 by 255")
-    return w.reshape(whole)
+    return w.reshape(whole).clone()  # a tensor of inference mode cannot be differentiated, its copy can
 
 
 def _energy(gradient: Tensor) -> Tensor:

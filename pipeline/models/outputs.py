@@ -14,19 +14,26 @@ from pipeline.errors import NetworkError
 
 
 def logits(model: nn.Module, x: Tensor) -> Tensor:
-    """Return the logits (B, classes) of images (B, C, H, W); raise NetworkError on any other output."""
-    assert_images(x)
-    found: Tensor = model(x)
+    """Return the logits (B, classes) of images (B, C, H, W); raise NetworkError on any other output.
+
+    The network gets a copy of the images, since its ``forward`` may overwrite them.
+    """
+    assert_inputs(model, x)
+    found: Tensor = model(x.clone())
     assert_logits(model, found, len(x))
     return found
 
 
-def assert_images(x: Tensor) -> None:
-    """Raise ValueError if images are no floats (B, C, H, W)."""
-    if x.ndim != 4 or not x.is_floating_point():
+def assert_inputs(model: nn.Module, x: Tensor) -> None:
+    """Raise ValueError if the network is no module, images are no floats (B, C, H, W), or there are none."""
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"the network must be a torch.nn.Module, but it is {words(model)}. Fix: wrap it in a module")
+    if not isinstance(x, Tensor) or x.ndim != 4 or not x.is_floating_point():
         raise ValueError(
-            f"images must be floats (B, C, H, W), but they are {_words(x)}. Fix: normalise them, and add the batch"
+            f"images must be floats (B, C, H, W), but they are {words(x)}. Fix: normalise them, and add the batch"
         )
+    if not x.numel():
+        raise ValueError(f"there are no images: they are {words(x)}. Fix: leave out an empty batch")
 
 
 def assert_logits(model: nn.Module, found: Any, count: int) -> None:
@@ -40,7 +47,7 @@ def assert_logits(model: nn.Module, found: Any, count: int) -> None:
     else:
         return
     raise NetworkError(
-        f"{type(model).__name__} must return logits (B, classes), but for {count} images it returns {_words(found)}. "
+        f"{type(model).__name__} must return logits (B, classes), but for {count} images it returns {words(found)}. "
         f"Fix: {fix}"
     )
 
@@ -90,6 +97,12 @@ def differentiating(model: nn.Module) -> Iterator[None]:
         if missing := re.search(r"derivative for (?:aten::)?(\w+?)(?:_backward)? is not implemented", text):
             problem = f"PyTorch has no second derivative of {missing[1]}, which {name} calls"
             fix = "replace this operation, or choose another network"
+        elif re.search(r"(?i)double backwards? |once_differentiable", text):
+            problem = f"{name} calls an operation that allows one derivative only"
+            fix = "replace it (it is an own `autograd.Function`, or one of torchvision), or choose another network"
+        elif re.search(r"(?i)input type|same dtype", text):
+            problem = f"{name} meets numbers of two types"
+            fix = "give images and weights one type, as by `images.to(next(network.parameters()).dtype)`"
         elif "heckpoint" in text:
             problem = f"{name} uses gradient checkpointing, which recomputes activations without the method's rules"
             fix = "switch gradient checkpointing off, as `network.set_grad_checkpointing(False)` does in timm"
@@ -104,7 +117,8 @@ def differentiating(model: nn.Module) -> Iterator[None]:
         raise NetworkError(f"{problem}. Fix: {fix}") from error
 
 
-def _words(found: Any) -> str:
+def words(found: Any) -> str:
+    """Return the kind of a value as words for a message: "a tensor (2, 3) of float32"."""
     if isinstance(found, Tensor):
         return f"a tensor {tuple(found.shape)} of {str(found.dtype).removeprefix('torch.')}"
     return f"a {type(found).__name__}"

@@ -32,6 +32,7 @@ class Explainer(Protocol):
         ...
 
 
+@torch.inference_mode(False)  # records gradients in any context of the caller
 def attribute(
     model: nn.Module,
     x: Tensor,
@@ -61,13 +62,13 @@ def attribute(
         NumericalError: The saliency is infinite or NaN.
     """
     assert_known(method, Method, "explainer")
-    outputs.assert_images(x)
-    if reference.shape != x.shape:
+    outputs.assert_inputs(model, x)
+    if reference.shape != x.shape or reference.dtype != x.dtype:
         raise ValueError(
-            f"the reference is {tuple(reference.shape)}, but the images are {tuple(x.shape)}. "
-            "Fix: give each image a reference of its own shape"
+            f"the reference is {outputs.words(reference)}, but the images are {outputs.words(x)}. "
+            "Fix: give each image a reference of its own shape and type"
         )
-    with frozen(model):
+    with outputs.differentiating(model), frozen(model):
         if target is None:
             with torch.no_grad():
                 target = outputs.logits(model, x).argmax(dim=1)
@@ -76,16 +77,15 @@ def attribute(
             raise ValueError(
                 f"the target is {tuple(targets.shape)} for {len(x)} images. Fix: give one class, or one for each image"
             )
-        with torch.enable_grad(), outputs.differentiating(model):
-            explained = model, x, reference, targets.expand(len(x))
-            try:
-                saliency = _deeplift(*explained, limit) if method == "deeplift" else EXPLAINERS[method](*explained)
-            except IncompleteError as error:
-                raise IncompleteError(
-                    f"{error}. Experts cannot judge such an explanation. Fix: set `query.explain.method` to "
-                    f"{' or '.join(_possible(*explained))}, or raise `query.explain.limit` (it is {limit})"
-                ) from None
-            saliency = saliency.detach()
+        explained = model, x.clone(), reference.clone(), targets.expand(len(x))
+        try:
+            saliency = _deeplift(*explained, limit) if method == "deeplift" else EXPLAINERS[method](*explained)
+        except IncompleteError as error:
+            raise IncompleteError(
+                f"{error}. Experts cannot judge such an explanation. Fix: set `query.explain.method` to "
+                f"{' or '.join(_possible(*explained))}, or raise `query.explain.limit` (it is {limit})"
+            ) from None
+        saliency = saliency.detach()
     if not torch.isfinite(saliency).all():
         raise NumericalError(
             f"the saliency of {type(model).__name__} is infinite or NaN, so it shows nothing. "

@@ -30,6 +30,7 @@ class IncompleteError(NetworkError):
     """An explanation does not account for the network's output, so experts must not judge it."""
 
 
+@torch.inference_mode(False)
 def deeplift(
     model: nn.Module, x: Tensor, reference: Tensor, target: Tensor, *, limit: float | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -56,9 +57,10 @@ def deeplift(
         NetworkError: The network hides operations, as a scripted module does, or recomputes them.
         IncompleteError: An error exceeds the limit.
     """
-    leaf = x.detach().requires_grad_()
+    outputs.assert_inputs(model, x)
     rows = torch.arange(len(x), device=x.device)
-    with outputs.differentiating(model), as_written(model), frozen(model), torch.enable_grad():
+    with outputs.differentiating(model), as_written(model), frozen(model), torch.autocast(x.device.type, enabled=False):
+        leaf = x.detach().clone().requires_grad_()
         paired = with_reference(leaf.clone(), reference.detach().clone())  # copies, which the network may overwrite
         with rescale_rules():
             logits = model(paired)

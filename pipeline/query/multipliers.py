@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+
+from pipeline.errors import NetworkError
 
 NEAR = 1e-6  # closer inputs use the derivative, which is the rule's limit
 
 
 def with_reference(tensor: Tensor, reference: Tensor) -> Tensor:
-    """Attach its counterpart for the reference to a tensor, and return the tensor."""
+    """Attach its counterpart for the reference to a tensor, and return the tensor.
+
+    Raises NetworkError if their shapes differ, as after an index of which the image decides the length.
+    """
+    if tensor.shape != reference.shape:
+        raise NetworkError(
+            f"an image's activations have the shape {tuple(tensor.shape)}, but its reference's have "
+            f"{tuple(reference.shape)}: the network selects by value. Fix: choose another explainer"
+        )
     tensor.reference = reference  # type: ignore[attr-defined]
     return tensor
 
@@ -25,33 +34,58 @@ def depends(operand: Any) -> bool:
 
 def references(operands: Any) -> Any:
     """Return operands with the reference's values in place of the image's."""
-    return tree_map(lambda operand: operand.reference if depends(operand) else operand, operands)
+    if isinstance(operands, tuple | list):
+        return type(operands)(map(references, operands))
+    if isinstance(operands, dict):
+        return {name: references(operand) for name, operand in operands.items()}
+    return operands.reference if depends(operands) else operands
+
+
+def tensors(operands: Any) -> Iterator[Tensor]:
+    """Yield the tensors among operands."""
+    if isinstance(operands, Tensor):
+        yield operands
+    elif isinstance(operands, tuple | list):
+        for operand in operands:
+            yield from tensors(operand)
+    elif isinstance(operands, dict):
+        yield from tensors(list(operands.values()))
 
 
 class Rescale(torch.autograd.Function):
-    """y = f(z); backwards, the gradient is multiplied by (y - y0)/(z - z0)."""
+    """y = f(z); backwards, the gradient is multiplied by (y - y0)/(z - z0).
+
+    y and y0 overwrite z and z0 if the function is called ``in_place``. For a function of ``single`` elements, the slope
+    is computed only where z is near z0.
+    """
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, z0: Tensor, y0: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(
+        ctx: Any, z: Tensor, z0: Tensor, y0: Tensor, f: Callable[[Tensor], Tensor], single: bool, in_place: bool
+    ) -> Tensor:
         """Return f(z), given z0 and y0 = f(z0)."""
         y = f(z.detach())
         moved = z - z0
-        near = ~(moved.abs() >= NEAR)  # also true for two equal infinities
         multiplier = (y - y0).div_(moved)
-        if near.any():
+        if moved.numel() and not moved.abs_().min() >= NEAR:
+            near = (moved >= NEAR).logical_not_().nonzero(as_tuple=True)  # also two equal infinities
+            leaf = (z.detach()[near] if single else z.detach()).requires_grad_()
             with torch.enable_grad():
-                leaf = z.detach().requires_grad_()
                 (slope,) = torch.autograd.grad(f(leaf.clone()).sum(), leaf)  # a copy: f may overwrite it
             # The square root's slope at 0 is infinite; infinity times a difference of 0 would be NaN.
-            multiplier = torch.where(near, slope.nan_to_num_(0.0, 0.0, 0.0), multiplier)
+            multiplier[near] = (slope if single else slope[near]).nan_to_num_(0.0, 0.0, 0.0)
         ctx.save_for_backward(multiplier)
+        if in_place:
+            ctx.mark_dirty(z)
+            z0.copy_(y0)
+            return z.copy_(y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the multiplier of z."""
         (multiplier,) = ctx.saved_tensors
-        return gradients[0] * multiplier, None, None, None
+        return multiplier.mul_(gradients[0]), None, None, None, None, None  # overwritten: it is needed once
 
 
 def _of_operands(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,7 +104,7 @@ class Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, a0: Tensor, b0: Tensor, w: Any) -> Tensor:
         """Return a b."""
-        ctx.save_for_backward(w * b + (1 - w) * b0, w * a0 + (1 - w) * a)
+        ctx.save_for_backward(torch.lerp(b0, b, w), torch.lerp(a, a0, w))
         ctx.shapes = a.shape, b.shape
         return a * b
 

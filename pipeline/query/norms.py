@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from pipeline.query.multipliers import Product, references, with_reference
@@ -34,7 +35,7 @@ def batch_norm(
     shift = -running_mean * scale if bias is None else bias - running_mean * scale
     shape = (1, -1, *[1] * (z.ndim - 2))
     with mode:
-        return z * scale.view(shape) + shift.view(shape)
+        return torch.addcmul(shift.view(shape), z, scale.view(shape))
 
 
 def layer_norm(
@@ -133,9 +134,40 @@ def vector_norm(
     ord: Any = None,
     dtype: Any = None,
 ) -> Any:
-    """Write the length of vectors as the root of a sum of squares."""
-    if (p or ord) not in (2, 2.0, "fro", None) or dtype is not None:
+    """Write the length of vectors as the root of a sum of squares, or as a sum of absolute values."""
+    if (p or ord) not in (1, 2, "fro", None) or dtype is not None:
         return NotImplemented
     with mode:
+        if (p or ord) == 1:
+            return z.abs().sum() if dim is None else z.abs().sum(dim, keepdim=keepdim)
         squares = z.square()
         return (squares.sum() if dim is None else squares.sum(dim, keepdim=keepdim)).sqrt()
+
+
+def cosine(mode: TorchFunctionMode, function: Function, a: Any, b: Any, dim: int = 1, eps: float = 1e-8) -> Any:
+    """Write a cosine as the product of two vectors of length 1."""
+    with mode:
+        return (functional.normalize(a, 2.0, dim, eps) * functional.normalize(b, 2.0, dim, eps)).sum(dim)
+
+
+def variance(
+    mode: TorchFunctionMode,
+    function: Function,
+    z: Tensor,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: int | None = None,
+) -> Any:
+    """Write a variance or deviation as a sum of squares; ``var_mean`` and ``std_mean`` return the mean too."""
+    if isinstance(dim, bool):  # `z.var(False)`
+        dim, unbiased = None, dim
+    dims = tuple(range(z.ndim)) if dim is None else dim
+    with mode:
+        mean = z.mean(dims, keepdim=True)
+        y = (z - mean).square().sum(dims, keepdim=keepdim)
+        freedom = z.numel() // mean.numel() - (int(unbiased) if correction is None else correction)
+        y = y / max(freedom, 0)
+        y = y.sqrt() if function.__name__.startswith("std") else y
+        return (y, mean if keepdim else mean.reshape(y.shape)) if function.__name__.endswith("_mean") else y

@@ -34,17 +34,17 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 from pipeline.errors import NetworkError
-from pipeline.query.multipliers import Rescale, depends, references, with_reference
+from pipeline.query.multipliers import Rescale, depends, references, tensors, with_reference
 from pipeline.query.rules import RULES
 
 ELEMENTWISE = (
-    "relu relu6 hardtanh leaky_relu prelu elu celu selu silu mish gelu hardswish hardsigmoid sigmoid special_expit "
-    "logsigmoid log_sigmoid softplus softsign tanh tanhshrink hardshrink softshrink threshold clamp clamp_min "
-    "clamp_max clip abs absolute square sqrt rsqrt reciprocal rdiv pow rpow exp expm1 exp2 log log1p log2 log10 "
-    "sin cos tan sinh cosh asinh atan erf erfc sinc logit nan_to_num"
+    "relu relu6 hardtanh leaky_relu prelu rrelu elu celu selu silu mish gelu hardswish hardsigmoid sigmoid "
+    "special_expit logsigmoid log_sigmoid softplus softsign tanh tanhshrink hardshrink softshrink threshold clamp "
+    "clamp_min clamp_max clip abs absolute square sqrt rsqrt reciprocal rdiv pow rpow exp expm1 exp2 log log1p log2 "
+    "log10 sin cos tan sinh cosh asin acos atan asinh acosh atanh erf erfc sinc logit nan_to_num"
 )
 NAMES = {"axis": "dim", "keepdims": "keepdim"}  # NumPy's names, which PyTorch takes too
 
@@ -56,6 +56,10 @@ class rescale_rules(TorchFunctionMode):  # a context manager, so in lower case
     the reference as ``tensor.reference``.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._open: set[Callable[..., Any]] = set()  # functions of PyTorch under way
+
     def __torch_function__(
         self, function: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
@@ -64,12 +68,12 @@ class rescale_rules(TorchFunctionMode):  # a context manager, so in lower case
         Raises NetworkError on a tensor whose operations were not seen here, and which therefore has no reference.
         """
         kwargs = dict(kwargs or {})
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        given = list(tensors((args, kwargs)))
         if function in (torch.autograd.grad, Tensor.requires_grad_):
             return function(*args, **kwargs)
-        if any(tensor.requires_grad and not depends(tensor) for tensor in tensors):  # parameters are frozen
+        if any(tensor.requires_grad and not depends(tensor) for tensor in given):  # parameters are frozen
             raise hidden()
-        if not any(map(depends, tensors)):
+        if not any(map(depends, given)):
             return function(*args, **kwargs)
         name = function.__name__
         rule = ALL_RULES.get(name.strip("_"))
@@ -80,6 +84,9 @@ class rescale_rules(TorchFunctionMode):  # a context manager, so in lower case
             return self._without_rule(function, args, kwargs)
         args, kwargs = _by_position(args, kwargs)
         in_place = kwargs.pop("inplace", False) or overwrites
+        whole = len(given) == 1 and given[0].is_floating_point() and given[0]._base is None
+        if in_place and whole and rule is _elementwise:
+            return _elementwise(self, function, *args, in_place=True, **kwargs)
         if in_place:  # the rule needs the values that it overwrites
             z, z0 = args[0], args[0].reference
             args = (with_reference(z.clone(), z0.clone()), *args[1:])
@@ -92,15 +99,22 @@ class rescale_rules(TorchFunctionMode):  # a context manager, so in lower case
 
     def _without_rule(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Look into a function that PyTorch writes in Python, as ``F.normalize``; take any other for linear."""
-        if isinstance(function, FunctionType) and function.__module__ == "torch.nn.functional":
-            with self:
-                return _opened(function)(*args, **kwargs)
+        is_written_out = isinstance(function, FunctionType) and function.__module__ == "torch.nn.functional"
+        if is_written_out and function not in self._open:  # `fractional_max_pool2d` would call itself
+            self._open.add(function)
+            try:
+                with self:
+                    return _opened(function)(*args, **kwargs)
+            finally:
+                self._open.remove(function)
         return self._linear(function, args, kwargs)
 
     def _linear(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         with torch.no_grad():
             y0 = function(*references(args), **references(kwargs))
         y = function(*args, **kwargs)
+        if isinstance(y, Tensor):
+            return with_reference(y, y0)
         return tree_map(lambda one, other: with_reference(one, other) if isinstance(one, Tensor) else one, y, y0)
 
 
@@ -148,16 +162,26 @@ def _opened(function: FunctionType) -> Callable[..., Any]:
     return opened
 
 
-def _elementwise(mode: rescale_rules, function: Callable[..., Tensor], z: Any, *rest: Any, **options: Any) -> Any:
-    if not depends(z) or any(map(depends, (*rest, *options.values()))):
+def _elementwise(
+    mode: rescale_rules,
+    function: Callable[..., Tensor],
+    z: Any,
+    *rest: Any,
+    in_place: bool = False,
+    **options: Any,
+) -> Any:
+    others = (*rest, *options.values())
+    if not depends(z) or not z.is_floating_point() or any(map(depends, others)):
         return NotImplemented
 
     def f(values: Tensor) -> Tensor:
-        return function(values.clone(), *rest, **options) if overwrites else function(values, *rest, **options)
+        return function(values.clone() if overwrites else values, *rest, **options)
 
     overwrites = function.__name__.endswith("_")
+    single = not any(isinstance(other, Tensor) for other in others)
     y0 = f(z.reference).detach()
-    return with_reference(Rescale.apply(z, z.reference, y0, f), y0)
+    y = Rescale.apply(z, z.reference, y0, f, single, in_place)
+    return y if in_place else with_reference(y, y0)
 
 
 ALL_RULES: dict[str, Callable[..., Any]] = {**dict.fromkeys(ELEMENTWISE.split(), _elementwise), **RULES}

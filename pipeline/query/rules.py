@@ -25,15 +25,29 @@ from pipeline.query.multipliers import (
     references,
     with_reference,
 )
-from pipeline.query.norms import batch_norm, group_norm, instance_norm, layer_norm, rms_norm, vector_norm
+from pipeline.query.norms import (
+    batch_norm,
+    cosine,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    rms_norm,
+    variance,
+    vector_norm,
+)
 
 Function = Callable[..., Any]
 
 
 def product(mode: TorchFunctionMode, function: Function, a: Any, b: Any, **options: Any) -> Any:
-    """Give each factor of two activations the mean of the other factor's values."""
+    """Give each factor of two activations the mean of the other factor's values; a factor of truth is a choice."""
     if options or not (depends(a) and depends(b)):
         return NotImplemented  # linear
+    if torch.bool in (a.dtype, b.dtype):
+        with mode:
+            return torch.where(a, b, 0.0) if a.dtype == torch.bool else torch.where(b, a, 0.0)
+    if not (a.is_floating_point() and b.is_floating_point()):
+        return NotImplemented
     return with_reference(Product.apply(a, b, a.reference, b.reference, 0.5), a.reference * b.reference)
 
 
@@ -47,8 +61,22 @@ def quotient(mode: TorchFunctionMode, function: Function, a: Any, b: Any, **opti
 
 def product_and_sum(mode: TorchFunctionMode, function: Function, z: Any, a: Any, b: Any, *, value: Any = 1) -> Any:
     """Write ``addcmul`` as its sum and product."""
+    if not (depends(a) and depends(b)):
+        return NotImplemented  # linear
     with mode:
         return z + a * b * value
+
+
+def quotient_and_sum(mode: TorchFunctionMode, function: Function, z: Any, a: Any, b: Any, *, value: Any = 1) -> Any:
+    """Write ``addcdiv`` as its sum and quotient."""
+    with mode:
+        return z + a / b * value
+
+
+def interpolated(mode: TorchFunctionMode, function: Function, a: Any, b: Any, weight: Any) -> Any:
+    """Write ``lerp`` as its sum and product."""
+    with mode:
+        return a + (b - a) * weight
 
 
 def bilinear(mode: TorchFunctionMode, function: Function, *args: Any, **options: Any) -> Any:
@@ -71,6 +99,15 @@ def bilinear(mode: TorchFunctionMode, function: Function, *args: Any, **options:
     return with_reference(Bilinear.apply(a, b, a.reference, b.reference, f), y0)
 
 
+def mean(mode: TorchFunctionMode, function: Function, z: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    """Write a mean as a sum, whose gradient needs no memory."""
+    if dim is None:
+        return NotImplemented
+    with mode:
+        total = z.sum(dim, keepdim=keepdim)
+        return total * (total.numel() / z.numel())
+
+
 def max_pool(mode: TorchFunctionMode, function: Function, z: Tensor, *sizes: Any, **options: Any) -> Any:
     """Give a window's difference to the position of its maximum."""
     name = function.__name__.strip("_")
@@ -89,6 +126,7 @@ def maximum_over(mode: TorchFunctionMode, function: Function, z: Any, dim: Any =
     """Give the difference of ``amax``, and of ``max`` over some dimensions, to the position of the maximum."""
     if isinstance(dim, Tensor):  # the larger one of two tensors
         return larger(mode, function, z, dim)
+    dim = None if dim == () else dim
     dims = sorted(d % z.ndim for d in (range(z.ndim) if dim is None else [dim] if isinstance(dim, int) else dim))
     others = [d for d in range(z.ndim) if d not in dims]
     with mode:
@@ -98,10 +136,10 @@ def maximum_over(mode: TorchFunctionMode, function: Function, z: Any, dim: Any =
         return values.max(-1, keepdim=True)
 
     y0, from_x0 = find(rows.reference)
-    y = Maximum.apply(rows, rows.reference, y0, from_x0, find, rows.ndim - 1)
+    y = with_reference(Maximum.apply(rows, rows.reference, y0, from_x0, find, rows.ndim - 1), y0)
     with mode:
-        y = with_reference(y, y0).squeeze(-1)
-        for d in dims if keepdim and dim is not None else []:
+        y = y.squeeze(-1)
+        for d in dims if keepdim else []:
             y = y.unsqueeze(d)
     if function.__name__ == "max" and dim is not None:
         return torch.return_types.max((y, z.detach().max(dim, keepdim).indices))
@@ -127,10 +165,27 @@ def larger(mode: TorchFunctionMode, function: Function, a: Any, b: Any) -> Any:
 
 def smaller(mode: TorchFunctionMode, function: Function, a: Any, b: Any) -> Any:
     """Write the smaller of two values as a choice."""
-    if not isinstance(b, Tensor):  # over a dimension
-        return NotImplemented
     with mode:
         return torch.where(a <= b, a, b)
+
+
+def minimum_over(mode: TorchFunctionMode, function: Function, z: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """Write ``amin``, and ``min`` over some dimensions, as the negative of a maximum."""
+    if isinstance(dim, Tensor):  # the smaller one of two tensors
+        return smaller(mode, function, z, dim)
+    with mode:
+        if function.__name__ == "min" and dim is not None:
+            found = torch.max(-z, dim, keepdim)
+            return torch.return_types.min((-found.values, found.indices))
+        return -torch.amax(-z, () if dim is None else dim, keepdim)
+
+
+def filled(mode: TorchFunctionMode, function: Function, z: Any, mask: Any, value: Any) -> Any:
+    """Write ``masked_fill`` with a mask that depends on the image as a choice."""
+    if not depends(mask):
+        return NotImplemented
+    with mode:
+        return torch.where(mask, value, z)
 
 
 def gated(mode: TorchFunctionMode, function: Function, z: Tensor, dim: int = -1) -> Any:
@@ -209,12 +264,17 @@ RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("mul", "multiply"), product),
     **dict.fromkeys(("div", "divide", "true_divide"), quotient),
     "addcmul": product_and_sum,
+    "addcdiv": quotient_and_sum,
+    "lerp": interpolated,
     **dict.fromkeys(BILINEAR.split(), bilinear),
+    "mean": mean,
     **dict.fromkeys((f"{kind}max_pool{n}d" for kind in ("", "adaptive_") for n in (1, 2, 3)), max_pool),
     **dict.fromkeys(("amax", "max"), maximum_over),
     "where": choice,
     "maximum": larger,
-    **dict.fromkeys(("minimum", "min"), smaller),
+    "minimum": smaller,
+    **dict.fromkeys(("amin", "min"), minimum_over),
+    "masked_fill": filled,
     "glu": gated,
     "batch_norm": batch_norm,
     "layer_norm": layer_norm,
@@ -222,6 +282,8 @@ RULES: dict[str, Callable[..., Any]] = {
     "group_norm": group_norm,
     "instance_norm": instance_norm,
     **dict.fromkeys(("norm", "linalg_vector_norm"), vector_norm),
+    "cosine_similarity": cosine,
+    **dict.fromkeys(("var", "std", "var_mean", "std_mean"), variance),
     "logsumexp": log_sum_exp,
     "log_softmax": log_softmax,
     "softmax": softmax,

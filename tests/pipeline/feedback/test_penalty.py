@@ -167,13 +167,13 @@ class Sqrt(nn.Module):
 
 
 class SiLUInPlace(nn.Module):
-    """Relies on an in-place change of a tensor's part; the fast route does not change the part."""
+    """Relies on an in-place change of a tensor's memory, which the fast route does not change."""
 
     def forward(self, z):
         z = z * 1.0
-        part = z[:]
+        same = z.detach()
         nn.functional.silu(z, inplace=True)
-        return part
+        return z * same
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
