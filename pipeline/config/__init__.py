@@ -15,6 +15,7 @@ from pipeline.config.datasets import (
     Isic2017Ruler,
     Nci,
     Source,
+    Window,
 )
 from pipeline.config.params import Config, load
 from pipeline.config.rounds import Annotate, Compute, Consensus, Hitl, Round, Simulated
@@ -65,6 +66,7 @@ __all__ = [
     "Source",
     "Spread",
     "Train",
+    "Window",
     "fingerprint",
     "load",
 ]

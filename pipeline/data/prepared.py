@@ -32,7 +32,10 @@ from pipeline.errors import ConfigError, DamagedFileError, DataError, listed, na
 
 COLUMNS = ["name", "label", "split", "group", "row", "evidence", "digest"]  # of a table of images, before attributes
 FILES = ("manifest.json", "index.csv", "evidence.npy", "images.npy")
-SPLITS = ("train", "val", "test")  # every data set has these
+SPLITS = ("train", "val", "test")  # every data set that is trained on has these
+TIED = " + "  # between the names of groups that a patient ties together
+EXTERNAL = "external-"  # before the name of another data set: all of its images, as one more held-out split
+ORDER = (*SPLITS, EXTERNAL[:-1])
 
 
 def is_split(name: str) -> bool:
@@ -158,6 +161,11 @@ def pseudonyms(table: pd.DataFrame) -> pd.Series:
 def picture_of(image_id: str) -> str:
     """Return what the ids of all copies of a picture have in common; another id than ``pseudonyms`` gives is itself."""
     return re.sub(r"^([0-9a-f]{12})-\d+$", r"\1", image_id)
+
+
+def patient_digest(patient: str) -> str:
+    """Return the group of a patient whose id is in the header of a file only; the same in every data set."""
+    return "patient-" + hashlib.sha256(" ".join(patient.split()).casefold().encode()).hexdigest()[:16]
 
 
 def copies(table: pd.DataFrame) -> list[pd.DataFrame]:

@@ -14,6 +14,7 @@ SECTIONS = {  # heading → the settings that its table lists
     "Top level": config.Config,
     "Data sets": config.Source,
     "Image files": config.Files,
+    "window": config.Window,
     "isic2017": config.Isic2017,
     "isic2017-patches-natural": config.Isic2017PatchesNatural,
     "isic2017-ruler": config.Isic2017Ruler,
