@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
-from pipeline.data.prepared import in_order
+from pipeline.data.prepared import EXTERNAL, in_order
 from pipeline.evaluation.predictions import Outcomes
 from pipeline.evaluation.score_files import Scores
 from pipeline.evaluation.statistics import Interval, mcnemar, mean_over_images, share_of_images, show, verdict
@@ -43,6 +44,9 @@ def tables(results: dict[str, Result]) -> list[Table]:
 
     Each has a row for each scenario and arm, and only the columns with a value in some row.
     """
+    external = in_order(
+        s for result in results.values() for s in result.outcomes["automated"] if s.startswith(EXTERNAL)
+    )
     return [
         _table(
             "Every arm",
@@ -57,7 +61,8 @@ def tables(results: dict[str, Result]) -> list[Table]:
             _minus_automated,
             f"Differences between the final networks, in points of accuracy and in loss. {CAVEAT}",
         ),
-        _table("Other scores on test", results, _other_scores),
+        *(table for split in external for table in _on_external(results, split)),
+        _table("Other scores on test", results, partial(_other_scores, split="test")),
         _table(
             "Scores on test after the epoch with the lowest loss on val",
             results,
@@ -100,6 +105,27 @@ def _table(title: str, results: dict[str, Result], row: Callable[[Result, str], 
     return Table(title, ["Scenario (N, classes)", "Arm", *heads], body, note)
 
 
+def _on_external(results: dict[str, Result], split: str) -> list[Table]:
+    """Return the tables of an external test set: every arm, and the differences to `automated`."""
+
+    def every(result: Result, arm: str) -> Row:
+        if split not in result.outcomes[arm]:
+            return {}
+        found, other = result.outcomes[arm][split], _other_scores(result, arm, split=split)
+        return {"Accuracy (%)": _accuracy(found), "Loss": show(mean_over_images(found.loss)), **other}
+
+    name = split.removeprefix(EXTERNAL)
+    return [
+        _table(f"The external test set {name}", results, every, "No training and no selection of epochs has read it."),
+        _table(
+            f"The external test set {name}: each arm minus automated, on the same images",
+            results,
+            partial(_minus_automated, external=split),
+            CAVEAT,
+        ),
+    ]
+
+
 def _final(result: Result, arm: str) -> Row:
     """Return the cells of an arm's final network, with the intervals over images."""
     outcomes = result.outcomes[arm]
@@ -113,12 +139,15 @@ def _final(result: Result, arm: str) -> Row:
     return row
 
 
-def _minus_automated(result: Result, arm: str) -> Row:
-    """Return the cells of an arm beside `automated`, on the same images; none for `automated` itself."""
+def _minus_automated(result: Result, arm: str, *, external: str = "") -> Row:
+    """Return the cells of an arm beside `automated`, on the same images; none for `automated` itself.
+
+    The images are the test splits, or an external set.
+    """
     if arm == "automated":
         return {}
     ours, theirs, row = result.outcomes[arm], result.outcomes["automated"], {}
-    for split in _tests(ours):
+    for split in [one for one in ours if one == external] if external else _tests(ours):
         accuracy, loss = paired(ours[split], theirs[split])
         row[f"Accuracy, {split} (points)"] = _with_verdict(accuracy, scale=100, digits=1)
         row[f"McNemar p, {split}"] = rounded_p(ours[split], theirs[split])
@@ -131,16 +160,16 @@ def _tests(splits: Iterable[str]) -> list[str]:
     return [split for split in in_order(splits) if split.startswith("test")]
 
 
-def _other_scores(result: Result, arm: str) -> Row:
+def _other_scores(result: Result, arm: str, *, split: str) -> Row:
     scores = result.scores[arm]
-    worst = min((value for name, value in scores.items() if name.startswith("test_recall_")), default=None)
+    worst = min((value for name, value in scores.items() if name.startswith(f"{split}_recall_")), default=None)
     return {
-        "Balanced accuracy (%)": _percent(scores.get("test_balanced_accuracy")),
-        "AUC": _number(scores.get("test_auc")),
-        "Kappa": _number(scores.get("test_kappa")),
-        "Calibration error": _number(scores.get("test_ece")),
+        "Balanced accuracy (%)": _percent(scores.get(f"{split}_balanced_accuracy")),
+        "AUC": _number(scores.get(f"{split}_auc")),
+        "Kappa": _number(scores.get(f"{split}_kappa")),
+        "Calibration error": _number(scores.get(f"{split}_ece")),
         "Worst class's recall (%)": _percent(worst),
-        "Worst group's accuracy (%)": _percent(scores.get("test_worst_group_accuracy")),
+        "Worst group's accuracy (%)": _percent(scores.get(f"{split}_worst_group_accuracy")),
     }
 
 

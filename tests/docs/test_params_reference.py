@@ -24,6 +24,7 @@ SECTIONS = {  # heading → the settings that its table lists
     "columns": config.Columns,
     "Backbones": config.Backbone,
     "Scenarios": config.Scenario,
+    "external": config.External,
     "train": config.Train,
     "augment": config.Augment,
     "penalty": config.Penalty,

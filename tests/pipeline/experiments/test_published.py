@@ -53,6 +53,7 @@ DEFAULTS = {
         "reference": "blur",
         "target": "predicted",
     },
+    "External": {"classes": {}},
     "FeedbackSettings": {
         "consistency": 0.0,
         "edge": 0.0,
