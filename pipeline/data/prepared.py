@@ -191,7 +191,7 @@ def write_index(
         The manifest.
 
     Raises:
-        DataError: An id occurs twice, or a class has no image in train, val or test.
+        DataError: An id occurs twice, or a class has no image in train, val or test, unless all images are in test.
     """
     _check(name, classes, table)
     groups, _ = pd.factorize(table["group"])

@@ -63,10 +63,18 @@ def register(
     client.set_registered_model_alias(name, arm, found)
     client.update_registered_model(
         name,
-        f"The final networks of {scenario}, with an alias for each arm. To serve one, run `{SERVE.format(name=name)}`. "
+        f"The final networks of {scenario}, with an alias for each arm. The model card is `{scenario}.md` among a "
+        f"version's artifacts. To serve one, run `{SERVE.format(name=name)}`. "
         'It answers `{"dataframe_records": [{"image": "<base64 of a JPEG or PNG file>"}]}` at `/invocations`.',
     )
     client.set_tag(run_id, MODEL, content)
+
+
+def attach(client: MlflowClient, *, name: str, arm: str, files: list[Path]) -> None:
+    """Put files beside an arm's registered network: the model card, and the description of the annotated set."""
+    model = _model_id(client.get_model_version_by_alias(name, arm))
+    for file in files:
+        client.log_model_artifact(model, str(file))
 
 
 def name(experiment: str, scenario: str) -> str:
