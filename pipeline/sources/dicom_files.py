@@ -18,7 +18,7 @@ from pipeline.sources.decoding import DICOM_START, is_dicom
 from pipeline.sources.source import Original
 
 TAGS = ["SOPClassUID", "SOPInstanceUID", "PatientID", "Modality", "BurnedInAnnotation", "Rows"]
-OFTEN_WRITTEN_ON = ("US", "SC", "OT", "XC", "ES")  # modalities: ultrasound, screenshots, other, photographs, endoscopy
+WRITTEN_ON = ("US", "SC", "OT", "XC", "ES")  # modalities: ultrasound, screenshots, other, photographs, endoscopy
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def tell(rows: list[Original], scans: Mapping[Path, Header], *, has_window: bool
     """Print what the headers say of windows, unless the settings have one, and of text that is burnt in."""
     dicom = {row.path: scans[row.path] for row in rows if row.path in scans}
     burned = [path for path, header in dicom.items() if header.burned_in == "YES"]
-    silent = [path for path, header in dicom.items() if not header.burned_in and header.modality in OFTEN_WRITTEN_ON]
+    silent = [header.modality for header in dicom.values() if not header.burned_in and header.modality in WRITTEN_ON]
     several = [path for path, header in dicom.items() if header.window == "several"]
     none = [path for path, header in dicom.items() if header.window == "none"]
     if burned:
@@ -102,8 +102,8 @@ def tell(rows: list[Original], scans: Mapping[Path, Header], *, has_window: bool
         )
     if silent:
         print(
-            f"warning: {len(silent)} images are of kinds that often have text burnt in, and their header does not say "
-            f"whether they have. Look at some:\n{listed(silent)}"
+            f"{len(silent)} images are of kinds that often have text burnt in ({', '.join(sorted(set(silent)))}), and "
+            "their header does not say whether they have. Look at some of them"
         )
     if several and not has_window:
         print(f"{len(several)} DICOM files have several windows: the first one is used (`window` sets one for all)")
