@@ -106,23 +106,27 @@ def _table(title: str, results: dict[str, Result], row: Callable[[Result, str], 
 
 
 def _on_external(results: dict[str, Result], split: str) -> list[Table]:
-    """Return the tables of an external test set: every arm, and the differences to `automated`."""
+    """Return the tables of an external test set: every arm beside `automated`, and other scores."""
 
     def every(result: Result, arm: str) -> Row:
         if split not in result.outcomes[arm]:
             return {}
-        found, other = result.outcomes[arm][split], _other_scores(result, arm, split=split)
-        return {"Accuracy (%)": _accuracy(found), "Loss": show(mean_over_images(found.loss)), **other}
+        ours, theirs = result.outcomes[arm][split], result.outcomes["automated"][split]
+        row = {"Accuracy (%)": _accuracy(ours), "Loss": show(mean_over_images(ours.loss))}
+        if arm == "automated":
+            return row
+        accuracy, loss = paired(ours, theirs)
+        return row | {
+            "Accuracy minus automated (points)": _with_verdict(accuracy, scale=100, digits=1),
+            "McNemar p": rounded_p(ours, theirs),
+            "Loss minus automated": _with_verdict(loss, scale=1, digits=2),
+        }
 
     name = split.removeprefix(EXTERNAL)
+    note = f"Neither training nor the selection of an epoch has read these images. {CAVEAT}"
     return [
-        _table(f"The external test set {name}", results, every, "No training and no selection of epochs has read it."),
-        _table(
-            f"The external test set {name}: each arm minus automated, on the same images",
-            results,
-            partial(_minus_automated, external=split),
-            CAVEAT,
-        ),
+        _table(f"The external test set {name}", results, every, note),
+        _table(f"Other scores on the external test set {name}", results, partial(_other_scores, split=split)),
     ]
 
 
@@ -139,15 +143,12 @@ def _final(result: Result, arm: str) -> Row:
     return row
 
 
-def _minus_automated(result: Result, arm: str, *, external: str = "") -> Row:
-    """Return the cells of an arm beside `automated`, on the same images; none for `automated` itself.
-
-    The images are the test splits, or an external set.
-    """
+def _minus_automated(result: Result, arm: str) -> Row:
+    """Return the cells of an arm beside `automated`, on the same images; none for `automated` itself."""
     if arm == "automated":
         return {}
     ours, theirs, row = result.outcomes[arm], result.outcomes["automated"], {}
-    for split in [one for one in ours if one == external] if external else _tests(ours):
+    for split in _tests(ours):
         accuracy, loss = paired(ours[split], theirs[split])
         row[f"Accuracy, {split} (points)"] = _with_verdict(accuracy, scale=100, digits=1)
         row[f"McNemar p, {split}"] = rounded_p(ours[split], theirs[split])
@@ -161,6 +162,9 @@ def _tests(splits: Iterable[str]) -> list[str]:
 
 
 def _other_scores(result: Result, arm: str, *, split: str) -> Row:
+    """Return the cells of an arm on a split; none if the scenario does not have the split."""
+    if split not in result.outcomes[arm]:
+        return {}
     scores = result.scores[arm]
     worst = min((value for name, value in scores.items() if name.startswith(f"{split}_recall_")), default=None)
     return {
