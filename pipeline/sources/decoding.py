@@ -162,7 +162,12 @@ def _of_dicom(content: bytes, window: Mapping[str, float] | None) -> Image.Image
         from pipeline.sources import dicom  # here, because it imports this module, and pydicom is an extra
     except ImportError:
         raise UnusableError("is DICOM, and pydicom is not installed; run `pip install -e '.[dicom]'`") from None
-    return Image.fromarray(dicom.pixels(content, window)).convert("RGB")
+    try:
+        return Image.fromarray(dicom.pixels(content, window)).convert("RGB")
+    except UnusableError:
+        raise
+    except Exception as error:  # whose text may show values of the header
+        raise UnusableError(f"is DICOM that is damaged or cut off ({type(error).__name__})") from error
 
 
 def _sole(content: bytes) -> ImageFile.ImageFile:

@@ -35,6 +35,7 @@ DATA = ["PixelData", "FloatPixelData", "DoubleFloatPixelData", "ExtendedOffsetTa
 TAGS = ["SOPClassUID", *LAYOUT, *BITS, *VALUES, *WINDOW, *PALETTE, *SEGMENTED, *DATA]
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")  # pydicom converts these to RGB
 DECOMPRESS = "decompress it, for example with `gdcmconv --raw` or `dcmdjpeg`"
+LARGEST = 2**29  # pixels; damaged headers may say anything
 GREYS = ("MONOCHROME1", "MONOCHROME2")
 
 
@@ -51,16 +52,16 @@ def pixels(content: bytes, window: Mapping[str, float] | None = None) -> Pixels:
     header = pydicom.dcmread(io.BytesIO(content), force=True, specific_tags=TAGS)
     _check(header)
     stored = _decoded(header)
-    kind = str(header.get("PhotometricInterpretation", "")).strip()
-    if kind == "PALETTE COLOR":
+    colours = str(header.get("PhotometricInterpretation", "")).strip()
+    if colours == "PALETTE COLOR":
         coloured = apply_color_lut(stored, header)[..., :3]
         return _eight_bits(coloured, 8 * coloured.dtype.itemsize)
-    if kind in COLOURS and stored.ndim == 3:
+    if colours in COLOURS and stored.ndim == 3:
         return _eight_bits(stored, int(header.BitsStored))
-    if kind in GREYS and stored.ndim == 2:
+    if colours in GREYS and stored.ndim == 2:
         return _grey(stored, header, window)
     raise UnusableError(
-        f"has the photometric interpretation {kind!r}, which is not read; convert it to RGB, for example with "
+        f"has the photometric interpretation {colours!r}, which is not read; convert it to RGB, for example with "
         "`dcmconv` or `gdcmconv`"
     )
 
@@ -70,11 +71,21 @@ def has_window(header: pydicom.Dataset) -> bool:
     return bool(header.get("VOILUTSequence")) or _window(header) is not None
 
 
+def kind(header: pydicom.Dataset) -> str:
+    """Return the name of the file's SOP class; a text that is no known class is not shown, since it may be anything."""
+    return _known(pydicom.uid.UID(str(header.get("SOPClassUID", ""))))
+
+
+def _known(uid: pydicom.uid.UID) -> str:
+    return str(uid.name) if uid.name != uid else "of an unknown kind"
+
+
 def _check(header: pydicom.Dataset) -> None:
     """Raise UnusableError unless there is one image, which a decoder reads."""
     if not any(keyword in header for keyword in DATA[:3]):
-        kind = pydicom.uid.UID(str(header.get("SOPClassUID", ""))).name or "unknown kind"
-        raise UnusableError(f"is DICOM without pixel data ({kind}); take it out of the data set")
+        raise UnusableError(f"is DICOM without pixel data ({kind(header)}); take it out of the data set")
+    if header.Rows * header.Columns > LARGEST:
+        raise UnusableError(f"is too large: {header.Rows} x {header.Columns} pixels")
     frames = int(header.get("NumberOfFrames") or 1)
     if frames > 1:
         raise UnusableError(f"is a multi-frame DICOM file: it holds {frames} images, not one; save its frames as files")
@@ -89,7 +100,7 @@ def _check(header: pydicom.Dataset) -> None:
         is_read = False
     if not is_read:
         raise UnusableError(
-            f"has the transfer syntax {syntax.name} ({syntax}), for which no decoder is installed; {DECOMPRESS}"
+            f"has the transfer syntax {_known(syntax)}, for which no decoder is installed; {DECOMPRESS}"
         )
 
 

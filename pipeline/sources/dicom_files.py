@@ -131,7 +131,7 @@ def _header(path: Path) -> Header:
         tags = [*TAGS, "PhotometricInterpretation", *dicom.WINDOW]
         read = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=tags)
         text = {tag: str(read.get(tag) or "").strip() for tag in TAGS[:5]}
-        kind = pydicom.uid.UID(text["SOPClassUID"]).name
+        kind = dicom.kind(read)
         window = ""
         if str(read.get("PhotometricInterpretation", "")).strip() in dicom.GREYS:
             centers = read.get("WindowCenter")
@@ -144,7 +144,7 @@ def _header(path: Path) -> Header:
             modality="SC" if "Secondary Capture" in kind else text["Modality"],
             burned_in=text["BurnedInAnnotation"].upper(),
             window=window,
-            has_image="Rows" in read or "Image" in kind or not kind,
+            has_image="Rows" in read or "Image" in kind or "SOPClassUID" not in read,
         )
     except Exception:  # damaged files raise errors of many types, and decoding will name them
         return Header()

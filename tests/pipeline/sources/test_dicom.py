@@ -135,9 +135,9 @@ REFUSED = {
     "test-SR.dcm": r"is DICOM without pixel data \(.*SR Storage\); take it out",
     "rtplan.dcm": r"is DICOM without pixel data \(RT Plan Storage\)",
     "dicomdirtests/DICOMDIR": r"is DICOM without pixel data \(Media Storage Directory Storage\)|unknown kind",
-    "MR_truncated.dcm": "cannot be read as an image",
+    "MR_truncated.dcm": r"is DICOM that is damaged or cut off \(ValueError\)",
     "JPEG-lossy.dcm": r"pixels that cannot be decoded from JPEG Extended .*; decompress it, for example with `gdcm",
-    "badVR.dcm": "cannot be read as an image",
+    "badVR.dcm": "is DICOM that is damaged or cut off",
     "ExplVR_LitEndNoMeta.dcm": "is DICOM without pixel data",
 }
 
@@ -165,6 +165,21 @@ def test_unusable_pixels_are_named():
             decoding.picture(whole[:end], 32, "stretch")
     with pytest.raises(UnusableError, match="is DICOM; save it as PNG"):
         decoding.labels(whole)
+
+
+def test_no_message_shows_what_a_damaged_header_says():
+    whole = fake.content(RAMP, PatientName="Quillfeather^Jo")
+    uid = b"1.2.840.10008.5.1.4.1.1.7"
+    assert uid in whole
+    said = []
+    for damaged in (whole.replace(uid, b"Quillfeather^Jo".ljust(len(uid))), whole[: whole.index(b"Quillfeather") + 15]):
+        for content in (damaged, damaged.replace(b"\xe0\x7f\x10\0", b"\xe0\x7f\x11\0")):  # without pixels
+            try:
+                decoding.picture(content, 32, "stretch")
+            except UnusableError as error:
+                said.append(str(error))
+    assert len(said) >= 3
+    assert not [text for text in said if "Quillfeather" in text]
 
 
 def test_a_file_without_a_preamble_is_dicom_too():
