@@ -59,3 +59,13 @@ def curves_file(scenario: str) -> Path:
 def explanations_file(scenario: str) -> Path:
     """Return the picture of the explanations of every arm's final network."""
     return REPORT / "explanations" / f"{scenario}.png"
+
+
+def card_file(scenario: str) -> Path:
+    """Return the model card of a scenario, Markdown."""
+    return REPORT / "cards" / f"{scenario}.md"
+
+
+def annotated_dir(scenario: str) -> Path:
+    """Return the annotated set of a scenario with rounds: answers and masks, with their description in Croissant."""
+    return REPORT / "annotated" / scenario

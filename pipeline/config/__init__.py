@@ -15,6 +15,7 @@ from pipeline.config.datasets import (
     Isic2017Ruler,
     Nci,
     Source,
+    Window,
 )
 from pipeline.config.params import Config, load
 from pipeline.config.rounds import Annotate, Compute, Consensus, Hitl, Round, Simulated
@@ -22,6 +23,7 @@ from pipeline.config.scenarios import (
     Augment,
     Backbone,
     Explain,
+    External,
     FeedbackSettings,
     Penalty,
     QuerySettings,
@@ -46,6 +48,7 @@ __all__ = [
     "DecoyMnist",
     "Drawn",
     "Explain",
+    "External",
     "FeedbackSettings",
     "Files",
     "Folder",
@@ -65,6 +68,7 @@ __all__ = [
     "Source",
     "Spread",
     "Train",
+    "Window",
     "fingerprint",
     "load",
 ]

@@ -54,6 +54,13 @@ class Isic2017PatchesNatural(Source):
     patch_masks: str = "artefact_masks/band_aid"  # a folder of masks, below root
 
 
+class Window(Section):
+    """The grey values of DICOM files that are shown, in units of the rescaled values (Hounsfield, say)."""
+
+    center: float
+    width: Annotated[float, Field(gt=0)]
+
+
 class Files(Source):
     """A data set of image files below ``root``."""
 
@@ -61,6 +68,7 @@ class Files(Source):
     duplicates: choices.Duplicates = "error"  # the same picture in several official splits
     split_seed: Annotated[int, Field(ge=0)] = 0  # for sources without official splits
     white: Annotated[int, Field(ge=1, le=65535)] | None = None  # of 16-bit images; None: by their largest value
+    window: Window | None = None  # of DICOM files; None: each file's own
     mask_values: Annotated[list[int], Field(min_length=1)] | None = None  # evidence; see pipeline/sources/evidence.py
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import reprlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -64,6 +65,38 @@ class Config(Section):
                     f"Fix: choose from `scenarios`: {', '.join(self.scenarios)}"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _external_sets_are_unseen(self) -> Config:
+        for name, scenario in self.scenarios.items():
+            trained_on = set(self._trained_on(name))
+            for number, one in enumerate(scenario.external):
+                place = f"scenarios.{name}.external: {one.dataset!r}"
+                if one.dataset not in self.datasets:
+                    raise ValueError(
+                        f"{place} is no data set. Fix: choose one of `datasets`: {', '.join(self.datasets)}"
+                    )
+                if one.dataset in trained_on:
+                    raise ValueError(
+                        f"{place} is trained on, by this scenario or for its `init`. Fix: name another one"
+                    )
+                if one.dataset in [other.dataset for other in scenario.external[:number]]:
+                    raise ValueError(f"{place} is there twice. Fix: remove one of the two")
+                sizes = self.datasets[one.dataset].size, self.datasets[scenario.dataset].size
+                if sizes[0] != sizes[1]:
+                    raise ValueError(
+                        f"{place} has images of {sizes[0]} pixels a side, and {scenario.dataset!r} of {sizes[1]}. "
+                        "Fix: give both the same `size`"
+                    )
+        return self
+
+    def _trained_on(self, name: str) -> Iterator[str]:
+        """Yield the data sets of a scenario, and of each scenario whose state it starts from."""
+        seen: set[str] = set()
+        while name in self.scenarios and name not in seen:
+            seen.add(name)
+            yield self.scenarios[name].dataset
+            name = next(iter(Path(self.scenarios[name].init).parts[1:2]), "")  # runs/<scenario>/…/state.pt
 
     def scenario(self, name: str) -> Scenario:
         """Return the scenario with this name; raises ConfigError if there is none."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline import choices
+from pipeline.config.datasets import Text
 from pipeline.config.sections import Name, Rate, Section, Share
 
 
@@ -129,6 +130,13 @@ class QuerySettings(Section):
         return self
 
 
+class External(Section):
+    """Another data set, on which final networks are tested; `evaluate` alone reads it (pipeline/data/external.py)."""
+
+    dataset: Name
+    classes: dict[Text, Text | None] = {}  # noqa: RUF012  # its class → the scenario's, or null to leave images out
+
+
 class Scenario(Section):
     """One data set at one fraction with one starting point, and how to train on it."""
 
@@ -139,6 +147,10 @@ class Scenario(Section):
     penalty: Penalty
     feedback: FeedbackSettings = FeedbackSettings()
     query: QuerySettings
+    # the name of a data set, or {dataset: …, classes: …}
+    external: list[
+        Annotated[External, BeforeValidator(lambda given: {"dataset": given} if isinstance(given, str) else given)]
+    ] = []  # noqa: RUF012
 
     @model_validator(mode="after")
     def _prefilled_marks_are_spread(self) -> Scenario:

@@ -32,7 +32,10 @@ from pipeline.errors import ConfigError, DamagedFileError, DataError, listed, na
 
 COLUMNS = ["name", "label", "split", "group", "row", "evidence", "digest"]  # of a table of images, before attributes
 FILES = ("manifest.json", "index.csv", "evidence.npy", "images.npy")
-SPLITS = ("train", "val", "test")  # every data set has these
+SPLITS = ("train", "val", "test")  # every data set that is trained on has these
+TIED = " + "  # between the names of groups that a patient ties together
+EXTERNAL = "external-"  # before the name of another data set: all of its images, as one more held-out split
+ORDER = (*SPLITS, EXTERNAL[:-1])
 
 
 def is_split(name: str) -> bool:
@@ -45,8 +48,9 @@ def is_split(name: str) -> bool:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Return the splits among these names: train, val, test, each before its further ones."""
-    return sorted({name for name in names if is_split(name)}, key=lambda name: (SPLITS.index(name.split("-")[0]), name))
+    """Return the splits among these names: train, val, test, each before its further ones, then external sets."""
+    splits = {name for name in names if is_split(name) or name.startswith(EXTERNAL)}
+    return sorted(splits, key=lambda name: (ORDER.index(name.split("-")[0]), name))
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,11 @@ def picture_of(image_id: str) -> str:
     return re.sub(r"^([0-9a-f]{12})-\d+$", r"\1", image_id)
 
 
+def patient_digest(patient: str) -> str:
+    """Return the group of a patient whose id is in the header of a file only; the same in every data set."""
+    return "patient-" + hashlib.sha256(" ".join(patient.split()).casefold().encode()).hexdigest()[:16]
+
+
 def copies(table: pd.DataFrame) -> list[pd.DataFrame]:
     """Return the rows of each image that occurs more than once."""
     several = table[table["digest"].duplicated(keep=False)]
@@ -182,7 +191,7 @@ def write_index(
         The manifest.
 
     Raises:
-        DataError: An id occurs twice, or a class has no image in train, val or test.
+        DataError: An id occurs twice, or a class has no image in train, val or test, unless all images are in test.
     """
     _check(name, classes, table)
     groups, _ = pd.factorize(table["group"])
@@ -240,6 +249,9 @@ def _check(name: str, classes: list[str], index: pd.DataFrame) -> None:
         raise DataError(
             f"data set {name!r}: {len(twice)} ids occur twice. Fix: give each image a name of its own:\n{listed(twice)}"
         )
+    if all(split.startswith("test") for split in index["split"]):
+        print(f"{name}: all images are test images, so that scenarios can name it as `external` only", flush=True)
+        return
     lacking = []
     for label in classes:
         counts = index.loc[index["label"] == label, "split"].value_counts()

@@ -28,6 +28,10 @@ def choose(prepared: Prepared, fraction: float, seed: int) -> pd.DataFrame:
     The choice of training images is stratified by class and nested: with the same seed, a larger fraction contains the
     smaller one. Raises ConfigError if a class would have no training image.
     """
+    if not {"train", "val"} <= set(prepared.index["split"]):
+        raise ConfigError(
+            f"{prepared.folder} has test images only. Fix: name it as `external` of a scenario with another `dataset`."
+        )
     rng = np.random.default_rng(seed)
     index = prepared.index
     kept = index["split"] != "train"
@@ -65,11 +69,16 @@ def read(path: Path, prepared: Prepared) -> pd.DataFrame:
 
 def images(prepared: Prepared, chosen: pd.DataFrame, split: str) -> Images:
     """Return the chosen images of one split."""
+    return whole(prepared, chosen[chosen["split"] == split])
+
+
+def whole(prepared: Prepared, chosen: pd.DataFrame | None = None) -> Images:
+    """Return the chosen images of all splits; without a choice, all images."""
     import torch  # here, because stages that only read subset.csv start faster without torch
 
     from pipeline.data.loading import Images, Rows
 
-    ids = chosen.loc[chosen["split"] == split, "id"]
+    ids = (prepared.index if chosen is None else chosen)["id"]
     found = prepared.index.set_index("id").loc[ids]
     labels = [prepared.classes.index(label) for label in found["label"]]
     return Images(ids.tolist(), Rows(prepared.images, found["row"].to_numpy()), torch.tensor(labels))

@@ -15,6 +15,7 @@ from torch import Tensor
 from pipeline.arms import results
 from pipeline.choices import Method
 from pipeline.config import Config, Explain
+from pipeline.data import subset
 from pipeline.data.loading import Images
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation import attention, predictions
@@ -23,7 +24,7 @@ from pipeline.feedback import masks
 from pipeline.paths import step_dir
 from pipeline.query.explanations import explain, targets
 from pipeline.training import inference
-from pipeline.training.metrics import by_attribute, by_class, worst_group
+from pipeline.training.metrics import by_attribute, by_class, classification, worst_group
 from pipeline.training.states import State
 
 PROBES = 6  # images
@@ -58,6 +59,7 @@ def evaluate_arm(
     probes: Images,
     disregarded: Areas,
     settings: Explain,
+    external: dict[str, Prepared],
 ) -> Evaluation:
     """Return the scores, predictions and explanations of an arm's final network.
 
@@ -70,16 +72,23 @@ def evaluate_arm(
         probes: The images that are explained for every arm.
         disregarded: The regions that experts disregarded, by image id.
         settings: How images are explained.
+        external: The external test sets by split.
     """
+    outside = {split: subset.whole(other) for split, other in external.items()}
     logits = held_out_logits(state, splits)
     scores = results.summary(history, arm)
     scores |= class_and_group_scores(logits, data=data, splits=splits)
+    for split, other in external.items():
+        logits[split] = inference.logits(state, outside[split].pixels)
+        readings = classification(logits[split], outside[split].labels)
+        scores |= {f"{split}_{name}": value for name, value in readings}
+        scores |= class_and_group_scores({split: logits[split]}, data=other, splits=outside)
     scores |= attention_scores(state, splits=splits, disregarded=disregarded, data=data, settings=settings)
     z = inference.logits(state, probes.pixels)
     target = targets(z, probes.labels, classes=data.classes, settings=settings)
     return Evaluation(
         scores=scores,
-        predictions=predictions.columns(logits, arm=arm, splits=splits, classes=data.classes),
+        predictions=predictions.columns(logits, arm=arm, splits=splits | outside, classes=data.classes),
         saliency=explain(state, probes.pixels[:], target=target, settings=settings),
         probe_predictions=[data.classes[int(c)] for c in z.argmax(dim=1)],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.data.prepared import EXTERNAL
 from pipeline.evaluation.predictions import Outcomes
 from pipeline.evaluation.statistics import show, verdict
 from pipeline.report.comparison import Result
@@ -11,11 +12,17 @@ WORTH_CORRECTING = 0.05  # share of accuracy lost; the percentage undone of a sm
 
 
 def sentences(name: str, result: Result) -> list[str]:
-    """Return an introduction, then one sentence for each arm that trained as long as `hitl`: the difference to it."""
+    """Return an introduction, then one sentence for each arm that trained as long as `hitl`: the difference to it.
+
+    Each external test set has a sentence on the difference to `automated`.
+    """
     scores, outcomes = result.scores, result.outcomes
     others = [arm for arm in scores if arm not in ("baseline", "hitl")]
     split = "test-shifted" if "test-shifted" in outcomes["automated"] else "test"
     against = [f"hitl against {arm}: {_difference(outcomes['hitl'][split], outcomes[arm][split])}." for arm in others]
+    for external in (name for name in outcomes["hitl"] if name.startswith(EXTERNAL)):
+        found = _difference(outcomes["hitl"][external], outcomes["automated"][external])
+        against.append(f"On {external}, hitl against automated: {found}.")
     if split == "test":
         return [f"{name}: with {result.answers} answers from experts, on the test images:", *against]
     lost = {arm: scores[arm]["test_accuracy"] - scores[arm]["test-shifted_accuracy"] for arm in scores}

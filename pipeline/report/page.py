@@ -16,7 +16,7 @@ from labelstudio.exchange import effects
 from labelstudio.exchange.records import read_answers, submitted
 from labelstudio.reading import outlines
 from pipeline.arms import results
-from pipeline.config import Config
+from pipeline.config import Config, Scenario
 from pipeline.errors import naming_damage
 from pipeline.paths import asked_file, curves_file, explanations_file, step_dir
 from pipeline.report import provenance
@@ -51,7 +51,7 @@ class Section:
         decisions: The queries that one account decided; no rows if there is none.
         effect: The attention on what must not matter, before and after each round.
         cost: The cost of each arm.
-        data: The digest of the prepared data set.
+        data: The digests of the prepared data set and of the external sets, by name.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Section:
     decisions: Table
     effect: Table
     cost: Table
-    data: str
+    data: dict[str, str]
 
 
 def html(config: Config, *, words: dict[str, list[str]], tables: list[Table]) -> str:
@@ -104,8 +104,12 @@ def _section(config: Config, name: str, sentences: list[str]) -> Section:
         decisions=_decisions(name, rounds),
         effect=_effect(name, rounds),
         cost=_cost(config, name, rounds),
-        data=provenance.data(config.scenario(name).dataset),
+        data={one: provenance.data(one) for one in _data_sets(config.scenario(name))},
     )
+
+
+def _data_sets(scenario: Scenario) -> list[str]:
+    return [scenario.dataset, *(one.dataset for one in scenario.external)]
 
 
 def _agreement(name: str, rounds: list[str]) -> Table:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
-from pipeline.data.prepared import in_order
+from pipeline.data.prepared import EXTERNAL, in_order
 from pipeline.evaluation.predictions import Outcomes
 from pipeline.evaluation.score_files import Scores
 from pipeline.evaluation.statistics import Interval, mcnemar, mean_over_images, share_of_images, show, verdict
@@ -43,6 +44,9 @@ def tables(results: dict[str, Result]) -> list[Table]:
 
     Each has a row for each scenario and arm, and only the columns with a value in some row.
     """
+    external = in_order(
+        s for result in results.values() for s in result.outcomes["automated"] if s.startswith(EXTERNAL)
+    )
     return [
         _table(
             "Every arm",
@@ -57,7 +61,8 @@ def tables(results: dict[str, Result]) -> list[Table]:
             _minus_automated,
             f"Differences between the final networks, in points of accuracy and in loss. {CAVEAT}",
         ),
-        _table("Other scores on test", results, _other_scores),
+        *(table for split in external for table in _on_external(results, split)),
+        _table("Other scores on test", results, partial(_other_scores, split="test")),
         _table(
             "Scores on test after the epoch with the lowest loss on val",
             results,
@@ -100,6 +105,31 @@ def _table(title: str, results: dict[str, Result], row: Callable[[Result, str], 
     return Table(title, ["Scenario (N, classes)", "Arm", *heads], body, note)
 
 
+def _on_external(results: dict[str, Result], split: str) -> list[Table]:
+    """Return the tables of an external test set: every arm beside `automated`, and other scores."""
+
+    def every(result: Result, arm: str) -> Row:
+        if split not in result.outcomes[arm]:
+            return {}
+        ours, theirs = result.outcomes[arm][split], result.outcomes["automated"][split]
+        row = {"Accuracy (%)": _accuracy(ours), "Loss": show(mean_over_images(ours.loss))}
+        if arm == "automated":
+            return row
+        accuracy, loss = paired(ours, theirs)
+        return row | {
+            "Accuracy minus automated (points)": _with_verdict(accuracy, scale=100, digits=1),
+            "McNemar p": rounded_p(ours, theirs),
+            "Loss minus automated": _with_verdict(loss, scale=1, digits=2),
+        }
+
+    name = split.removeprefix(EXTERNAL)
+    note = f"Neither training nor the selection of an epoch has read these images. {CAVEAT}"
+    return [
+        _table(f"The external test set {name}", results, every, note),
+        _table(f"Other scores on the external test set {name}", results, partial(_other_scores, split=split)),
+    ]
+
+
 def _final(result: Result, arm: str) -> Row:
     """Return the cells of an arm's final network, with the intervals over images."""
     outcomes = result.outcomes[arm]
@@ -131,16 +161,19 @@ def _tests(splits: Iterable[str]) -> list[str]:
     return [split for split in in_order(splits) if split.startswith("test")]
 
 
-def _other_scores(result: Result, arm: str) -> Row:
+def _other_scores(result: Result, arm: str, *, split: str) -> Row:
+    """Return the cells of an arm on a split; none if the scenario does not have the split."""
+    if split not in result.outcomes[arm]:
+        return {}
     scores = result.scores[arm]
-    worst = min((value for name, value in scores.items() if name.startswith("test_recall_")), default=None)
+    worst = min((value for name, value in scores.items() if name.startswith(f"{split}_recall_")), default=None)
     return {
-        "Balanced accuracy (%)": _percent(scores.get("test_balanced_accuracy")),
-        "AUC": _number(scores.get("test_auc")),
-        "Kappa": _number(scores.get("test_kappa")),
-        "Calibration error": _number(scores.get("test_ece")),
+        "Balanced accuracy (%)": _percent(scores.get(f"{split}_balanced_accuracy")),
+        "AUC": _number(scores.get(f"{split}_auc")),
+        "Kappa": _number(scores.get(f"{split}_kappa")),
+        "Calibration error": _number(scores.get(f"{split}_ece")),
         "Worst class's recall (%)": _percent(worst),
-        "Worst group's accuracy (%)": _percent(scores.get("test_worst_group_accuracy")),
+        "Worst group's accuracy (%)": _percent(scores.get(f"{split}_worst_group_accuracy")),
     }
 
 

@@ -12,12 +12,17 @@ from pipeline.sources import files, spelling, splits
 from pipeline.sources.source import Original
 
 
-def read(root: Path) -> list[Original]:
+def read(root: Path, present: list[Path], images: set[Path]) -> list[Original]:
     """Return the images in ``root/<class>/…`` or ``root/<split>/<class>/…``, and print all files that are left out.
 
-    Raises DataError if it is not clear which folders are splits, and which are classes.
+    Args:
+        root: The data folder.
+        present: All files below root, sorted.
+        images: The images among these files.
+
+    Raises:
+        DataError: It is not clear which folders are splits, and which are classes.
     """
-    present = files.below(root)
     named = _splits_of(root)
     split_of = {c: split for f, split in named.items() for c in (_folders(f) if split else [f])}
     if not any(named.values()):
@@ -31,14 +36,14 @@ def read(root: Path) -> list[Original]:
         Original(str(path.relative_to(root)), path, folder.name, split_of[folder])
         for folder, paths in inner.items()
         for path in paths
-        if files.is_image(path)
+        if path in images
     ]
     if not rows:
         raise DataError(
             f"{root} has no images in folders named after classes. Fix: sort the images into such folders, or name a "
             "`table` under `datasets.<name>` in params.yaml."
         )
-    _check_empty(root, inner, {row.label for row in rows})
+    _check_empty(root, inner, images, {row.label for row in rows})
     taken = {row.path for row in rows}
     if others := [path for path in present if path not in taken]:
         print(
@@ -87,12 +92,12 @@ def _check_classes(root: Path, classes: list[Path]) -> None:
         )
 
 
-def _check_empty(root: Path, inner: dict[Path, list[Path]], labels: set[str]) -> None:
+def _check_empty(root: Path, inner: dict[Path, list[Path]], images: set[Path], labels: set[str]) -> None:
     """Raise DataError if a folder of a class has other files only, or is all that the class has."""
     without = [
         f"{folder.relative_to(root)}: {files.by_extension(paths) or 'empty'}"
         for folder, paths in inner.items()
-        if not any(map(files.is_image, paths)) and (paths or folder.name not in labels)
+        if images.isdisjoint(paths) and (paths or folder.name not in labels)
     ]
     if without:
         raise DataError(

@@ -1,24 +1,37 @@
 """Decoding: an image file's content becomes a network's pixels, in the same way for preparing and for serving.
 
-A registered model carries a copy of this module, so this module imports nothing of the project.
+A registered model carries a copy of this module and of the one for DICOM, and they import nothing else of the project.
 """
 
 from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, ImageOps
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+
+with suppress(ImportError):  # an extra
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
 
 Pixels = NDArray[np.uint8]
 Fit = Literal["stretch", "crop"]  # as in pipeline/choices.py, which a registered model does not have
 WHITE = 65535  # the largest value of 16 bits
 PHOTOMETRIC = 262  # TIFF's tag; where it is 0, 0 is white. Pillow heeds it for 8 bits only
+HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")  # brands, from byte 8
+DICOM_START = 132  # bytes: a preamble, and the word DICM
+# DICOM without a preamble starts with one of these tags of group 2 or 8, little-endian
+FIRST_TAGS = tuple(
+    group + bytes([element, 0])
+    for group, elements in ((b"\2\0", (0x00, 0x01)), (b"\x08\0", (0x00, 0x01, 0x05, 0x08, 0x12, 0x13, 0x16, 0x18)))
+    for element in elements
+)
 TURNS = {  # EXIF's orientation → the turn that brings the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -45,7 +58,14 @@ def naming_damage() -> Iterator[None]:
         raise UnusableError(f"cannot be read as an image ({type(error).__name__}: {error})") from error
 
 
-def picture(content: bytes, size: int, fit: Fit, white: int = WHITE) -> Pixels:
+def is_dicom(content: bytes) -> bool:
+    """Return whether the content is DICOM, by its first 132 bytes."""
+    return content[128:DICOM_START] == b"DICM" or content.startswith(FIRST_TAGS)
+
+
+def picture(
+    content: bytes, size: int, fit: Fit, white: int = WHITE, *, window: Mapping[str, float] | None = None
+) -> Pixels:
     """Return the image (S, S, 3) in a file's content.
 
     ``stretch`` brings both sides to S, as in the paper. ``crop`` brings the shorter side to S and keeps the middle of
@@ -56,6 +76,7 @@ def picture(content: bytes, size: int, fit: Fit, white: int = WHITE) -> Pixels:
         size: S, pixels.
         fit: How a picture becomes square.
         white: The value of a 16-bit image that becomes white; larger values do as well.
+        window: ``center`` and ``width`` that replace the window of a DICOM file.
 
     Raises:
         ValueError: ``fit`` is unknown.
@@ -63,12 +84,17 @@ def picture(content: bytes, size: int, fit: Fit, white: int = WHITE) -> Pixels:
     """
     _assert_fit(fit)
     with naming_damage():
-        return np.asarray(resized(upright(content, size, white), size, fit))
+        return np.asarray(resized(upright(content, size, white, window=window), size, fit))
 
 
-def upright(content: bytes, size: int, white: int = WHITE) -> Image.Image:
-    """Return the RGB image, turned as EXIF says. A large JPEG is decoded at a fraction of its size."""
+def upright(content: bytes, size: int, white: int = WHITE, *, window: Mapping[str, float] | None = None) -> Image.Image:
+    """Return the RGB image, turned as EXIF says. A large JPEG is decoded at a fraction of its size.
+
+    ``picture`` explains the parameters.
+    """
     with naming_damage():
+        if is_dicom(content):
+            return _of_dicom(content, window)
         image = _sole(content)
         if image.mode == "F":
             raise UnusableError("holds floating-point numbers, not an image")
@@ -131,11 +157,31 @@ def _assert_fit(fit: Fit) -> None:
         raise ValueError(f"unknown fit {fit!r}. Fix: write 'stretch' or 'crop'")
 
 
+def _of_dicom(content: bytes, window: Mapping[str, float] | None) -> Image.Image:
+    try:
+        from pipeline.sources import dicom  # here, because it imports this module, and pydicom is an extra
+    except ImportError:
+        raise UnusableError("is DICOM, and pydicom is not installed; run `pip install -e '.[dicom]'`") from None
+    try:
+        return Image.fromarray(dicom.pixels(content, window)).convert("RGB")
+    except UnusableError:
+        raise
+    except Exception as error:  # whose text may show values of the header
+        raise UnusableError(f"is DICOM that is damaged or cut off ({type(error).__name__})") from error
+
+
 def _sole(content: bytes) -> ImageFile.ImageFile:
     """Return the only image in a file's content, not decoded yet."""
     if not content:
         raise UnusableError("is empty")
-    image = Image.open(io.BytesIO(content))
+    if is_dicom(content):
+        raise UnusableError("is DICOM; save it as PNG")  # masks
+    try:
+        image = Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:
+        if content[4:8] == b"ftyp" and content[8:12] in HEIC and "HEIF" not in Image.OPEN:
+            raise UnusableError("is HEIC, and pillow-heif is not installed; run `pip install -e '.[heic]'`") from None
+        raise
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # MPO: a camera's JPEG with a preview behind the image
         raise UnusableError(f"holds {frames} images, not one")

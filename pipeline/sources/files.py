@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from PIL import Image
 
 from pipeline.errors import DataError, listed
 
 JUNK = ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini")  # files that archives and file managers add
+BY_EXTRAS = (".dcm", ".dicom", ".heic", ".heif", ".hif")  # images whose decoders are extras
 CACHED = re.compile(r"/(files/md5|cache)/[0-9a-f]{2}/[0-9a-f]{30}$")  # DVC's cache: a file's name is its digest
 
 
@@ -50,7 +52,7 @@ def below(folder: Path) -> list[Path]:
 
 def is_image(path: Path) -> bool:
     """Return whether a file has an image's extension."""
-    return path.suffix.lower() in Image.registered_extensions()
+    return path.suffix.lower() in BY_EXTRAS or path.suffix.lower() in Image.registered_extensions()
 
 
 def by_extension(paths: Iterable[Path]) -> str:
@@ -59,7 +61,14 @@ def by_extension(paths: Iterable[Path]) -> str:
     return ", ".join(f"{count} {extension}" for extension, count in counts.most_common())
 
 
-def find(root: Path, names: list[str], present: list[Path], *, anywhere: bool = True) -> dict[str, Path]:
+def find(
+    root: Path,
+    names: list[str],
+    present: list[Path],
+    *,
+    anywhere: bool = True,
+    also: Mapping[Path, str] = MappingProxyType({}),
+) -> dict[str, Path]:
     """Return the file of each name that has one.
 
     Args:
@@ -67,6 +76,7 @@ def find(root: Path, names: list[str], present: list[Path], *, anywhere: bool = 
         names: Paths below root.
         present: The files to choose from.
         anywhere: A name may also be a file's name, with or without extension, in any folder below root.
+        also: Further names of files.
 
     Raises:
         DataError: A path leads out of root, or a name fits several files.
@@ -79,7 +89,7 @@ def find(root: Path, names: list[str], present: list[Path], *, anywhere: bool = 
     called: dict[str, set[Path]] = {}  # all names of a file → the files with this name
     for path in present:
         place = path.relative_to(root).as_posix()
-        for name in {place, path.name, path.stem} if anywhere else {place}:
+        for name in {place, path.name, path.stem, also.get(path, place)} if anywhere else {place}:
             called.setdefault(name, set()).add(path)
     folded: dict[str, set[Path]] = {}
     for name, paths in called.items():

@@ -3,7 +3,8 @@
 ``table`` names a CSV file or spreadsheet in ``root`` with one row an image. ``columns`` says what its columns are
 called; the last three are optional:
 
-    image    a path below root ("scans/17.png"), or a file's name, with or without extension, unique below root ("17")
+    image    a path below root ("scans/17.png"), or a file's name, with or without extension, unique below root ("17"),
+             or the SOP instance UID of a DICOM file
     label    the class, any text
     split    train, val, test, or a further held-out split whose name begins with val- or test-; without splits, 20%
              (``held_out``) are held out, stratified, and halved into val and test
@@ -11,18 +12,20 @@ called; the last three are optional:
     mask     a path below root: the evidence, white on black; simulated experts need it
 
 ``attributes`` names further columns, whose values get metrics of their own. Without ``table``: ``root/<class>/…`` or
-``root/{train,val,test}/<class>/…``.
+``root/{train,val,test}/<class>/…``. The patient ids of DICOM files make groups too (pipeline/sources/dicom_files.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.config import Folder
 from pipeline.errors import DataError, listed
-from pipeline.sources import class_folders, files, spelling, splits, tables
+from pipeline.sources import class_folders, dicom_files, files, spelling, splits, tables
+from pipeline.sources.dicom_files import Header
 from pipeline.sources.source import Original, Originals
 
 REMEDY = "put the table there, or correct `datasets.<name>` in params.yaml"
@@ -36,7 +39,14 @@ def read(settings: Folder) -> Originals:
     if not root.is_dir():
         what = "is no folder" if root.exists() else "is missing"
         raise DataError(f"{root} {what}. Fix: put the images there, or correct `datasets.<name>.root` in params.yaml.")
-    rows = class_folders.read(root) if settings.table is None else _from_table(root, settings.table, settings)
+    present = files.below(root)
+    scans = dicom_files.headers(present)
+    if settings.table is None:
+        rows = class_folders.read(root, present, dicom_files.images(present, scans))
+    else:
+        rows = _from_table(root, files.inside(root, settings.table), settings, present=present, scans=scans)
+    rows = dicom_files.with_patients(rows, scans)
+    dicom_files.tell(rows, scans, has_window=settings.window is not None)
     classes = spelling.in_order({row.label for row in rows})
     if len(classes) < 2:
         raise DataError(f"{root} has images of one class only, {classes[0]!r}. Fix: add images of another class.")
@@ -57,15 +67,17 @@ def _ordered(root: Path, classes: list[str], given: list[str] | None) -> list[st
     return given
 
 
-def _from_table(root: Path, name: str, settings: Folder) -> list[Original]:
-    path = files.inside(root, name)
+def _from_table(
+    root: Path, path: Path, settings: Folder, *, present: list[Path], scans: Mapping[Path, Header]
+) -> list[Original]:
     table = _read(path, settings)
     _check_splits(path, table)
-    present = [file for file in files.below(root) if file != path]
+    present = [file for file in present if file != path]
     table["mask"] = _masks(path, root, table, present)
     masks = set(table["mask"])
-    images = [file for file in present if files.is_image(file) and file not in masks]
-    found = files.find(root, list(table["image"]), images)
+    images = sorted(dicom_files.images(present, scans) - masks)
+    uids = {file: header.uid for file, header in scans.items() if header.uid}
+    found = files.find(root, list(table["image"]), images, also=uids)
     _name_unreadable(path, table["image"], found, present)
     named = set(found.values())
     others = {str(image.relative_to(root)): image for image in images if image not in named}
@@ -75,7 +87,7 @@ def _from_table(root: Path, name: str, settings: Folder) -> list[Original]:
     _check_masks(path, table)
     return [
         Original(
-            name=row["image"],
+            name=str(row["path"].relative_to(root)) if row["image"] == uids.get(row["path"]) else row["image"],
             path=row["path"],
             label=row["label"],
             split=splits.named(row["split"] or ""),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -29,7 +29,13 @@ U = TypeVar("U")
 
 
 def items(
-    originals: Originals, size: int, fit: Fit, *, white: int = WHITE, mask_values: list[int] | None = None
+    originals: Originals,
+    size: int,
+    fit: Fit,
+    *,
+    white: int = WHITE,
+    mask_values: list[int] | None = None,
+    window: Mapping[str, float] | None = None,
 ) -> Iterator[Item]:
     """Yield every original at ``size`` x ``size`` pixels, in the source's order, and print how masks were read.
 
@@ -39,6 +45,7 @@ def items(
         fit: How a picture becomes square.
         white: The value of 16-bit images that becomes white.
         mask_values: The values of a mask's pixels that are evidence; None: see pipeline/sources/evidence.py.
+        window: ``center`` and ``width`` that replace the windows of DICOM files.
 
     Raises:
         ValueError: ``fit`` is unknown.
@@ -51,7 +58,7 @@ def items(
     def read(original: Original) -> Item | str:
         path = original.path
         try:
-            upright = decoding.upright(_content(path), size, white)
+            upright = decoding.upright(_content(path), size, white, window=window)
             with decoding.naming_damage():
                 pixels = np.asarray(decoding.resized(upright, size, fit))
             if pixels.min() == pixels.max():

@@ -44,7 +44,14 @@ def _prepare_files(folder: Path, *, name: str, settings: Files, source: Original
     """Write the arrays; return a row with an id and a split for each image that is kept."""
     count = len(source.rows)
     print(f"{name}: decoding {count} images", flush=True)
-    read = originals.items(source, settings.size, settings.fit, white=white, mask_values=settings.mask_values)
+    read = originals.items(
+        source,
+        settings.size,
+        settings.fit,
+        white=white,
+        mask_values=settings.mask_values,
+        window=settings.window.model_dump() if settings.window else None,
+    )
     items = _with_progress(read, f"preparing {name}", count)
     table = prepared.write_arrays(folder, count=count, size=settings.size, items=items)
     _warn_of_contradictions(table)

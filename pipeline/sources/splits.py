@@ -134,8 +134,12 @@ def _together(table: pd.DataFrame) -> pd.Series:
 
 
 def _check_groups(table: pd.DataFrame) -> None:
-    grouped = table.dropna(subset="group").groupby("group")["split"].unique()
-    straddling = [f"{group}: {', '.join(sorted(splits))}" for group, splits in grouped.items() if len(splits) > 1]
+    first = table.dropna(subset="group").groupby(["group", "split"])["name"].first().groupby("group")
+    straddling = [
+        f"{group}: {', '.join(split for _, split in images.index)} (for example {', '.join(images)})"
+        for group, images in first
+        if len(images) > 1
+    ]
     if straddling:
         raise DataError(
             f"{len(straddling)} groups have images in more than one split. Fix: move each group into one split:\n"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pipeline.annotation.projects import show_all_effects
 from pipeline.config import load
 from pipeline.paths import PAGE, REPORT
-from pipeline.report import comparison, meaning, page, tables
+from pipeline.report import annotated, card, comparison, meaning, page, tables
 from pipeline.tracking import publishing
 
 
 def main() -> None:
-    """Write report/metrics.json, table.md and index.html; bring MLflow and Label Studio up to date."""
+    """Write the comparison, model cards and annotated sets under report/; update MLflow and Label Studio."""
     config = load()
     results = comparison.gather(config)
     words = {name: meaning.sentences(name, results[name]) for name in config.hitl.scenarios}
@@ -19,6 +19,9 @@ def main() -> None:
 
     comparison.write(results, parts)
     PAGE.write_text(page.html(config, words=words, tables=shown), encoding="utf-8")
+    numbers = {name: annotated.write(config, name) for name in config.hitl.scenarios}
+    for name, result in results.items():
+        card.write(config, name, result, numbers.get(name))
     publishing.publish_all(config, note=parts)
     print(f"the comparison is in {REPORT / 'table.md'} and {PAGE}")
     show_all_effects(config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.arms import results
 from pipeline.config import load
-from pipeline.data import prepared, subset
+from pipeline.data import external, prepared, subset
 from pipeline.evaluation import figures, predictions, score_files, scores
 from pipeline.paths import (
     curves_file,
@@ -23,6 +23,7 @@ def main(scenario: str) -> None:
     settings = config.scenario(scenario)
     data = prepared.read(prepared_dir(settings.dataset))
     splits = subset.by_split(data, subset.read(subset_file(scenario), data))
+    outside = external.read(config, scenario, data)
     probes = scores.probe_images(splits, config.seed)
     disregarded = scores.disregarded_areas(config, scenario)
     folders = {arm: results.final_dir(config, scenario, arm) for arm in results.arms(config, scenario)}
@@ -39,12 +40,13 @@ def main(scenario: str) -> None:
             probes=probes,
             disregarded=disregarded,
             settings=settings.query.explain,
+            external=outside,
         )
 
     if not state.accelerator.is_main_process:
         return
     score_files.write(scores_file(scenario), {arm: evaluation.scores for arm, evaluation in found.items()})
-    images = predictions.images(splits, data.classes)
+    images = predictions.images(splits | {s: subset.whole(other) for s, other in outside.items()}, data.classes)
     predictions.write(predictions_file(scenario), images, [evaluation.predictions for evaluation in found.values()])
     saliency = {arm: (evaluation.saliency, evaluation.probe_predictions) for arm, evaluation in found.items()}
     figures.save(figures.explanations(probes, data.classes, saliency), explanations_file(scenario))

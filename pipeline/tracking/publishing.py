@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from pipeline.arms import results
 from pipeline.config import Config
-from pipeline.paths import step_dir
+from pipeline.data.prepared import EXTERNAL
+from pipeline.evaluation import score_files
+from pipeline.paths import annotated_dir, card_file, scores_file, step_dir
 from pipeline.tracking import inputs, registered, runs, store, view
 
 if TYPE_CHECKING:
@@ -81,15 +83,20 @@ def publish_all(config: Config, note: list[str]) -> None:
 
 def _publish_scenario(client: MlflowClient, experiment: str, *, config: Config, scenario: str) -> None:
     graph = registered.Graph()
+    scores = score_files.read(scores_file(scenario))
     for arm in results.arms(config, scenario):
         history = results.history(results.final_dir(config, scenario, arm))
         run_id = runs.update(client, experiment=experiment, config=config, scenario=scenario, arm=arm, history=history)
         if arm == "hitl":
             runs.log_queries(client, run_id, scenario=scenario, rounds=[entry.n for entry in config.hitl.rounds])
         inputs.log(client, run_id, config=config, scenario=scenario, arm=arm)
-        runs.log_evaluation(client, run_id, scenario=scenario, arm=arm, summary=results.summary(history, arm))
+        external = {name: value for name, value in scores[arm].items() if name.startswith(EXTERNAL)}
+        summary = results.summary(history, arm) | external
+        runs.log_evaluation(client, run_id, scenario=scenario, arm=arm, summary=summary)
         name = registered.name(store.name(), scenario)
         registered.register(client, run_id, name=name, config=config, scenario=scenario, arm=arm, graph=graph)
+        papers = [card_file(scenario), annotated_dir(scenario) / "croissant.json"]
+        registered.attach(client, name=name, arm=arm, files=[path for path in papers if path.exists()])
         if client.get_run(run_id).info.status == "RUNNING":
             client.set_terminated(run_id)
 

@@ -7,7 +7,8 @@ import io
 import re
 import shutil
 import tempfile
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 MODEL = "lookaway.model"  # tag of a run: the digest of its registered model
 SERVED = Path(__file__).with_name("served.py")
 PACKAGE = Path(__file__).parents[1]
-CARRIED = ("__init__.py", "sources/__init__.py", "sources/decoding.py")  # the project's files that served.py imports
+CARRIED = ("__init__.py", "sources/__init__.py", "sources/decoding.py", "sources/dicom.py")  # what served.py imports
 REQUIRED = ("torch", "numpy", "pillow")
+EXTRAS = ("pillow-heif", "pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg")  # required where installed
 SERVE = "mlflow models serve -m models:/{name}@hitl --env-manager local"
 
 
@@ -69,10 +71,18 @@ def register(
     client.set_registered_model_alias(name, arm, found)
     client.update_registered_model(
         name,
-        f"The final networks of {scenario}, with an alias for each arm. To serve one, run `{SERVE.format(name=name)}`. "
+        f"The final networks of {scenario}, with an alias for each arm. The model card is `{scenario}.md` among a "
+        f"version's artifacts. To serve one, run `{SERVE.format(name=name)}`. "
         'It answers `{"dataframe_records": [{"image": "<base64 of a JPEG or PNG file>"}]}` at `/invocations`.',
     )
     client.set_tag(run_id, MODEL, content)
+
+
+def attach(client: MlflowClient, *, name: str, arm: str, files: list[Path]) -> None:
+    """Put files beside an arm's registered network: the model card, and the description of the annotated set."""
+    model = _model_id(client.get_model_version_by_alias(name, arm))
+    for file in files:
+        client.log_model_artifact(model, str(file))
 
 
 def name(experiment: str, scenario: str) -> str:
@@ -145,6 +155,8 @@ def _log(
     data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
     settings = {"classes": data.classes, "size": dataset.size, "fit": getattr(dataset, "fit", "stretch")}
     settings |= {"white": data.white} if data.white else {}
+    if window := getattr(dataset, "window", None):
+        settings["window"] = window.model_dump()
     for path in CARRIED:
         (folder / "pipeline" / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PACKAGE / path, folder / "pipeline" / path)
@@ -161,12 +173,21 @@ def _log(
             metadata=settings,
             signature=infer_signature(example, [answer]),
             input_example=example,
-            pip_requirements=[f"{package}=={version(package).split('+')[0]}" for package in REQUIRED],
+            pip_requirements=_requirements(),
         )
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
     source, id = f"models:/{logged.model_id}", logged.model_id
     return str(client.create_model_version(name, source=source, run_id=run_id, model_id=id).version)
+
+
+def _requirements() -> list[str]:
+    """Return the packages that the model needs, with the versions that are installed here."""
+    found = []
+    for package in (*REQUIRED, *EXTRAS):
+        with suppress(PackageNotFoundError):
+            found.append(f"{package}=={version(package).split('+')[0]}")
+    return found
 
 
 def _png(pixels: Any) -> bytes:

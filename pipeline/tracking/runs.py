@@ -132,7 +132,7 @@ def _settings(config: Config, scenario: str, arm: str, *, exclude_defaults: bool
         "scenario": scenario,
         "arm": arm,
         "seed": config.seed,
-        **dump(settings, exclude=None if feedback else {"penalty", "query"}),
+        **dump(settings, exclude={"external"} if feedback else {"external", "penalty", "query"}),  # it trains nothing
         "data": dump(config.datasets[settings.dataset], exclude={"root"}),  # the folder changes no result
     }
     if arm != "baseline":

@@ -1,7 +1,7 @@
 """The code of a registered model: the content of an image file in, its class and the probabilities out.
 
-MLflow keeps this module, `pipeline/sources/decoding.py`, and the network as a graph with weights. To load the model,
-nothing is unpickled, and no other module of this project is needed.
+MLflow keeps this module, the two that decode files, and the network as a graph with weights. To load the model, nothing
+is unpickled, and no other module of this project is needed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Served(PythonModel):
 
         Args:
             context: The model's files and settings.
-            model_input: The column ``image`` has the content of a JPEG or PNG file of any size in each row.
+            model_input: The column ``image`` has the content of a file in each row: JPEG, PNG or DICOM, of any size.
             params: Not used.
 
         Raises:
@@ -41,8 +41,11 @@ class Served(PythonModel):
         """
         settings = context.model_config
         try:
-            white = settings.get("white", WHITE)
-            pictures = [picture(content, settings["size"], settings["fit"], white) for content in model_input["image"]]
+            white, window = settings.get("white", WHITE), settings.get("window")
+            pictures = [
+                picture(content, settings["size"], settings["fit"], white, window=window)
+                for content in model_input["image"]
+            ]
         except UnusableError as error:
             raise MlflowException(f"an image {error}", error_code=INVALID_PARAMETER_VALUE) from error
         with torch.inference_mode():

@@ -3,6 +3,7 @@
 The images' files name patients, and nothing that is shared does.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from labelstudio.server import process
 
 pytestmark = pytest.mark.slow
 SECRETS = {"AWS_ACCESS_KEY_ID": "a-key", "AWS_SECRET_ACCESS_KEY": "a-secret"}
+ELSEWHERE = "clinic-b"  # the external test set
 ORIGINALS = "data/originals/"  # which picture is whose stays on the machine that prepared it
 
 
@@ -112,18 +114,20 @@ def share(label_studio, s3, mlflow):
 
 @pytest.fixture(scope="module")
 def first(share, tmp_path_factory):
-    """A checkout with one round on images whose files name patients, finished and pushed."""
+    """A checkout with one round on images whose files name patients, tested elsewhere, finished and pushed."""
     folder = tmp_path_factory.mktemp("first")
     tiny_project(folder)
-    clinic = tmp_path_factory.mktemp("clinic")
-    patients.write_images(clinic)
     params = yaml.safe_load((folder / "params.yaml").read_text())
-    params["datasets"] = {"clinic": patients.settings(clinic)}
-    params["scenarios"][SCENARIO] |= {"dataset": "clinic", "fraction": 1.0}
+    params["datasets"] = {}
+    for name, number in (("clinic", 0), (ELSEWHERE, 1000)):
+        clinic = tmp_path_factory.mktemp(name)
+        patients.write_images(clinic, number)
+        params["datasets"][name] = patients.settings(clinic)
+    params["scenarios"][SCENARIO] |= {"dataset": "clinic", "fraction": 1.0, "external": [ELSEWHERE]}
     params["hitl"] |= {"placebos": [], "last": "00", "rounds": params["hitl"]["rounds"][:1]}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     share(folder)
-    assert len(ran(repro(folder, environment()))) == 10
+    assert len(ran(repro(folder, environment()))) == 11
     call(folder, "git", "add", ".")
     call(folder, "git", *AUTHOR, "commit", "-qm", "one round")
     call(folder, "dvc", "push", "--run-cache")
@@ -178,6 +182,21 @@ def mlflow_runs(url, arm):
     assert all(client.get_metric_history(run.info.run_id, "val_loss") for run in found)
     assert all(client.list_artifacts(run.info.run_id) for run in found)
     return sorted(run.data.params["query.cell"] for run in found)
+
+
+def test_another_clinics_scores_are_published_beside_the_card(first, mlflow):
+    metrics = json.loads((first / "report" / "metrics.json").read_text())[SCENARIO]
+    client = MlflowClient(mlflow)
+    (experiment,) = client.search_experiments(filter_string="name = 'lookaway'")
+    for arm, scores in metrics.items():
+        (run,) = client.search_runs([experiment.experiment_id], f"tags.arm = '{arm}'")
+        for name in (f"external-{ELSEWHERE}_accuracy", f"external-{ELSEWHERE}_loss", f"external-{ELSEWHERE}_auc"):
+            assert run.data.metrics[f"final/{name}"] == scores[name]
+        version = client.get_model_version_by_alias(f"lookaway-{SCENARIO}", arm)
+        files = {file.path for file in client.list_logged_model_artifacts(version.source.rpartition("/")[2])}
+        assert {f"{SCENARIO}.md", "croissant.json"} <= files
+    assert f"| external-{ELSEWHERE} | {patients.IMAGES} |" in (first / f"report/cards/{SCENARIO}.md").read_text()
+    assert f"The external test set {ELSEWHERE}" in (first / "report" / "index.html").read_text()
 
 
 def test_experiments_at_the_same_time_do_not_meet(first, label_studio, mlflow):

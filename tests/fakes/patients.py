@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from fakes import dicom
+
 SIZE, IMAGES = 48, 40  # the images' side in pixels; how many there are
 SURNAMES = ["Quillfeather", "Zwölfpfennig", "Abernathy-Oyelaran", "Þorvaldsdóttir"]
 
@@ -23,21 +25,36 @@ def settings(root: Path) -> dict[str, Any]:
     return {"source": "folder", "root": str(root), "size": SIZE, "table": "table.csv", "columns": columns}
 
 
-def write_images(root: Path) -> None:
-    """Write photographs with a table of their classes, patients and evidence; names are in paths, cells and EXIF."""
-    rng, rows = np.random.default_rng(0), []
-    for n in range(IMAGES):
+def write_images(root: Path, first: int = 0) -> None:
+    """Write photographs with a table of their classes, patients and evidence; names are in paths, cells and headers.
+
+    Every fourth image is DICOM. ``first`` is the first image's number, on which pictures and patients depend.
+    """
+    rng, rows = np.random.default_rng(first), []
+    for n in range(first, first + IMAGES):
         surname, label = SURNAMES[n % len(SURNAMES)], ("benign", "malignant")[n % 2]
         pixels = rng.integers(0, 80, (SIZE, SIZE, 3), dtype=np.uint8)
         pixels[8:24, 8:24] += np.uint8(120 * (n % 2))
         mask = np.zeros((SIZE, SIZE), np.uint8)
         mask[8:24, 8:24] = 255
+        patient, kind = f"{surname}^Jo{n // 3}", "dcm" if n % 4 == 0 else "png"
         exif = Image.Exif()
         exif[0x010E], exif[0x013B] = f"portrait of {surname}^Jo", surname  # ImageDescription, Artist
-        for folder, content in (("images", pixels), ("masks", mask)):
+        for folder in ("images", "masks"):
             (root / folder).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(content).save(root / folder / f"{surname}_{n}.png", exif=exif)
-        rows.append([f"images/{surname}_{n}.png", label, f"{surname}^Jo{n // 3}", f"masks/{surname}_{n}.png"])
+        if kind == "dcm":
+            header = {"PatientName": patient, "InstitutionName": f"{surname} Clinic", "StudyDescription": surname}
+            dicom.write(
+                root / f"images/{surname}_{n}.dcm",
+                pixels,
+                SpecificCharacterSet="ISO_IR 192",
+                PatientID=patient,
+                **header,
+            )
+        else:
+            Image.fromarray(pixels).save(root / f"images/{surname}_{n}.png", exif=exif)
+        Image.fromarray(mask).save(root / f"masks/{surname}_{n}.png", exif=exif)
+        rows.append([f"images/{surname}_{n}.{kind}", label, patient, f"masks/{surname}_{n}.png"])
     random.Random(0).shuffle(rows)
     pd.DataFrame(rows, columns=["image", "label", "patient", "mask"]).to_csv(root / "table.csv", index=False)
 

@@ -51,6 +51,7 @@ DEFAULTS = {
         "reference": "blur",
         "target": "predicted",
     },
+    "External": {"classes": {}},
     "FeedbackSettings": {
         "consistency": 0.0,
         "edge": 0.0,
@@ -60,7 +61,14 @@ DEFAULTS = {
         "share": 1.0,
         "spread": None,
     },
-    "Files": {"duplicates": "error", "fit": "stretch", "mask_values": None, "split_seed": 0, "white": None},
+    "Files": {
+        "duplicates": "error",
+        "fit": "stretch",
+        "mask_values": None,
+        "split_seed": 0,
+        "white": None,
+        "window": None,
+    },
     "Folder": {"attributes": [], "classes": None, "columns": {}, "held_out": 0.2, "table": None},
     "Isic2017": {"attributes": [], "classes": "melanoma", "table": None},
     "Isic2017PatchesNatural": {"artefacts": "artefacts.csv", "patch_masks": "artefact_masks/band_aid"},

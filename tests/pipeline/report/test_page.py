@@ -20,7 +20,7 @@ def test_the_page_stands_alone_and_runs_nothing(monkeypatch):
     def section(config, name, sentences):
         names = ("agreement", "corrections", "reasons", "outlines", "contradictions", "decisions", "effect", "cost")
         tables = dict.fromkeys(names, empty)
-        return page.Section(evil, sentences, "", "", [], **tables, data="0")
+        return page.Section(evil, sentences, "", "", [], **tables, data={"digits": "0"})
 
     monkeypatch.setattr(page, "_section", section)
     table = Table("Every arm", ["Arm", "Accuracy"], [["hitl", "98.0 [95.7, 99.1], no difference shown"]], evil)

@@ -92,3 +92,25 @@ def test_a_split_that_only_one_scenario_has_leaves_empty_cells():
 @pytest.mark.parametrize(("ours", "shown"), [(60, "0.002"), (90, "< 0.001"), (50, "1.000")])
 def test_p_has_three_digits(ours, shown):
     assert tables.rounded_p(outcomes(ours), outcomes(50)) == shown
+
+
+def test_an_external_set_has_tables_of_its_own_with_intervals_and_differences():
+    found = result({"automated": 50, "hitl": 80})
+    for arm, count in (("automated", 30), ("hitl", 60)):
+        found.outcomes[arm]["external-ph2"] = outcomes(count)
+        found.scores[arm] |= {"external-ph2_auc": 0.71, "external-ph2_recall_a": 0.4, "external-ph2_recall_b": 0.8}
+    shown = {table.title: table for table in tables.tables({"digits": found, "other": result({"automated": 50})})}
+    every = shown["The external test set ph2"]
+    assert every.heads[2:] == [
+        "Accuracy (%)", "Loss", "Accuracy minus automated (points)", "McNemar p", "Loss minus automated"
+    ]  # fmt: skip
+    assert [row[1:3] for row in every.rows] == [["automated", "30.0 [21.9, 39.6]"], ["hitl", "60.0 [50.2, 69.1]"]]
+    assert every.rows[0][4:] == [""] * 3
+    assert every.rows[1][4].startswith("+30.0 [")
+    other = shown["Other scores on the external test set ph2"]
+    assert other.heads[2:] == ["AUC", "Worst class's recall (%)"]
+    assert [row[1:] for row in other.rows] == [["automated", "0.71", "40.0"], ["hitl", "0.71", "40.0"]]
+    assert all(len(table.heads) - table.names <= 6 for table in shown.values())
+    assert not [head for table in [*shown.values()][:2] for head in table.heads if "external" in head]
+    *_, last = meaning.sentences("digits", found)
+    assert last.startswith("On external-ph2, hitl against automated: accuracy +30.0 [")

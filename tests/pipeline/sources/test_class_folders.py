@@ -34,15 +34,15 @@ def test_splits_within_classes_and_splits_without_training_are_errors(tmp_path):
 def test_files_that_are_left_out_are_named(tmp_path, capsys):
     root = tree(tmp_path, "a", "b")
     draw(root / "beside.png")
-    for name in ("a/scan.dcm", "a/photo.heic", "a/17"):
+    for name in ("a/scan.nii", "a/photo.cr2", "a/17"):
         (root / name).write_bytes(b"x")
     for name in ("a/.ipynb_checkpoints/0.png", "__MACOSX/a/0.png", "a/.DS_Store"):
         draw((root / name).with_suffix(".png"))
     assert labels(read(root, "folder")) == {"a/0.png": "a", "b/0.png": "b"}
     said = capsys.readouterr().out
     assert "left out 4 files that are no images in folders of classes" in said
-    assert "(1 without extension, 1 .heic, 1 .dcm, 1 .png)" in said
-    assert all(name in said for name in ("a/scan.dcm", "a/photo.heic", "a/17", "beside.png"))
+    assert "(1 without extension, 1 .cr2, 1 .nii, 1 .png)" in said
+    assert all(name in said for name in ("a/scan.nii", "a/photo.cr2", "a/17", "beside.png"))
 
 
 def test_a_class_without_any_image_does_not_vanish(tmp_path):
@@ -50,8 +50,8 @@ def test_a_class_without_any_image_does_not_vanish(tmp_path):
     (root / "c").mkdir()
     with pytest.raises(DataError, match=r"1 folders without any image\. Fix: convert.*\n  c: empty"):
         read(root, "folder")
-    (root / "c" / "1.dcm").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"1 folders without any image.*\n  c: 1 \.dcm"):
+    (root / "c" / "1.nii").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"1 folders without any image.*\n  c: 1 \.nii"):
         read(root, "folder")
 
 

@@ -75,10 +75,10 @@ def test_images_that_are_there_are_named_when_no_id_fits(own):
 
 
 def test_files_that_are_no_images_by_extension_are_named(own, capsys):
-    (own.root / "17.dcm").write_bytes(b"x")
+    (own.root / "17.nii").write_bytes(b"x")
     own("image,label", "17,x", "a,x", "b,y")
     said = capsys.readouterr().out
-    assert "names 1 files that are no images (1 .dcm). Convert them to PNG or JPEG" in said
+    assert "names 1 files that are no images (1 .nii). Convert them to PNG or JPEG" in said
     assert "left out 1 ids of" in said
 
 
