@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from labelstudio.server import local
-from pipeline.commands import last_screen
+from pipeline.commands import last_screen, progress
 from pipeline.commands.server import print_passwords
 from pipeline.config import Config, load
 from pipeline.errors import DataError, listed
@@ -34,6 +34,7 @@ def repro() -> None:
         elif _has_open_rounds(config):
             local.start_early()  # it takes half a minute, while the baseline trains
         mend_dvc()
+        progress.begin(config)
         done = subprocess.run(["dvc", "--wait-for-lock", "repro"], check=False)
     finally:
         if is_ours:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from pipeline.choices import Placebo
+from pipeline.commands import progress
 from pipeline.commands.running import user_errors
 from pipeline.errors import ConfigError
 
@@ -106,6 +107,7 @@ def compare() -> None:
 def _run(stage: str, **arguments: object) -> None:
     """Run a stage's ``main``; nothing that it needs is imported before."""
     with user_errors(again="dvc repro"):
+        progress.say()
         import_module(f"pipeline.stages.{stage.replace('-', '_')}").main(**arguments)
 
 

@@ -1,0 +1,71 @@
+"""How far `lookaway demo` or `lookaway paper` has come: a line before each stage, with the time that is left."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.config import Config, load
+from pipeline.paths import PAGE, asked_file, backbone_file, prepared_dir, scores_file, step_dir
+
+BEGUN = "LOOKAWAY_BEGUN"  # the time at which the command began, in seconds since 1970, and the work done before
+START = 1.0  # the work of a stage beside its epochs, in epochs
+
+
+def begin(config: Config) -> None:
+    """Remember, for the stages, when the command began and what was done before."""
+    os.environ[BEGUN] = f"{time.time()} {_done(config)}"
+
+
+def say() -> None:
+    """Print which stage begins and how long the rest takes, by the pace so far; nothing outside such a command.
+
+    People take their own time, so that with them nobody knows how long the rest takes.
+    """
+    if BEGUN not in os.environ:
+        return
+    config = load()
+    begun, before = map(float, os.environ[BEGUN].split())
+    outputs = [path.exists() for path, _ in _work(config)]
+    done = _done(config)
+    line = f"stage {sum(outputs) + 1} of {len(outputs)}"
+    if done > before and config.annotate.expert == "simulated":
+        left = sum(work for _, work in _work(config)) - done
+        line += f", about {_words((time.time() - begun) / (done - before) * left)} left"
+    print(line, flush=True)
+
+
+def _done(config: Config) -> float:
+    return sum(work for path, work in _work(config) if path.exists())
+
+
+def _work(config: Config) -> Iterator[tuple[Path, float]]:
+    """Yield an output of each stage of dvc.yaml, and the stage's work in epochs."""
+    for name in config.datasets:
+        yield prepared_dir(name), START
+    for name in config.backbones:
+        yield backbone_file(name), START
+    epochs = sum(entry.epochs for entry in config.hitl.rounds)
+    for name, scenario in config.scenarios.items():
+        yield step_dir(name, "start") / "state.pt", START + scenario.train.baseline_epochs
+        yield step_dir(name, "automated") / "state.pt", START + epochs
+        yield scores_file(name), START
+    for name in config.hitl.scenarios:
+        for entry in config.hitl.rounds:
+            step = step_dir(name, entry.n)
+            yield step / "queries.json", START
+            yield step / "answers.json", START
+            yield step / "state.pt", START + entry.epochs
+            yield asked_file(name, entry.n), START
+        for arm in config.hitl.placebos:
+            yield step_dir(name, arm) / "state.pt", START + epochs
+    yield PAGE, START
+
+
+def _words(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return "a minute" if minutes else "half a minute"
+    return f"{minutes} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
