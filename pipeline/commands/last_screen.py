@@ -15,7 +15,7 @@ COLUMNS = {"test_accuracy": "accuracy", "test-shifted_accuracy": "misled", "min_
 
 
 def show(config: Config) -> None:
-    """Print it, from what `compare` wrote."""
+    """Print it, from the files of `compare`."""
     metrics = json.loads((REPORT / "metrics.json").read_text(encoding="utf-8"))
     report = (REPORT / "table.md").read_text(encoding="utf-8")
     print()
