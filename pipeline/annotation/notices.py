@@ -29,7 +29,9 @@ BETWEEN = (
     "<p><b>Round {after} has its answers: thank you.</b> The computer has been learning from them since {since}. "
     "{length} Then reload this page: it shows the next images or, after the last round, what your marks did.</p><br>"
 )
-AFTER = "<p><b>All rounds have their answers: thank you.</b> There is nothing more to do.</p><p>{effect}</p><br>"
+AFTER = (
+    "<p><b>All rounds so far have their answers: thank you.</b> There is nothing to answer now.</p><p>{effect}</p><br>"
+)
 UNKNOWN = "This takes about 4 minutes in the demo, and longer with more or larger images."
 KNOWN = "The wait before this one took {}."
 

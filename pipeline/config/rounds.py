@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pipeline import choices
 from pipeline.config.sections import Name, Rate, Section, Share
+
+
+def _reason(text: str) -> str:
+    # Label Studio replaces `$word` by a field of the task; the report has a group of marks with no reason.
+    if not re.fullmatch(r"\w([\w &/'().,-]{0,22}[\w).])?", text) or text == "no reason":
+        raise ValueError(
+            f"{text!r} cannot be a reason. Fix: use 1 to 24 letters, digits, blanks and & / ' ( ) . , - for each reason"
+        )
+    return text
+
+
+Reason = Annotated[str, AfterValidator(_reason)]
 
 
 class Round(Section):
@@ -63,7 +76,7 @@ class Annotate(Section):
     expert: choices.Expert
     experts_per_query: Annotated[int, Field(ge=1)] = 1  # answers that a query needs
     blind: Annotated[int, Field(ge=0)] = 0  # queries per round without outlines, to learn whether experts believe these
-    reasons: list[Annotated[str, Field(min_length=1, max_length=24)]] = []  # noqa: RUF012  # offered for a mark
+    reasons: list[Reason] = []  # noqa: RUF012  # offered for a mark
     adjudicate: Annotated[str, Field(min_length=1)] | None = None  # the account that decides where experts disagree
     evidence_share: Share  # simulated experts mark a proposal with a smaller share of evidence
     crowd: Annotated[list[Simulated], Field(min_length=1)] = [Simulated()]  # noqa: RUF012  # pydantic copies it

@@ -170,7 +170,7 @@ def test_a_person_answers_from_the_link_on(page, demo, project, real_label_studi
     assert again.process.wait(120) == 0, again.output.read_text()
     assert "by-hand: with 6 answers" in again.output.read_text()
     page.reload()
-    page.wait_for_selector("text=There is nothing more to do.")
+    page.wait_for_selector("text=There is nothing to answer now.")
     assert page.locator("text=50% of its attention lay on what must not matter; afterwards, 12%").first.is_visible()
     answers = json.loads((step / "answers.json").read_text())
     assert len({answer["key"] for answer in answers}) == len(answers) == 6

@@ -236,6 +236,13 @@ def test_prefilled_marks_need_a_spreader(params, tmp_path):
     assert loaded.query.prefill
 
 
+@pytest.mark.parametrize("reason", ["", " ", " hair", "hair ", "$image", "a\nb", "<b>", "x" * 25, "no reason"])
+def test_a_reason_that_label_studio_cannot_show_is_named(params, tmp_path, reason):
+    params["annotate"]["reasons"] = ["Lineal (mm)", "Haut & Härchen", "8", reason]
+    with pytest.raises(ConfigError, match=rf"{re.escape(repr(reason))} cannot be a reason\. Fix: use 1 to 24 letters"):
+        load(tmp_path, params)
+
+
 @pytest.mark.parametrize("reasons", [["ruler", "ruler"], list("abcdefgh")])
 def test_each_reason_is_a_word_with_a_key(params, tmp_path, reasons):
     params["annotate"]["reasons"] = reasons

@@ -95,10 +95,10 @@ def test_the_link_works_before_a_round_between_rounds_and_afterwards(run, monkey
     monkeypatch.setattr(projects.effects, "words", lambda rounds: "40% & 5%\nPicture by picture: http://there/2")
     monkeypatch.setattr(projects.effects, "read", lambda path: [])
     projects.show_all_effects(run.config)
-    assert "There is nothing more to do." in run.said()
+    assert "There is nothing to answer now." in run.said()
     assert '40% &amp; 5%<br>Picture by picture: <a href="http://there/2">http://there/2</a>' in run.said()
     run.starts()
-    assert "There is nothing more to do." in run.said()
+    assert "There is nothing to answer now." in run.said()
 
 
 def test_edited_instructions_stay(run):
