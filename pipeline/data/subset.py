@@ -28,9 +28,9 @@ def choose(prepared: Prepared, fraction: float, seed: int) -> pd.DataFrame:
     The choice of training images is stratified by class and nested: with the same seed, a larger fraction contains the
     smaller one. Raises ConfigError if a class would have no training image.
     """
-    if not {"train", "val"} <= set(prepared.index["split"]):
+    if "train" not in set(prepared.index["split"]):
         raise ConfigError(
-            f"{prepared.folder} has test images only. Fix: name it as `external` of a scenario with another `dataset`."
+            f"{prepared.folder} has no training images. Fix: name it as `external` in a scenario with another data set."
         )
     rng = np.random.default_rng(seed)
     index = prepared.index

@@ -12,6 +12,7 @@ import io
 import math
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ from pipeline.sources.decoding import Pixels, UnusableError
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 warnings.filterwarnings("ignore", module="pydicom")  # they may show the values of tags
 
-WINDOW = ["WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"]
+FRAMES = ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"]  # where enhanced files have values
+WINDOW = ["WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence", *FRAMES]
 PALETTE = [f"{c}PaletteColorLookupTable{part}" for c in ("Red", "Green", "Blue") for part in ("Descriptor", "Data")]
 SEGMENTED = [f"Segmented{c}PaletteColorLookupTableData" for c in ("Red", "Green", "Blue")]
 LAYOUT = ["SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns"]
@@ -49,7 +51,7 @@ def pixels(content: bytes, window: Mapping[str, float] | None = None) -> Pixels:
     Raises:
         UnusableError: The file holds no image, several images, or an image that no installed decoder reads.
     """
-    header = pydicom.dcmread(io.BytesIO(content), force=True, specific_tags=TAGS)
+    header = read(io.BytesIO(content), TAGS)
     _check(header)
     stored = _decoded(header)
     colours = str(header.get("PhotometricInterpretation", "")).strip()
@@ -64,6 +66,16 @@ def pixels(content: bytes, window: Mapping[str, float] | None = None) -> Pixels:
         f"has the photometric interpretation {colours!r}, which is not read; convert it to RGB, for example with "
         "`dcmconv` or `gdcmconv`"
     )
+
+
+def read(file: io.BytesIO | Path, tags: list[str], **options: Any) -> pydicom.Dataset:
+    """Return these tags of a file, with the rescaling and the window of an enhanced file's first frame among them."""
+    header = pydicom.dcmread(file, force=True, specific_tags=tags, **options)
+    for group in [groups[0] for name in FRAMES if (groups := header.get(name))]:
+        for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+            for item in list(group.get(name) or [])[:1]:
+                header.update({element.tag: element for element in item if element.keyword in (*WINDOW, *VALUES)})
+    return header
 
 
 def has_window(header: pydicom.Dataset) -> bool:

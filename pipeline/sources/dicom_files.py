@@ -123,13 +123,11 @@ def _start(path: Path) -> bytes:
 
 
 def _header(path: Path) -> Header:
-    import pydicom
-
     from pipeline.sources import dicom
 
     try:
         tags = [*TAGS, "PhotometricInterpretation", *dicom.WINDOW]
-        read = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=tags)
+        read = dicom.read(path, tags, stop_before_pixels=True)
         text = {tag: str(read.get(tag) or "").strip() for tag in TAGS[:5]}
         kind = dicom.kind(read)
         window = ""

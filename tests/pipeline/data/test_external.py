@@ -152,9 +152,9 @@ def test_an_image_that_is_in_both_is_an_error(sets):
         external.read(*sets(seeds=(3, 51), **MAPPED))
 
 
-def test_a_set_of_test_images_only_trains_nothing(sets):
+def test_a_set_without_training_images_trains_nothing(sets):
     sets()
-    with pytest.raises(ConfigError, match=r"ph2 has test images only\. Fix: name it as `external`"):
+    with pytest.raises(ConfigError, match=r"ph2 has no training images\. Fix: name it as `external` in a scenario"):
         subset.choose(prepared.read(prepared_dir("ph2")), 1.0, 0)
 
 

@@ -50,6 +50,29 @@ def test_grey_is_rescaled_windowed_and_inverted():
     same(sigmoid, np.rint(255 / (1 + np.exp(-4 * (RAMP - 2000.0) / 1000))))
 
 
+def test_an_enhanced_file_of_one_frame_has_its_values_in_sequences():
+    def item(**tags):
+        found = Dataset()
+        for name, value in tags.items():
+            setattr(found, name, value)
+        return found
+
+    rescaled = item(PixelValueTransformationSequence=[item(RescaleSlope=2, RescaleIntercept=-1000)])
+    windowed = item(FrameVOILUTSequence=[item(WindowCenter=40, WindowWidth=401)])
+    found = pixels(
+        SharedFunctionalGroupsSequence=[rescaled], PerFrameFunctionalGroupsSequence=[windowed], NumberOfFrames=1
+    )
+    same(found, pixels(RescaleSlope=2, RescaleIntercept=-1000, WindowCenter=40, WindowWidth=401))
+    assert found.min() < found.max()
+
+
+def test_twelve_signed_bits_are_read_with_and_without_sign_extension():
+    tags = {"BitsStored": 12, "HighBit": 11, "PixelRepresentation": 1, "WindowCenter": 0.5, "WindowWidth": 401}
+    values = np.arange(-200, 200, 10, dtype=np.int16).reshape(4, 10)
+    for stored in (values, values & 0x0FFF):
+        same(pixels(stored, **tags), shown(values, -200, 200))
+
+
 def test_the_first_window_counts_and_a_width_of_1_is_a_threshold():
     several = pixels(WindowCenter=[1000, 3000], WindowWidth=[501, 801])
     same(several, shown(RAMP, 999.5 - 250, 999.5 + 250))

@@ -171,6 +171,8 @@ def test_nothing_of_the_header_leaves_prepare(tmp_path, capsys):
     _, names = prepare("x", settings(tmp_path / "raw", "folder", table="table.csv"), tmp_path / "out" / "x")
     names.to_csv(tmp_path / "out" / "originals.csv", index=False)
     assert names["group"].nunique() == 30
+    index = prepared.read(tmp_path / "out" / "x").index
+    assert index.groupby("group")["split"].nunique().tolist() == [1] * 30, "no patient is in two splits"
     said = capsys.readouterr().out
     values = [v for v in written.values() if isinstance(v, str) and len(v) > 3]
     values += [part for value in values for part in value.split("^")]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from pipeline.config import Annotate, Config, Scenario, load
+from pipeline.config import Annotate, Config, External, Scenario, load
 from pipeline.tracking import registered, runs
 from pipeline.tracking.registered import PACKAGE, SERVED
 
@@ -39,6 +39,14 @@ def test_a_new_setting_with_a_default_keeps_the_run(config, arm):
     assert runs.key(newer(config), scenario, arm) == runs.key(config, scenario, arm)
     assert runs.params(newer(config), scenario, arm)["new_setting"] == 1, "all settings are shown, defaults too"
     assert runs.key(newer(config, new_setting=2), scenario, arm) != runs.key(config, scenario, arm)
+
+
+def test_an_external_test_set_trains_nothing_and_keeps_the_run(config):
+    scenario = scenario_of(config)
+    datasets = config.datasets | {"ph2": config.datasets["decoy-digits"]}
+    settings = config.scenario(scenario).model_copy(update={"external": [External(dataset="ph2")]})
+    tested = config.model_copy(update={"datasets": datasets, "scenarios": {scenario: settings}})
+    assert runs.key(tested, scenario, "hitl") == runs.key(config, scenario, "hitl")
 
 
 def test_each_arm_has_a_run_for_the_settings_that_can_change_its_result(config):
