@@ -55,7 +55,7 @@ def on_screen(page, x: float, y: float) -> tuple[float, float]:
 def settle(page) -> None:
     """Wait until the page has reacted, as a person does."""
     page.wait_for_timeout(200)
-    idle = "new Promise(done => requestIdleCallback(done, {timeout: 2000}))"  # a page that animates is never idle
+    idle = "new Promise(done => requestIdleCallback(done, {timeout: 500}))"  # a page that animates is never idle
     page.evaluate(f"() => {idle}.then(() => {idle})")
 
 
