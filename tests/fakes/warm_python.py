@@ -9,6 +9,7 @@ takes its fork along, and all that the fork started. tests/benchmarks starts sta
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
 import importlib
@@ -17,6 +18,7 @@ import logging
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,6 +26,8 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
+
+from filelock import FileLock
 
 LIBRARIES = [
     "accelerate",
@@ -64,8 +68,18 @@ with socket.socket(socket.AF_UNIX) as server:
 
 @functools.cache
 def folder() -> Path:
-    """Return a folder to put first on the PATH; its programs serve as long as this process lives."""
-    place = Path(tempfile.mkdtemp(prefix="warm-python-"))
+    """Return a folder to put first on the PATH; its programs serve all workers of this test session, until it ends."""
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    owner = os.getppid() if session else os.getpid()
+    place = Path(tempfile.gettempdir(), f"warm-python-{session or owner}")
+    with FileLock(place.with_suffix(".lock")):
+        if not place.exists():
+            _start(place, owner)
+    return place
+
+
+def _start(place: Path, owner: int) -> None:
+    place.mkdir()
     address = str(place / "socket")
     for program, first in PROGRAMS.items():
         (place / program).write_text(SHIM.format(python=sys.executable, address=address, first=first))
@@ -74,13 +88,13 @@ def folder() -> Path:
         listening.bind(address)
         listening.listen(32)  # what comes before the libraries are there waits
         subprocess.Popen(
-            [sys.executable, __file__, str(listening.fileno()), str(os.getpid())],
+            [sys.executable, __file__, str(listening.fileno()), str(owner), str(place)],
             pass_fds=[listening.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=(place / "log").open("w"),
+            start_new_session=True,
         )
-    return place
 
 
 def run(*arguments: str, cwd: Path, code: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -90,10 +104,10 @@ def run(*arguments: str, cwd: Path, code: Path, **environment: str) -> subproces
     return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, check=False)
 
 
-def serve(listening: socket.socket, parent: int) -> list[str]:
-    """Fork for each request, until ``parent`` is gone; return the arguments of the request in the fork."""
+def serve(listening: socket.socket, *, owner: int, place: Path) -> list[str]:
+    """Fork for each request, until ``owner`` is gone; return the arguments of the request in the fork."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the keepers
-    while os.getppid() == parent:
+    while _lives(owner):
         if not select.select([listening], [], [], 1.0)[0]:
             continue
         connection, _ = listening.accept()
@@ -101,7 +115,16 @@ def serve(listening: socket.socket, parent: int) -> list[str]:
             listening.close()
             return keep(connection)
         connection.close()
+    shutil.rmtree(place)
+    place.with_suffix(".lock").unlink(missing_ok=True)
     os._exit(0)
+
+
+def _lives(process: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, 0)
+        return True
+    return False
 
 
 def keep(connection: socket.socket) -> list[str]:
@@ -139,7 +162,8 @@ if __name__ == "__main__":
     logging.root.handlers.clear()  # MLflow's, which would repeat what DVC logs
     gc.collect()
     gc.freeze()  # a collection in a fork would copy all of these libraries' memory
-    first, *rest = serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
+    descriptor, process, directory = sys.argv[1:]
+    first, *rest = serve(socket.socket(fileno=int(descriptor)), owner=int(process), place=Path(directory))
     sys.path[:1] = [os.getcwd(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     code: object = 0
     try:

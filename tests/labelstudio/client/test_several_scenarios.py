@@ -11,6 +11,7 @@ import sys
 import pytest
 import yaml
 from e2e.project import ROOT, environment_for
+from fakes import warm_python
 from fakes.queries import manifest
 
 from labelstudio.client.backend import LabelStudio
@@ -62,7 +63,7 @@ def two_scenarios(fake, tmp_path):
 
 def repro(folder, environment) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro", "--keep-going"],
+        [warm_python.folder() / "dvc", "repro", "--keep-going"],
         cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     return done.returncode, done.stdout
@@ -93,7 +94,7 @@ def test_several_scenarios_can_be_open_at_once(fake, two_scenarios):
 def stage(folder, environment) -> str:
     """One scenario's stage, without DVC around it; what it says."""
     done = subprocess.run(
-        [sys.executable, "stage.py", "--scenario", "one", "--round", "00"],
+        [warm_python.folder() / "python", "stage.py", "--scenario", "one", "--round", "00"],
         cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert done.returncode == 1

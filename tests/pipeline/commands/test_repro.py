@@ -1,9 +1,10 @@
 """`lookaway demo` puts DVC's own files right before it calls `dvc repro`."""
 
-import subprocess
 import time
 
 import pytest
+from fakes import warm_python
+from fakes.checkout import ROOT
 
 from pipeline.commands.repro import mend_dvc
 
@@ -11,7 +12,7 @@ DVC_YAML = "stages:\n  one:\n    cmd: echo done > out\n    deps: [in]\n    outs:
 
 
 def dvc(folder, *arguments):
-    return subprocess.run(["dvc", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    return warm_python.run("-m", "dvc", *arguments, cwd=folder, code=ROOT)
 
 
 @pytest.fixture
