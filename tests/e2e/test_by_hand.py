@@ -140,7 +140,7 @@ def test_a_person_answers_from_the_link_on(page, demo, project, real_label_studi
     page.reload()
     page.wait_for_selector("text=must not matter")
     assert not page.locator("text=There is nothing to answer yet.").is_visible()
-    page.locator("[class*=modal] button[aria-label='Close modal'], .ls-modal__close").first.click()
+    page.click("button[aria-label='Close modal']")
     page.wait_for_selector("text=must not matter", state="hidden")
     shows(page, "1 of 6")
     click_cell(page, 3, 4)
