@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -109,9 +110,12 @@ def held_out_logits(state: State, splits: dict[str, Images]) -> dict[str, Tensor
 def class_and_group_scores(logits: dict[str, Tensor], *, data: Prepared, splits: dict[str, Images]) -> Scores:
     """Return each class's recall, the worst group's accuracy, and the accuracies by attribute and class.
 
-    ``logits``: (N, C) of each split.
+    ``logits``: (N, C) of each split. A value that several attributes have, such as 1, is named with its attribute.
     """
     index = data.index.set_index("id")
+    known = Counter(value for attribute in data.attributes for value in index[attribute].dropna().unique())
+    for attribute in data.attributes:
+        index[attribute] = [f"{attribute}-{value}" if known[value] > 1 else value for value in index[attribute]]
     groups = index["group"]
     scores: Scores = {}
     for split, z in logits.items():

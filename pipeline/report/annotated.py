@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from labelstudio.exchange.geometry import SHAPES
-from labelstudio.exchange.records import Answer, Manifest, read_answers
+from labelstudio.exchange.records import Answer, Manifest, Query, read_answers
 from labelstudio.reading.verdicts import verdict
 from pipeline.config import Config
 from pipeline.feedback import masks
@@ -68,12 +69,13 @@ class Numbers:
 def write(config: Config, scenario: str) -> Numbers:
     """Write the annotated set of a scenario with rounds; equal answers give equal bytes."""
     folder = annotated_dir(scenario)
-    (folder / "masks").mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # no mask of an earlier run stays
+    (folder / "masks").mkdir(parents=True)
     rounds = [entry.n for entry in config.hitl.rounds]
-    manifests = {n: Manifest.read(step_dir(scenario, n) / "queries.json") for n in rounds}
+    queries = {n: Manifest.read(step_dir(scenario, n) / "queries.json").keys() for n in rounds}
     given = [(n, a) for n in rounds for a in read_answers(step_dir(scenario, n) / "answers.json") if not a.skipped]
     experts = {name: number for number, name in enumerate(sorted({a.expert for _, a in given}), start=1)}
-    lines = [_line(manifests[n], answer, experts[answer.expert]) for n, answer in given]
+    lines = [_line(n, a, expert=experts[a.expert], query=queries[n].get(a.key)) for n, a in given]
     text = ",\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
     (folder / "answers.json").write_text(f"[\n{text}\n]\n", encoding="utf-8")
     areas = masks.marked(masks.read(step_dir(scenario, config.hitl.last) / "masks.npz"))
@@ -82,7 +84,7 @@ def write(config: Config, scenario: str) -> Numbers:
     numbers = Numbers(
         answers=len(lines),
         experts=len(experts),
-        queries=sum(len(manifest.queries) for manifest in manifests.values()),
+        queries=sum(map(len, queries.values())),
         marked=len(areas),
         area=float(np.mean([area.mean() for area in areas.values()])) if areas else 0.0,
     )
@@ -91,14 +93,14 @@ def write(config: Config, scenario: str) -> Numbers:
     return numbers
 
 
-def _line(manifest: Manifest, answer: Answer, expert: int) -> dict[str, Any]:
+def _line(round: str, answer: Answer, *, expert: int, query: Query | None) -> dict[str, Any]:
     entries = [entry for entry in answer.result if isinstance(entry, dict)]
     known = [entry for entry in entries if entry.get("type") in (*SHAPES, "labels", "choices")]
     return {
-        "round": manifest.round,
+        "round": round,
         "image": answer.image_id,
         "expert": expert,
-        "verdict": verdict(answer, manifest.keys().get(answer.key)).value,
+        "verdict": verdict(answer, query).value,
         "seconds": answer.lead_time,
         **({"blind": True} if answer.blind else {}),
         **({"decides": True} if answer.decides else {}),

@@ -78,9 +78,13 @@ def read(file: io.BytesIO | Path, tags: list[str], **options: Any) -> pydicom.Da
     return header
 
 
-def has_window(header: pydicom.Dataset) -> bool:
-    """Return whether the header says how its grey values are shown."""
-    return bool(header.get("VOILUTSequence")) or _window(header) is not None
+def windows(header: pydicom.Dataset) -> int | None:
+    """Return the number of ways in which the header says that grey values are shown; None for colours."""
+    if str(header.get("PhotometricInterpretation", "")).strip() not in GREYS:
+        return None
+    if header.get("VOILUTSequence"):
+        return len(header.VOILUTSequence)
+    return np.size(header["WindowCenter"].value) if _window(header) else 0
 
 
 def kind(header: pydicom.Dataset) -> str:

@@ -25,7 +25,7 @@ WRITTEN_ON = ("US", "SC", "OT", "XC", "ES")  # modalities: ultrasound, screensho
 class Header:
     """The part of a DICOM file's header that preparing needs; the defaults stand for an unreadable header.
 
-    ``kind`` is the name of the SOP class. ``window`` is "one", "several" or "none", and "" for colours.
+    ``kind`` is the name of the SOP class. ``windows`` is their number; None for colours.
     """
 
     kind: str = ""
@@ -33,7 +33,7 @@ class Header:
     patient: str = ""
     modality: str = ""
     burned_in: str = ""
-    window: str = ""
+    windows: int | None = None
     has_image: bool = True
 
 
@@ -93,8 +93,8 @@ def tell(rows: list[Original], scans: Mapping[Path, Header], *, has_window: bool
     dicom = {row.path: scans[row.path] for row in rows if row.path in scans}
     burned = [path for path, header in dicom.items() if header.burned_in == "YES"]
     silent = [header.modality for header in dicom.values() if not header.burned_in and header.modality in WRITTEN_ON]
-    several = [path for path, header in dicom.items() if header.window == "several"]
-    none = [path for path, header in dicom.items() if header.window == "none"]
+    several = [path for path, header in dicom.items() if (header.windows or 0) > 1]
+    none = [path for path, header in dicom.items() if header.windows == 0]
     if burned:
         print(
             f"warning: {len(burned)} images have text burnt in, says their header (BurnedInAnnotation). It may name "
@@ -130,18 +130,13 @@ def _header(path: Path) -> Header:
         read = dicom.read(path, tags, stop_before_pixels=True)
         text = {tag: str(read.get(tag) or "").strip() for tag in TAGS[:5]}
         kind = dicom.kind(read)
-        window = ""
-        if str(read.get("PhotometricInterpretation", "")).strip() in dicom.GREYS:
-            centers = read.get("WindowCenter")
-            is_list = not isinstance(centers, (str, float, int)) and len(centers or []) > 1
-            window = "none" if not dicom.has_window(read) else "several" if is_list else "one"
         return Header(
             kind=kind,
             uid=text["SOPInstanceUID"],
             patient=text["PatientID"],
             modality="SC" if "Secondary Capture" in kind else text["Modality"],
             burned_in=text["BurnedInAnnotation"].upper(),
-            window=window,
+            windows=dicom.windows(read),
             has_image="Rows" in read or "Image" in kind or "SOPClassUID" not in read,
         )
     except Exception:  # damaged files raise errors of many types, and decoding will name them

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from fakes import small
+from fakes import dicom, small
 from fakes.checkout import ROOT
 from fakes.data_set import prepare_data_set
 from fakes.deep_images import png, ramp
@@ -135,6 +135,8 @@ def pictures():
         Image.fromarray(noise).save(content, kind, **more)
         yield content.getvalue()
     yield png(ramp(4000))
+    yield dicom.content(ramp(4000), WindowCenter=2000, WindowWidth=4000)
+    yield dicom.content(noise, preamble=False)
     yield png(np.repeat(ramp(4000)[..., None], 3, axis=2))
     content = io.BytesIO()
     Image.fromarray(ramp(4000)).save(content, "TIFF")

@@ -1,6 +1,9 @@
 """The predictions of each arm, written once and read by arm and split."""
 
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from fakes import small
@@ -35,6 +38,21 @@ def test_predictions_are_written_once_and_read_by_arm_and_split(tmp_path, state,
     expected = dict(classification(inference.logits(state, pool.pixels), pool.labels))
     assert found["hitl"]["test"].right.mean() == expected["accuracy"]
     assert found["hitl"]["test"].loss.mean() == pytest.approx(expected["loss"], rel=1e-5)
+
+
+def test_a_value_that_two_attributes_have_is_named_with_its_attribute():
+    ids = [f"i{n}" for n in range(40)]
+    values = {"ruler": ["1"] * 20 + ["0"] * 20, "hair": ["0", "1"] * 20, "site": ["A"] * 39 + [None]}
+    index = pd.DataFrame({"id": ids, "group": pd.NA, **values})
+    data = SimpleNamespace(index=index, attributes=tuple(values), classes=["a", "b"])
+    labels = torch.zeros(40, dtype=torch.long)
+    logits = torch.tensor([[1.0, 0.0]] * 20 + [[0.0, 1.0]] * 20)  # right where there is a ruler
+    splits = {"test": Images(ids, np.zeros((40, 8, 8, 3), np.uint8), labels)}
+    found = scores.class_and_group_scores({"test": logits}, data=data, splits=splits)
+    assert {name: value for name, value in found.items() if name.startswith("test_accuracy")} == {
+        "test_accuracy_ruler-1_a": 1.0, "test_accuracy_ruler-0_a": 0.0,
+        "test_accuracy_hair-1_a": 0.5, "test_accuracy_hair-0_a": 0.5, "test_accuracy_A_a": 20 / 39,
+    }  # fmt: skip
 
 
 def test_a_missing_or_damaged_file_names_itself_and_the_remedy(tmp_path):

@@ -92,7 +92,9 @@ def test_nobody_is_named_and_no_time_is_told(written):
 
 def test_the_same_answers_give_the_same_bytes(written, config):
     before = {path: path.read_bytes() for path in annotated_dir(SCENARIO).rglob("*") if path.is_file()}
+    (annotated_dir(SCENARIO) / "masks" / "stale.png").touch()
     assert annotated.write(config, SCENARIO) == written
+    assert {path for path in annotated_dir(SCENARIO).rglob("*") if path.is_file()} == set(before)
     assert {path: path.read_bytes() for path in before} == before
 
 

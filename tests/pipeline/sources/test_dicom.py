@@ -235,3 +235,8 @@ def test_heic_is_read(tmp_path):
     pillow_heif.from_pillow(Image.fromarray(picture)).save(file, format="HEIF")
     found = decoding.picture(file.getvalue(), 64, "stretch").astype(int)
     assert np.abs(found - picture).mean() < 6
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6  # as a telephone held upright writes it, beside a rotation of HEIC's own
+    Image.fromarray(picture).save(file, "HEIF", exif=exif.tobytes())
+    found = decoding.picture(file.getvalue(), 64, "stretch").astype(int)
+    assert np.abs(found - np.rot90(picture, -1)).mean() < 6, "turned once"

@@ -129,6 +129,16 @@ def test_burnt_in_text_and_windows_are_told(tmp_path, capsys):
     assert "no usable window" not in said
 
 
+def test_a_window_that_is_no_number_loses_no_patient(tmp_path, capsys):
+    study(tmp_path, PatientID=["P", "P", "Q", "Q"], WindowCenter=1234, WindowWidth=50)
+    path = tmp_path / "b" / "1.dcm"
+    path.write_bytes(path.read_bytes().replace(b"1234", b"12,4"))
+    assert len(set(groups(read(tmp_path, "folder")).values())) == 2
+    said = capsys.readouterr().out
+    assert "4 DICOM files make 2 groups" in said
+    assert "1 DICOM files have no usable window" in said
+
+
 def test_a_window_of_the_settings_is_served_as_it_was_prepared(tmp_path):
     study(tmp_path / "raw", 40, PatientID=[f"P{n}" for n in range(40)])
     window = {"center": 50, "width": 60}
