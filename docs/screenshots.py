@@ -26,6 +26,7 @@ import requests
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from labelstudio.exchange.records import AnnotationError
+from labelstudio.exchange.regions import DISREGARD, PREFILLED
 from labelstudio.server import local
 from labelstudio.server.process import free_port
 from pipeline.tracking.publishing import EXPERIMENT
@@ -42,7 +43,7 @@ MLFLOW_VISITED = {
 
 
 def main(root: Path, output: Path, chromium: str) -> None:
-    """Write label-studio.png, effect.png, mlflow*.png and report*.png."""
+    """Write label-studio.png, prefilled.png, effect.png, mlflow*.png and report*.png."""
     data_dir, database = (root / ".labelstudio").absolute(), (root / "mlflow.db").absolute()
     if missing := [str(path) for path in (data_dir, database) if not path.exists()]:
         sys.exit(f"error: no {' and no '.join(missing)}. Fix: run `make demo` first, or set `--root` to its folder.")
@@ -53,6 +54,7 @@ def main(root: Path, output: Path, chromium: str) -> None:
         )
         with label_studio(data_dir) as here:
             save(show_an_answer(browser, here), output / "label-studio.png")
+            save(show_an_answer(browser, here, prefilled=True), output / "prefilled.png")
             save(show_an_effect(browser, here), output / "effect.png")
         with mlflow(database) as url:
             save(show_the_comparison(browser, url), output / "mlflow.png")
@@ -85,21 +87,27 @@ def label_studio(data_dir: Path) -> Iterator[local.Server]:
             local.stop(data_dir)
 
 
-def show_an_answer(browser: Browser, here: local.Server) -> Page:
+def show_an_answer(browser: Browser, here: local.Server, *, prefilled: bool = False) -> Page:
     """Return the labelling page, as it was just before the simulated expert submitted an answer.
 
     Label Studio shows that page for unanswered tasks only. So this function serves an answered task as the next
-    unanswered task. The page's own answers and drafts are blocked.
+    unanswered task. The page's own answers and drafts are blocked. ``prefilled``: the marks are shown as those of a
+    pre-filled round.
     """
     page = log_in(browser, here)
     project, task = find_answer(page, here.url)
+    for region in task["predictions"][0]["result"] if prefilled else []:
+        labels = region["value"].get("labels", [])
+        if DISREGARD in labels:
+            labels.insert(0, PREFILLED)
     page.route("**/api/dm/actions?id=next_task*", lambda route: answer_with(route, task))
     page.goto(f"{here.url}/projects/{project}/data?labeling=1")
     page.wait_for_selector("text=Labeling Instructions")
     page.keyboard.press("Escape")
     page.wait_for_selector("text=Labeling Instructions", state="hidden")
     page.wait_for_selector("button:has-text('Submit')")
-    page.click("text=Where the model looked")
+    if not prefilled:
+        page.click("text=Where the model looked")
     return page
 
 
@@ -145,7 +153,7 @@ def find_answer(page: Page, url: str) -> tuple[int, dict[str, Any]]:
 def mix(task: dict[str, Any]) -> int:
     """Return the number of boxes of the rarer kind."""
     labels = [region["value"]["labels"] for region in task["annotations"][0]["result"] if region["type"] == "labels"]
-    marked = sum("Disregard" in some for some in labels)
+    marked = sum(DISREGARD in some for some in labels)
     return min(marked, len(labels) - marked)
 
 

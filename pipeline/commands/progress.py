@@ -12,6 +12,7 @@ from pipeline.paths import PAGE, asked_file, backbone_file, prepared_dir, scores
 
 BEGUN = "LOOKAWAY_BEGUN"  # the time at which the command began, in seconds since 1970, and the work done before
 START = 1.0  # the work of a stage beside its epochs, in epochs
+ENOUGH = 5.0  # epochs after which the pace is known: the first stages are short, and mostly start
 
 
 def begin(config: Config) -> None:
@@ -31,7 +32,7 @@ def say() -> None:
     outputs = [path.exists() for path, _ in _work(config)]
     done = _done(config)
     line = f"stage {sum(outputs) + 1} of {len(outputs)}"
-    if done > before and config.annotate.expert == "simulated":
+    if done - before >= ENOUGH and config.annotate.expert == "simulated":
         left = sum(work for _, work in _work(config)) - done
         line += f", about {_words((time.time() - begun) / (done - before) * left)} left"
     print(line, flush=True)

@@ -36,6 +36,8 @@ def test_the_rest_is_known_from_the_pace_so_far(clock, capsys):
     assert capsys.readouterr().out == "stage 1 of 23\n", "nothing is done, so that the pace is unknown"
     for path in (prepared_dir("decoy-digits"), backbone_file("efficientnet-lite0")):
         finish(path)
+    progress.say()
+    assert capsys.readouterr().out == "stage 3 of 23\n", "no epoch has been trained yet"
     finish(step_dir(scenario, "start") / "state.pt")
     clock["s"] += 80  # for 2 + 6 of the 23 + 5 + 3 x 10 units of work
     progress.say()
