@@ -1,4 +1,4 @@
-"""Several stages of `annotate` at once, as `dvc repro --keep-going` runs them, and as people interrupt them."""
+"""Stages of `annotate` as `dvc repro --keep-going` runs them: at once, interrupted, moved, and upgraded."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 import yaml
 from e2e.project import ROOT, environment_for
 from fakes import warm_python
+from fakes.label_studio import FakeLabelStudio
 from fakes.queries import manifest
 
 from labelstudio.client.backend import LabelStudio
@@ -47,6 +48,7 @@ def two_scenarios(fake, tmp_path):
         type(queries)(name, "00", queries.queries).write(folder / "queries.json")
         stages[f"annotate-{name}"] = {
             "cmd": f"python stage.py --scenario {name} --round 00",
+            "deps": ["stage.py"],
             "outs": [f"runs/{name}/00/answers.json"],
         }
         stages[f"train-{name}"] = {
@@ -79,16 +81,50 @@ def test_several_scenarios_can_be_open_at_once(fake, two_scenarios):
     assert "Traceback" not in output
     assert len(fake.tasks) == 4, "both scenarios' questions are there"
 
-    expert = LabelStudio(fake.url, fake.expert_api_key)
-    project = expert.ensure_project("two, seed 0")
-    for task in expert.tasks(project, [row["data"]["key"] for row in fake.tasks.values()]):
-        expert.annotate(task, expert=EXPERT, result=[], lead_time=1.0)
+    answer(fake, "two, seed 0", 2)
     code, output = repro(folder, environment)
     assert code != 0
     assert (folder / "two.json").exists(), "what is answered goes on"
     assert not (folder / "one.json").exists()
     assert len(json.loads((folder / "two.json").read_text())) == 2
     assert len(fake.tasks) == 4
+
+
+def answer(server, title: str, count: int) -> None:
+    """The expert answers so many tasks of a project that nobody has answered."""
+    expert = LabelStudio(server.url, server.expert_api_key)
+    project = expert.ensure_project(title)
+    tasks = expert.tasks(project, [row["data"]["key"] for row in server.tasks.values()])
+    for task in [task for task in tasks if not task.annotations][:count]:
+        expert.annotate(task, expert=EXPERT, result=[], lead_time=1.0)
+
+
+@pytest.mark.slow
+def test_a_checkout_that_is_moved_or_upgraded_asks_nobody_again(fake, two_scenarios):
+    folder, environment = two_scenarios
+    repro(folder, environment)
+    for name in ("one", "two"):
+        answer(fake, f"{name}, seed 0", 1)
+    assert repro(folder, environment)[1].count("error: 1/2 answered") == 2
+
+    moved = folder.with_name(f"{folder.name}-moved")
+    folder.rename(moved)
+    (moved / "stage.py").write_text(f"{STAGE}# of a newer version\n")
+    assert repro(moved, environment)[1].count("error: 1/2 answered") == 2
+    assert len(fake.tasks) == 4
+    for name in ("one", "two"):
+        answer(fake, f"{name}, seed 0", 1)
+    assert repro(moved, environment)[0] == 0
+    answers = [json.loads((moved / f"{name}.json").read_text()) for name in ("one", "two")]
+    assert [len({answer["key"] for answer in some}) for some in answers] == [len(some) for some in answers] == [2, 2]
+
+    (moved / "stage.py").write_text(f"{STAGE}# of a still newer version, on another machine\n")
+    with FakeLabelStudio() as elsewhere:
+        code, output = repro(moved, environment | environment_for(elsewhere) | {"PYTHONPATH": str(ROOT)})
+        assert code == 0, output
+        assert output.count("2 of 2 queries were answered before") == 2
+        assert elsewhere.tasks == {}, "its server asks nobody"
+    assert [json.loads((moved / f"{name}.json").read_text()) for name in ("one", "two")] == answers
 
 
 def stage(folder, environment) -> str:
