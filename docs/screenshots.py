@@ -29,7 +29,7 @@ from labelstudio.exchange.records import AnnotationError
 from labelstudio.exchange.regions import DISREGARD, PREFILLED
 from labelstudio.server import local
 from labelstudio.server.process import free_port
-from pipeline.tracking.publishing import EXPERIMENT
+from pipeline.tracking.store import EXPERIMENT
 
 SIZE = (1280, 800)
 SETTLE_MS = 3000  # pages draw canvases and charts some time after they report that they are ready
