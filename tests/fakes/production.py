@@ -22,6 +22,7 @@ from labelstudio.server import accounts, process
 
 COMPOSE = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
 EXAMPLE = dotenv_values(ROOT / "deploy" / "example.env", interpolate=False)
+PATIENCE_S = 600  # its first start makes the tables: a minute and a half of a core that other tests share
 
 
 @dataclass
@@ -48,7 +49,7 @@ class Production:
         command += ["--internal-host", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.folder)]
         with (self.folder / "log").open("a") as log:
             self.server = subprocess.Popen(command, env=self._settings(), cwd=self.folder, stdout=log, stderr=log)
-        process.wait_while(lambda: self.server.poll() is None and not self.serves(), process.PATIENCE_S, every_s=0.5)
+        process.wait_while(lambda: self.server.poll() is None and not self.serves(), PATIENCE_S, every_s=0.5)
         assert self.serves(), (self.folder / "log").read_text()[-2000:]
 
     def serves(self) -> bool:
