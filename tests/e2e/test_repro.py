@@ -94,7 +94,7 @@ def read_until(words, process):
 def kill(process, output):
     """Kill a process group; the output must not be there yet."""
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()  # until its last process is gone, whose locks DVC would respect
     assert not output.exists(), "killed too late to show anything"
 
 

@@ -153,6 +153,7 @@ def keep(connection: socket.socket) -> list[str]:
             os._exit(0)
         if select.select([connection], [], [], LOOK_S)[0]:  # the caller says no more: it is gone
             os.killpg(worker, signal.SIGKILL)
+            os.waitpid(worker, 0)  # only then is the output at its end, which a caller may wait for
             os._exit(0)
 
 
