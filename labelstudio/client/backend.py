@@ -56,8 +56,7 @@ class LabelStudio:
         reasons: Sequence[str] = (),
     ) -> Project:
         """Return our project with this title, under any name; create it if there is none (see ``projects.ensure``)."""
-        settings: Any = {"experts": experts, "interface": interface, "known": known, "reasons": reasons}
-        return projects.ensure(self._server, title, **settings)
+        return projects.ensure(self._server, title, experts=experts, interface=interface, known=known, reasons=reasons)
 
     def describe(self, project: Project, text: str) -> None:
         """Set the description that everybody reads on the project's card."""

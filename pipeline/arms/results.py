@@ -11,11 +11,13 @@ from pipeline.data.prepared import is_split
 from pipeline.errors import DamagedFileError, naming_damage
 from pipeline.paths import step_dir
 
+WITHOUT_FEEDBACK = ("baseline", "automated")
+
 
 def arms(config: Config, scenario: str) -> list[str]:
     """Return all arms of a scenario, in the order of the tables."""
     has_rounds = scenario in config.hitl.scenarios
-    return ["baseline", "automated", *([*config.hitl.placebos, "hitl"] if has_rounds else [])]
+    return [*WITHOUT_FEEDBACK, *([*config.hitl.placebos, "hitl"] if has_rounds else [])]
 
 
 def final_dir(config: Config, scenario: str, arm: str) -> Path:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 from pipeline.config import Config
 from pipeline.paths import PAGE, REPORT
-from pipeline.tracking import store
+from pipeline.tracking import store, view
 
-VIEW = "viewStateShareKey=comparison&compareRunsMode=CHART"  # MLflow's page, with columns and curves chosen
 COLUMNS = {"test_accuracy": "accuracy", "test-shifted_accuracy": "misled", "min_loss": "minimum loss"}
 
 
@@ -59,9 +57,8 @@ def _number(name: str, value: float | None) -> str:
 
 def _mlflow() -> str:
     """Return the address of the comparison, with the command that serves it if MLflow is a file of the checkout."""
-    page = f"#/experiments/1/runs?{VIEW}"
     server = os.environ.get(store.URI, "")
     if server.startswith("http"):
         return f"{server.rstrip('/')}, experiment {store.name()}"
-    uri = server or f"{store.SQLITE}{Path(store.DATABASE)}"
-    return f"mlflow ui --backend-store-uri {uri}\n              http://127.0.0.1:5000/{page}"
+    uri = server or f"{store.SQLITE}{store.DATABASE}"
+    return f"mlflow ui --backend-store-uri {uri}\n              http://127.0.0.1:5000/{view.address('1')}"

@@ -17,7 +17,8 @@ ENOUGH = 5.0  # epochs after which the pace is known: the first stages are short
 
 def begin(config: Config) -> None:
     """Remember, for the stages, when the command began and what was done before."""
-    os.environ[BEGUN] = f"{time.time()} {_done(config)}"
+    done = sum(work for path, work in _work(config) if path.exists())
+    os.environ[BEGUN] = f"{time.time()} {done}"
 
 
 def say() -> None:
@@ -29,17 +30,13 @@ def say() -> None:
         return
     config = load()
     begun, before = map(float, os.environ[BEGUN].split())
-    outputs = [path.exists() for path, _ in _work(config)]
-    done = _done(config)
-    line = f"stage {sum(outputs) + 1} of {len(outputs)}"
+    stages = [(path.exists(), work) for path, work in _work(config)]
+    done = sum(work for is_done, work in stages if is_done)
+    line = f"stage {sum(is_done for is_done, _ in stages) + 1} of {len(stages)}"
     if done - before >= ENOUGH and config.annotate.expert == "simulated":
-        left = sum(work for _, work in _work(config)) - done
+        left = sum(work for is_done, work in stages if not is_done)
         line += f", about {_words((time.time() - begun) / (done - before) * left)} left"
     print(line, flush=True)
-
-
-def _done(config: Config) -> float:
-    return sum(work for path, work in _work(config) if path.exists())
 
 
 def _work(config: Config) -> Iterator[tuple[Path, float]]:

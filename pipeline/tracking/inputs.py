@@ -9,41 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config
-from pipeline.data import own_csv
+from pipeline.data import prepared, subset
 from pipeline.paths import prepared_dir, step_dir, subset_file
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
-    from mlflow.tracking import MlflowClient
 
 DIGEST = 36  # characters in a data set's digest: MLflow's limit
-WITHOUT_ANSWERS = ("baseline", "automated")
 CONTEXTS = {"train": "training", "val": "validation", "test": "testing"}  # also of val-shifted and the like
 
 
-def log(client: MlflowClient, run_id: str, *, config: Config, scenario: str, arm: str) -> None:
-    """Log the arm's inputs; MLflow keeps an input that the run has already as it is.
-
-    Args:
-        client: MLflow.
-        run_id: The arm's run.
-        config: The settings.
-        scenario: The scenario's name.
-        arm: The arm's name; a placebo follows the answers of `hitl`.
-    """
-    inputs = [*_images(config, scenario)]
-    if arm not in WITHOUT_ANSWERS:
-        inputs.append(_answers(config, scenario))
-    client.log_inputs(run_id, inputs)
-
-
-def _images(config: Config, scenario: str) -> Iterator[DatasetInput]:
+def images(config: Config, scenario: str) -> Iterator[DatasetInput]:
     """Yield the scenario's part of the training images, and each of the other splits."""
     name = config.scenario(scenario).dataset
-    text = own_csv.text_of(subset_file(scenario))
-    splits = own_csv.read(text.partition("\n")[2]).groupby("split", sort=False)
-    for split, rows in splits:
-        chosen = text.partition("\n")[0] + "\n".join(rows["id"])  # the first line is the prepared data's digest
+    data = prepared.read(prepared_dir(name))
+    for split, rows in subset.read(subset_file(scenario), data).groupby("split", sort=False):
+        chosen = f"{subset.HEADER}{data.digest}" + "\n".join(rows["id"])
         yield _input(
             f"{scenario}, {split}" if split == "train" else f"{name}, {split}",
             context=CONTEXTS[str(split).partition("-")[0]],
@@ -53,16 +34,16 @@ def _images(config: Config, scenario: str) -> Iterator[DatasetInput]:
         )
 
 
-def _answers(config: Config, scenario: str) -> DatasetInput:
-    """Return the answers of all rounds."""
+def answers(config: Config, scenario: str) -> DatasetInput:
+    """Return the answers of all rounds, which a placebo follows too."""
     files = [step_dir(scenario, entry.n) / "answers.json" for entry in config.hitl.rounds]
-    answers = [answer for file in files for answer in json.loads(file.read_text(encoding="utf-8"))]
+    given = [answer for file in files for answer in json.loads(file.read_text(encoding="utf-8"))]
     return _input(
         f"{scenario}, answers",
         context="feedback",
         source=step_dir(scenario, ""),
         digest=hashlib.sha256(b"".join(file.read_bytes() for file in files)),
-        profile={"answers": len(answers), "experts": len({answer["expert"] for answer in answers})},
+        profile={"answers": len(given), "experts": len({answer["expert"] for answer in given})},
     )
 
 

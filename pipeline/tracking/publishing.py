@@ -84,12 +84,14 @@ def publish_all(config: Config, note: list[str]) -> None:
 def _publish_scenario(client: MlflowClient, experiment: str, *, config: Config, scenario: str) -> None:
     graph = registered.Graph()
     scores = score_files.read(scores_file(scenario))
+    images = list(inputs.images(config, scenario))
     for arm in results.arms(config, scenario):
         history = results.history(results.final_dir(config, scenario, arm))
         run_id = runs.update(client, experiment=experiment, config=config, scenario=scenario, arm=arm, history=history)
         if arm == "hitl":
             runs.log_queries(client, run_id, scenario=scenario, rounds=[entry.n for entry in config.hitl.rounds])
-        inputs.log(client, run_id, config=config, scenario=scenario, arm=arm)
+        answers = [] if arm in results.WITHOUT_FEEDBACK else [inputs.answers(config, scenario)]
+        client.log_inputs(run_id, [*images, *answers])
         external = {name: value for name, value in scores[arm].items() if name.startswith(EXTERNAL)}
         summary = results.summary(history, arm) | external
         runs.log_evaluation(client, run_id, scenario=scenario, arm=arm, summary=summary)

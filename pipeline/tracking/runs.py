@@ -126,7 +126,7 @@ def _settings(config: Config, scenario: str, arm: str, *, exclude_defaults: bool
         found: dict[str, Any] = section.model_dump(mode="json", exclude=exclude, exclude_defaults=exclude_defaults)
         return found
 
-    feedback = arm not in ("baseline", "automated")
+    feedback = arm not in results.WITHOUT_FEEDBACK
     settings = config.scenario(scenario)
     found = {
         "scenario": scenario,

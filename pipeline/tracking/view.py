@@ -39,9 +39,14 @@ def set_page(client: MlflowClient, experiment: str, note: list[str]) -> None:
     links = []
     for key, (title, state) in shared.items():
         client.set_experiment_tag(experiment, f"mlflow.sharedViewState.{key}", json.dumps(state))
-        links.append(f"[{title}](#/experiments/{experiment}/runs?viewStateShareKey={key}&compareRunsMode=CHART)")
+        links.append(f"[{title}]({address(experiment, key)})")
     text = f"Views: {'; '.join(links)}. The whole comparison is in `report/index.html`.\n\n"
     client.set_experiment_tag(experiment, "mlflow.note.content", text + _fitting(note, ROOM - len(text)))
+
+
+def address(experiment: str, key: str = "comparison") -> str:
+    """Return the address of a view, below MLflow's own."""
+    return f"#/experiments/{experiment}/runs?viewStateShareKey={key}&compareRunsMode=CHART"
 
 
 def _fitting(parts: list[str], room: int) -> str:

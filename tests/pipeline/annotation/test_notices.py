@@ -45,7 +45,7 @@ class Run:
         expert.answer(client.ensure_project(f"{self.scenario}, seed 0"), keys)
 
     def said(self) -> str:
-        """What the page says before the instructions."""
+        """The notice before the instructions."""
         (project,) = [found for found in self.server.projects.values() if not found["title"].endswith("effect")]
         before, _, after = project["expert_instruction"].partition(INSTRUCTIONS)
         assert after == ""

@@ -16,7 +16,7 @@ DIFFERENCE = "hitl against automated: accuracy +30.0 points, loss 0.00"
 
 @pytest.fixture
 def screen(tmp_path, monkeypatch, capsys):
-    """What the screen shows of a report with this introduction."""
+    """A function that shows a report with this introduction, and returns the screen."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
