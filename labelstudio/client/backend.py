@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,8 @@ class LabelStudio:
         seen = {
             names.get(user["id"], user["email"]): moment(user["last_activity"]) for user in users if user["email"] != me
         }
-        return Progress.of(asked, answers, seen=seen, now=self._server.now(), experts=experts)
+        found = Progress.of(asked, answers, seen=seen, now=self._server.now(), experts=experts)
+        return replace(found, answers=tuple(there))
 
     def annotate(self, task: Task, *, expert: str, result: list[dict[str, Any]], lead_time: float) -> None:
         """Submit this account's answer, as the labelling page does.

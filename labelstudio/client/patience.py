@@ -42,9 +42,9 @@ class Patience:
         limits = [_seconds(environment.get(WAIT)), _until(environment.get(DEADLINE))]
         return cls(min((limit for limit in limits if limit is not None), default=None), _count(environment.get(QUORUM)))
 
-    def enough(self, asked: int, before: int = 0) -> int:
-        """Return how many of ``asked`` queries must be answered, after ``before`` other answered queries."""
-        return asked if self.quorum is None else min(max(self.quorum - before, 0), asked)
+    def enough(self, asked: int) -> int:
+        """Return how many of ``asked`` queries must be answered."""
+        return asked if self.quorum is None else min(self.quorum, asked)
 
 
 def _seconds(text: str | None) -> float | None:

@@ -39,6 +39,7 @@ class Progress:
         skipped: The number of queries that were only skipped.
         per_expert: Each expert's part, by e-mail address.
         now: The moment.
+        answers: The answers that the server has.
     """
 
     asked: int
@@ -46,6 +47,7 @@ class Progress:
     skipped: int
     per_expert: dict[str, Standing]
     now: datetime
+    answers: tuple[Answer, ...] = ()
 
     @classmethod
     def of(

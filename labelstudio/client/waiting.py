@@ -33,11 +33,12 @@ def wait(
     poll_s: float = 2.0,
     experts: int = 1,
     known: Sequence[Answer] = (),
+    keep: Callable[[Sequence[Answer]], object] = lambda answers: None,
     account: int | None = None,
 ) -> None:
     """Return when these queries are answered.
 
-    The wait survives a server that is unreachable for a while. It can be interrupted: the answers are on the server.
+    The wait survives a server that is unreachable for a while. It can be interrupted: no answer is lost.
 
     Args:
         client: A client of the account that owns the project.
@@ -49,6 +50,7 @@ def wait(
         poll_s: The shortest time between two requests for the progress, in seconds.
         experts: The number of different experts who must answer a query.
         known: Answers that count although this server may have lost them.
+        keep: Called with the server's answers when the wait ends, however it ends.
         account: The number of the only account whose new answers count; None for all accounts.
 
     Raises:
@@ -99,6 +101,9 @@ def wait(
         except KeyboardInterrupt:
             console.print("interrupted: no answer is lost. Run `dvc repro` to continue.", highlight=False)
             raise
+        finally:
+            if progress:
+                keep(progress.answers)
 
 
 def _is_complete(progress: Progress, enough: int, *, at_once: bool) -> bool:

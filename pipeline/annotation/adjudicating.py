@@ -6,12 +6,12 @@ The experts' answers stay as they are: a decision is one more answer to the quer
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from labelstudio.client.backend import LabelStudio
 from labelstudio.client.patience import Patience
-from labelstudio.client.projects import Project
 from labelstudio.client.waiting import wait
 from labelstudio.exchange import ledger
 from labelstudio.exchange.records import Answer, Manifest
@@ -42,20 +42,28 @@ def decide(
     account = str(settings.adjudicate)
     number = client.account_of(account)
     project = projects.ensure(client, f"{title}, decide", settings, ANYBODY)
-    todo = disputed(manifest.keys(), answers + _pulled(client, project, archive_of(title), number))
+    archive = archive_of(title)
+    todo = disputed(manifest.keys(), answers + _recorded(client.pull(project), archive, number))
     seen = tuple(replace(query, blind=False) for query in todo.values())
     client.push(project, replace(manifest, queries=seen), folder)
     if todo:
         patience = Patience.of(local.settings())
         print(f"experts disagree on {len(todo)} of {len(manifest.queries)} queries: {account} decides at {project.url}")
         enough = len(todo) if patience.quorum is None else 0
-        wait(client, project, todo, limit_s=patience.limit_s, enough=enough, account=number)
-    return _pulled(client, project, archive_of(title), number)
+        wait(
+            client,
+            project,
+            todo,
+            limit_s=patience.limit_s,
+            enough=enough,
+            account=number,
+            keep=lambda some: _recorded(some, archive, number),
+        )
+    return _recorded(client.pull(project), archive, number)
 
 
-def _pulled(client: LabelStudio, project: Project, archive: Path, account: int) -> list[Answer]:
-    """Return all answers of the project of disputes: decisions if they are this account's, or were decisions before."""
-    pulled = client.pull(project)
+def _recorded(pulled: Sequence[Answer], archive: Path, account: int) -> list[Answer]:
+    """Return answers of the project of disputes: decisions if they are this account's, or were decisions before."""
     before = ledger.recall(archive, {answer.key for answer in pulled})
     decisions = {answer.identity() for answer in before if answer.decides}
     marked = [replace(a, decides=a.account == account or a.identity() in decisions) for a in pulled]

@@ -12,7 +12,7 @@ from labelstudio.client.waiting import wait
 from labelstudio.client.webhook import WEBHOOK, Webhook
 from labelstudio.exchange.records import Answer, Manifest
 from labelstudio.server import checkout, local
-from pipeline.annotation import crowd, notices
+from pipeline.annotation import collecting, crowd, notices
 from pipeline.config import Annotate
 from pipeline.data.prepared import Prepared
 
@@ -59,25 +59,27 @@ def simulate(
 def wait_for_people(
     connection: Connection,
     project: Project,
-    open_queries: Manifest,
-    *,
     manifest: Manifest,
+    *,
     known: list[Answer],
+    archive: Path,
     settings: Annotate,
     patience: Patience,
 ) -> None:
     """Wait until people have answered enough of a round, and tell them what comes then.
 
+    The archive has their answers even if the wait is interrupted, so that a checkout that moves to another server asks
+    nobody again.
+
     Args:
         connection: Label Studio.
         project: The scenario's project.
-        open_queries: The queries that need answers.
-        manifest: All queries of the round.
+        manifest: The queries of the round.
         known: Answers that the archive has.
+        archive: The ledger of the project.
         settings: How many experts answer a query.
         patience: How long to wait, and how many answered queries are enough.
     """
-    before = len(manifest.queries) - len(open_queries.queries)
     webhook = Webhook(
         url=local.settings().get(WEBHOOK),
         told=checkout.home() / EVENTS,
@@ -88,11 +90,12 @@ def wait_for_people(
     wait(
         connection.client,
         project,
-        open_queries.keys(),
+        manifest.keys(),
         limit_s=patience.limit_s,
-        enough=patience.enough(len(open_queries.queries), before=before),
+        enough=patience.enough(len(manifest.queries)),
         tell=webhook.tell,
         experts=settings.experts_per_query,
         known=[answer for answer in known if not answer.decides],
+        keep=lambda answers: collecting.recorded(archive, answers),
     )
-    notices.closes(connection.client, project, open_queries)
+    notices.closes(connection.client, project, manifest.round)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def experts_on(key: str, answers: list[Answer]) -> set[str]:
     return {answer.expert for answer in answers if answer.key == key and not answer.skipped and not answer.decides}
 
 
-def recorded(archive: Path, pulled: list[Answer]) -> list[Answer]:
+def recorded(archive: Path, pulled: Sequence[Answer]) -> list[Answer]:
     """Return a server's answers under the names first seen, once the ledger has them."""
     answers = ledger.named(archive, pulled)
     ledger.record(archive, answers)

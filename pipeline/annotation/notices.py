@@ -72,10 +72,9 @@ def opens(client: LabelStudio, project: Project, open_queries: Manifest) -> None
     _announce(client, project, "")
 
 
-def closes(client: LabelStudio, project: Project, open_queries: Manifest) -> None:
-    """Say that the round has its answers, and that the computer learns from them; without queries nothing was open."""
-    if open_queries.queries:
-        _wait(client, project, after=open_queries.round)
+def closes(client: LabelStudio, project: Project, round: str) -> None:
+    """Say that the round has its answers, and that the computer learns from them."""
+    _wait(client, project, after=round)
 
 
 def ends(client: LabelStudio, project: Project, effect: str) -> None:

@@ -63,6 +63,17 @@ EXPERIMENTS = {
         each_epoch=False,
         explainers=(),
     ),
+    "prefill": Experiment(
+        "How few clicks and keys does a query take if the earlier answers have marked it already?",
+        "isic-ruler",
+        minutes=8,
+        metrics=RULER,
+        arms=("automated", "hitl", "random-mask"),
+        changes=rounds(60, [1, 1, 1]) | {"scenario.query.prefill": True},
+        variants={f"{n} regions": {"scenario.query.proposals": n} for n in (8, 16)},
+        each_epoch=False,
+        explainers=(),
+    ),
     "isic-trap": Experiment(
         "Natural artefacts that go with the label in training and against it in test: does feedback help?",
         "isic-trap",

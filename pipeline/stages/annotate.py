@@ -40,9 +40,9 @@ def main(scenario: str, round: str) -> None:
     client.push(project, open_queries, folder)
     if settings.expert == "simulated":
         asking.simulate(connection, project, open_queries, settings=settings, data=data)
-    else:
+    elif open_queries.queries:
         asking.wait_for_people(
-            connection, project, open_queries, manifest=manifest, known=known, settings=settings, patience=patience
+            connection, project, manifest, known=known, archive=archive, settings=settings, patience=patience
         )
 
     everything = collecting.recorded(archive, client.pull(project))  # of all rounds, and of queries no longer asked

@@ -112,13 +112,20 @@ def test_a_checkout_that_is_moved_or_upgraded_asks_nobody_again(fake, two_scenar
     (moved / "stage.py").write_text(f"{STAGE}# of a newer version\n")
     assert repro(moved, environment)[1].count("error: 1/2 answered") == 2
     assert len(fake.tasks) == 4
-    for name in ("one", "two"):
-        answer(fake, f"{name}, seed 0", 1)
-    assert repro(moved, environment)[0] == 0
+
+    with FakeLabelStudio() as elsewhere:
+        environment |= environment_for(elsewhere) | {"PYTHONPATH": str(ROOT)}
+        output = repro(moved, environment)[1]
+        assert output.count("1 of 2 queries were answered before") == 2, output
+        assert output.count("error: 1/2 answered") == 2, output
+        assert len(elsewhere.tasks) == 2, "the other machine's server asks what nobody has answered, in mid-round"
+        for name in ("one", "two"):
+            answer(elsewhere, f"{name}, seed 0", 1)
+        assert repro(moved, environment)[0] == 0
     answers = [json.loads((moved / f"{name}.json").read_text()) for name in ("one", "two")]
     assert [len({answer["key"] for answer in some}) for some in answers] == [len(some) for some in answers] == [2, 2]
 
-    (moved / "stage.py").write_text(f"{STAGE}# of a still newer version, on another machine\n")
+    (moved / "stage.py").write_text(f"{STAGE}# of a still newer version, after the round\n")
     with FakeLabelStudio() as elsewhere:
         code, output = repro(moved, environment | environment_for(elsewhere) | {"PYTHONPATH": str(ROOT)})
         assert code == 0, output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from datetime import datetime, timedelta, timezone
 
@@ -114,10 +115,27 @@ def test_a_bad_value_is_named(name, value):
 def test_a_quorum_counts_the_whole_round():
     patience = Patience(quorum=18)
     assert patience.enough(20) == 18
-    assert patience.enough(15, before=5) == 13
-    assert patience.enough(1, before=19) == 0
     assert patience.enough(10) == 10, "a small round is asked for no more than it has"
     assert Patience().enough(20) == 20
+
+
+@pytest.mark.parametrize("end", [AnnotationError, KeyboardInterrupt])
+def test_answers_are_kept_however_the_wait_ends(asked, end, monkeypatch):
+    admin, project, keys, give = asked
+    give(0)
+    if end is KeyboardInterrupt:
+        monkeypatch.setattr(waiting.time, "sleep", lambda seconds: signal.raise_signal(signal.SIGINT))
+    kept: list[Answer] = []
+    with pytest.raises(end):
+        waiting.wait(admin, project, keys, limit_s=0 if end is AnnotationError else None, keep=kept.extend)
+    assert kept == admin.pull(project, keys) != []
+
+
+def test_a_quorum_counts_answers_that_are_only_in_the_ledger(asked):
+    admin, project, keys, give = asked
+    give(0)
+    elsewhere = admin.ensure_project("on another machine")
+    waiting.wait(admin, elsewhere, keys, limit_s=0, enough=1, known=admin.pull(project, keys))
 
 
 def test_a_deadline_with_a_quorum_waits_for_all_and_goes_on_with_enough(asked, capsys):
