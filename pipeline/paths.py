@@ -52,8 +52,13 @@ def predictions_file(scenario: str) -> Path:
 
 
 def curves_file(scenario: str) -> Path:
-    """Return the picture of every arm's history; the same numbers lie beside it as CSV."""
+    """Return the picture of every arm's history."""
     return REPORT / "curves" / f"{scenario}.png"
+
+
+def curve_file(scenario: str, arm: str) -> Path:
+    """Return the history of one arm, as DVC plots it: from the first epoch on while the arm trains."""
+    return REPORT / "curves" / scenario / f"{arm}.csv"
 
 
 def explanations_file(scenario: str) -> Path:

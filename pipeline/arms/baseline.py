@@ -24,6 +24,7 @@ def train_baseline(
     *,
     seed: int,
     checkpoint_dir: Path | None = None,
+    each_epoch: trainer.EachEpoch | None = None,
 ) -> tuple[State, pd.DataFrame]:
     """Train from the scenario's initial weights, without masks.
 
@@ -33,6 +34,7 @@ def train_baseline(
         classes: Class names, in the order of the logits.
         seed: Seeds the new classification layer, and order and augmentation of the epochs.
         checkpoint_dir: Where epochs are stored to be resumed; None stores none.
+        each_epoch: Called after each epoch with the history so far.
 
     Returns:
         The state after the last epoch, and the history, one row per epoch.
@@ -53,6 +55,7 @@ def train_baseline(
         step="start",
         masks=None,
         checkpoint_dir=checkpoint_dir,
+        each_epoch=each_epoch,
     )
     return state, history
 

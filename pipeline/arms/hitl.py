@@ -28,6 +28,7 @@ def train_round(
     seed: int,
     epochs: int,
     checkpoint_dir: Path | None = None,
+    each_epoch: trainer.EachEpoch | None = None,
 ) -> tuple[list[masks.Entry], pd.DataFrame]:
     """Turn a round's answers into masks, spread them where the scenario says so, and train with all masks in force.
 
@@ -42,6 +43,7 @@ def train_round(
         seed: With the epoch's number, it determines order and augmentation.
         epochs: How many epochs to train.
         checkpoint_dir: Where epochs are stored to be resumed; None stores none.
+        each_epoch: Called after each epoch with the round's history so far.
 
     Returns:
         The masks of all rounds so far, and the history of this round, one row per epoch.
@@ -61,6 +63,7 @@ def train_round(
         step=manifest.round,
         masks=in_force,
         checkpoint_dir=checkpoint_dir,
+        each_epoch=each_epoch,
     )
     return entries, history
 

@@ -16,7 +16,15 @@ from pipeline.training import checkpoints, states, trainer
 from pipeline.training.states import State
 
 
-def replay(config: Config, scenario: str, arm: str, *, entries: list[masks.Entry], penalty: Penalty) -> bool:
+def replay(
+    config: Config,
+    scenario: str,
+    arm: str,
+    *,
+    entries: list[masks.Entry],
+    penalty: Penalty,
+    each_epoch: trainer.EachEpoch,
+) -> bool:
     """Train an arm from the scenario's baseline, and write its state, history and masks.
 
     Args:
@@ -25,6 +33,7 @@ def replay(config: Config, scenario: str, arm: str, *, entries: list[masks.Entry
         arm: The arm's name, which names its folder.
         entries: The masks; each is in force from its round on.
         penalty: The penalty, in place of the scenario's.
+        each_epoch: Called after each epoch with the arm's own history so far.
 
     Returns:
         Whether this is the process that wrote the files: the first of several processes.
@@ -42,6 +51,7 @@ def replay(config: Config, scenario: str, arm: str, *, entries: list[masks.Entry
         rounds=config.hitl.rounds,
         entries=entries,
         checkpoint_dir=checkpoints.FOLDER,
+        each_epoch=each_epoch,
     )
     if not state.accelerator.is_main_process:
         return False
@@ -61,6 +71,7 @@ def train_rounds(
     rounds: list[Round],
     entries: list[masks.Entry],
     checkpoint_dir: Path | None = None,
+    each_epoch: trainer.EachEpoch | None = None,
 ) -> pd.DataFrame:
     """Train the epochs of all rounds, each entry in force from its round on.
 
@@ -72,12 +83,19 @@ def train_rounds(
         rounds: The rounds of `hitl`.
         entries: The masks.
         checkpoint_dir: Where epochs are stored to be resumed; None stores none.
+        each_epoch: Called after each epoch with the history so far, of all rounds.
 
     Returns:
         The history, one row per epoch.
     """
-    history = [
-        trainer.train(
+    history: list[pd.DataFrame] = []
+
+    def with_earlier(rows: pd.DataFrame) -> None:
+        if each_epoch:
+            each_epoch(pd.concat([*history, rows], ignore_index=True))
+
+    for replayed in rounds:
+        trained = trainer.train(
             state,
             images,
             settings,
@@ -86,7 +104,7 @@ def train_rounds(
             step=replayed.n,
             masks=masks.in_force([entry for entry in entries if entry.round <= replayed.n]),
             checkpoint_dir=checkpoint_dir,
+            each_epoch=with_earlier,
         )
-        for replayed in rounds
-    ]
+        history.append(trained)
     return pd.concat(history, ignore_index=True)

@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.config import Config
 from pipeline.data.prepared import is_split
 from pipeline.errors import DamagedFileError, naming_damage
-from pipeline.paths import step_dir
+from pipeline.paths import curve_file, step_dir
 
 WITHOUT_FEEDBACK = ("baseline", "automated")
 
@@ -26,8 +26,12 @@ def final_dir(config: Config, scenario: str, arm: str) -> Path:
 
 
 def history(folder: Path) -> pd.DataFrame:
-    """Read a history, one row per epoch from the baseline's first; raises DamagedFileError if it cannot be read."""
-    path = folder / "history.csv"
+    """Read the history in a folder, one row per epoch from the baseline's first."""
+    return read(folder / "history.csv")
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read a history; raises DamagedFileError if it cannot be read."""
     with naming_damage(path):
         found = pd.read_csv(path, dtype={"step": str})
         losses = found[[column for column in found if column.endswith("_loss")]]  # each epoch has all of them
@@ -35,6 +39,15 @@ def history(folder: Path) -> pd.DataFrame:
             raise ValueError("it lacks the steps or the losses")
         losses.astype(float)
         return found
+
+
+def write_curve(history: pd.DataFrame, scenario: str, arm: str) -> None:
+    """Write an arm's history, or the part of it that is there, for DVC's plots."""
+    path = curve_file(scenario, arm)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_suffix(".half")  # who plots while an arm trains reads no half of a file
+    history.to_csv(half, index=False)
+    half.replace(path)
 
 
 def own_epochs(history: pd.DataFrame, arm: str) -> pd.DataFrame:

@@ -149,13 +149,6 @@ def curves(histories: dict[str, pd.DataFrame], title: str) -> Figure:
     return figure
 
 
-def save_curves(histories: dict[str, pd.DataFrame], title: str, path: Path) -> None:
-    """Write the curves of all arms as a PNG, and their numbers beside it as CSV."""
-    save(curves(histories, title), path)
-    together = pd.concat([history.assign(arm=arm) for arm, history in histories.items()])
-    together.to_csv(path.with_suffix(".csv"), index=False)
-
-
 def save(picture: Image.Image | Figure, path: Path) -> None:
     """Write a PNG without date and version, so that the same figure gives the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from pipeline.config import Config
 from pipeline.evaluation import attention
 from pipeline.experiments import protocols
 from pipeline.experiments.experiment import Changes, Experiment, crowd, rounds
-from pipeline.experiments.metrics import MNIST, NATURAL, PAPER, PATCHES, PLAIN, RULER, SHORTCUT, TABLE_2, TRAP
+from pipeline.experiments.metrics import GESTURES, MNIST, NATURAL, PAPER, PATCHES, PLAIN, RULER, SHORTCUT, TABLE_2, TRAP
 
 BACKBONE = "efficientnet-lite0"  # for the paper's protocol: its weights need no network
 PLACEBOS = ("random-mask", "shuffled-mask", "weight-decay", "oversample-only", "as-published")
@@ -64,12 +64,11 @@ EXPERIMENTS = {
         explainers=(),
     ),
     "prefill": Experiment(
-        "How few clicks and keys does a query take if the earlier answers have marked it already?",
+        "How few clicks and keys does an answer take if the earlier answers have marked the query already?",
         "isic-ruler",
-        minutes=8,
-        metrics=RULER,
-        arms=("automated", "hitl", "random-mask"),
-        changes=rounds(60, [1, 1, 1]) | {"scenario.query.prefill": True},
+        minutes=3,
+        metrics=GESTURES,
+        changes=rounds(60, [1, 1, 1]) | {"scenario.query.prefill": True, "scenario.feedback.refit": None},
         variants={f"{n} regions": {"scenario.query.proposals": n} for n in (8, 16)},
         each_epoch=False,
         explainers=(),

@@ -80,7 +80,6 @@ def run(experiment: str, variant: str, seed: int) -> Result:
         arm: loop.with_settings(catalogue.settings(experiment, variant, seed=seed, others=changes))
         for arm, changes in about.forms.items()
     }
-    prefill = config.scenario(about.scenario).query.prefill
     target, digest = path(experiment, variant, seed), _digest(experiment, variant, seed)
     kept = _arms(target, digest, about.explainers)
     missing = tuple(arm for arm in about.arms if arm not in kept or arm == "hitl")
@@ -99,7 +98,6 @@ def run(experiment: str, variant: str, seed: int) -> Result:
         # The duration of a cell that was interrupted, or got a new arm, is unknown.
         "minutes": None if resumed or kept else round((time.monotonic() - began) / 60, 1),
         "rounds": [[r.round, r.answers, round(r.seconds, 1)] for r in hitl.rounds] if hitl else [],
-        **({"gestures": [round(r.gestures, 2) for r in hitl.rounds]} if hitl and prefill else {}),
         "arms": {arm: arms[arm] for arm in ("baseline", *about.arms)},
     }
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -188,6 +186,8 @@ def arm_result(
         if f"{split}_loss" not in numbers:  # it was not read after each epoch
             numbers |= {f"{split}_{name}": value for name, value in classification(z, loop.images[split].labels)}
     numbers |= scores.class_and_group_scores(read, data=loop.data, splits=loop.images)
+    if loop.settings.query.prefill:
+        numbers |= _gestures(outcome)
     if disregarded is not None:
         numbers |= scores.attention_scores(
             outcome.state,
@@ -204,6 +204,12 @@ def arm_result(
         "right": {split: np.packbits(row).tobytes().hex() for split, row in right.items() if split != "val"},
         "curve": json.loads(curve.round(5).to_json(orient="split", index=False)),
     }
+
+
+def _gestures(outcome: Outcome) -> dict[str, float]:
+    """Return the clicks and keys of an answer, in the first and on average in the next rounds; 0 without answers."""
+    first, *others = [cost.gestures for cost in outcome.rounds] or [0.0]
+    return {"gestures_first_round": first, "gestures_next_rounds": float(np.mean(others or [0.0]))}
 
 
 def _prepared(config: Config, dataset: str) -> Prepared:

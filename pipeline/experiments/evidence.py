@@ -3,8 +3,7 @@
 ``{experiment}-{variant}.{arm}.{metric}`` is an arm's own number and ``{experiment}-{variant}.{arm}-{other}.{metric}`` a
 difference paired by seed, each as [mean, low, high] with the 95% interval over seeds. Shares are from 0 to 1. `placebo`
 is `random-mask`: as many marks at random places, spread in the same way. ``{experiment}-{variant}.hitl.expert_minutes``
-is the experts' time. Where queries come pre-filled, ``{experiment}-{variant}.hitl.gestures_first_round`` and
-``…gestures_next_rounds`` are the clicks and keys of an answer.
+is the experts' time.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from pipeline.experiments.tables import Arm, seeds_of
 FILE = Path("report/evidence.json")
 NAMES = {"random-mask": "placebo"}
 DIGITS = 5
-GESTURES = {"first_round": slice(0, 1), "next_rounds": slice(1, None)}
 
 
 def write() -> None:
@@ -37,10 +35,6 @@ def write() -> None:
                 start = f"{name}-{variant.partition(' ')[0]}"
                 minutes = [sum(spent for _, _, spent in seed["rounds"]) / 60 for seed in seeds]
                 found[f"{start}.hitl.expert_minutes"] = _numbers(mean_over_seeds(np.array(minutes)))
-                for rounds, some in GESTURES.items():
-                    if all("gestures" in seed for seed in seeds):
-                        gestures = [float(np.mean(seed["gestures"][some])) for seed in seeds]
-                        found[f"{start}.hitl.gestures_{rounds}"] = _numbers(mean_over_seeds(gestures))
                 for metric in keyed:
                     for arm in arms:
                         own = mean_over_seeds(arm.values(metric))

@@ -71,6 +71,10 @@ RULER = (
         for value in ("no ruler", "ruler")
     ),
 )
+GESTURES = (
+    number("Clicks and keys, first round", "gestures_first_round", digits=1, key="gestures_first_round"),
+    number("Clicks and keys, next rounds", "gestures_next_rounds", digits=1, key="gestures_next_rounds"),
+)
 
 
 def _recall_back(arm: dict[str, float], automated: dict[str, float]) -> float:

@@ -154,15 +154,12 @@ def _spent(about: Experiment, seeds: list[Result]) -> list[Table]:
     if not seeds[0]["rounds"]:
         return []
     shown = [metric for metric in about.metrics if metric.by_epoch]
-    counted = all("gestures" in seed for seed in seeds)
-    heads = ["Clicks and keys an answer"] if counted else []
-    heads += [f"{m.by_epoch.replace('_', ' ')}, {arm}" for m in shown for arm in ("hitl", "automated")]
+    heads = [f"{m.by_epoch.replace('_', ' ')}, {arm}" for m in shown for arm in ("hitl", "automated")]
     rows = []
     for number, (step, *_) in enumerate(seeds[0]["rounds"]):
         answers = np.mean([sum(r[1] for r in seed["rounds"][: number + 1]) for seed in seeds])
         seconds = np.mean([sum(r[2] for r in seed["rounds"][: number + 1]) for seed in seeds])
-        gestures = [seed["gestures"][number] for seed in seeds] if counted else []
-        texts = [show(mean_over_seeds(gestures), digits=1)] if counted else []
+        texts = []
         for metric in shown:
             for arm in ("hitl", "automated"):
                 reading = mean_over_seeds([_at_end(seed, arm, step, metric.by_epoch) for seed in seeds])

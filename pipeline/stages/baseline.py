@@ -8,7 +8,7 @@ from pipeline.config import load
 from pipeline.data import prepared, subset
 from pipeline.feedback import masks
 from pipeline.paths import prepared_dir, step_dir, subset_file
-from pipeline.tracking import publishing
+from pipeline.tracking import live, publishing
 from pipeline.training import checkpoints, states
 
 
@@ -21,7 +21,14 @@ def main(scenario: str) -> None:
     images = subset.by_split(data, chosen)
     print(f"{scenario}: {len(images['train'].ids)} training images")
 
-    state, history = train_baseline(images, settings, data.classes, seed=config.seed, checkpoint_dir=checkpoints.FOLDER)
+    state, history = train_baseline(
+        images,
+        settings,
+        data.classes,
+        seed=config.seed,
+        checkpoint_dir=checkpoints.FOLDER,
+        each_epoch=live.epochs(config, scenario, "baseline"),
+    )
     if not state.accelerator.is_main_process:
         return
     folder = step_dir(scenario, "start")

@@ -50,4 +50,6 @@ def main(scenario: str) -> None:
     predictions.write(predictions_file(scenario), images, [evaluation.predictions for evaluation in found.values()])
     saliency = {arm: (evaluation.saliency, evaluation.probe_predictions) for arm, evaluation in found.items()}
     figures.save(figures.explanations(probes, data.classes, saliency), explanations_file(scenario))
-    figures.save_curves(histories, scenario, curves_file(scenario))
+    figures.save(figures.curves(histories, scenario), curves_file(scenario))
+    for arm, history in histories.items():
+        results.write_curve(history, scenario, arm)

@@ -11,7 +11,7 @@ from pipeline.config import load
 from pipeline.data import prepared, subset
 from pipeline.feedback import masks
 from pipeline.paths import prepared_dir, step_dir, subset_file
-from pipeline.tracking import publishing
+from pipeline.tracking import live, publishing
 from pipeline.training import checkpoints, states
 
 
@@ -33,6 +33,7 @@ def main(scenario: str, round: str, after: str, epochs: int) -> None:
         seed=config.seed,
         epochs=epochs,
         checkpoint_dir=checkpoints.FOLDER,
+        each_epoch=live.epochs(config, scenario, "hitl", after=after),
     )
     if not state.accelerator.is_main_process:
         return

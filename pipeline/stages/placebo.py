@@ -8,7 +8,7 @@ from pipeline.choices import Placebo
 from pipeline.config import load
 from pipeline.feedback import masks
 from pipeline.paths import step_dir
-from pipeline.tracking import publishing
+from pipeline.tracking import live, publishing
 
 
 def main(scenario: str, arm: Placebo) -> None:
@@ -17,5 +17,6 @@ def main(scenario: str, arm: Placebo) -> None:
     settings = config.scenario(scenario)
     hitl = masks.read(step_dir(scenario, config.hitl.last) / "masks.npz")
     entries, penalty = placebo(arm, hitl, penalty=settings.penalty, cell=settings.query.cell, seed=config.seed)
-    if replay(config, scenario, arm, entries=entries, penalty=penalty):
+    shown = live.epochs(config, scenario, arm, after="start")
+    if replay(config, scenario, arm, entries=entries, penalty=penalty, each_epoch=shown):
         publishing.publish_arm(config, scenario, arm)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pipeline.arms import results
@@ -19,6 +19,7 @@ from pipeline.paths import annotated_dir, card_file, scores_file, step_dir
 from pipeline.tracking import inputs, registered, runs, store, view
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow.tracking import MlflowClient
 
 
@@ -52,6 +53,21 @@ def publish_arm(config: Config, scenario: str, arm: str, *, through: str | None 
         if arm == "hitl":
             done = [entry.n for entry in config.hitl.rounds if through is None or entry.n <= through]
             runs.log_queries(client, run_id, scenario=scenario, rounds=done)
+
+
+def publish_epochs(config: Config, scenario: str, arm: str, history: pd.DataFrame) -> bool:
+    """Log the epochs of an arm in training; return False without a word if this fails: the stage's end says it.
+
+    A run with more epochs stays as it is until the end: the arm may be training the same epochs once more.
+    """
+    with suppress(Exception):
+        client = store.client()
+        experiment = store.experiment(client)
+        run = runs.find(client, experiment, runs.key(config, scenario, arm))
+        if run is None or (runs.epochs_of(run) or 0) <= len(history):
+            runs.update(client, experiment=experiment, config=config, scenario=scenario, arm=arm, history=history)
+        return True
+    return False
 
 
 def publish_reviews(config: Config, scenario: str) -> None:

@@ -44,7 +44,7 @@ def update(
     name = key(config, scenario, arm)
     run = find(client, experiment, name)
     rows = [_digest(row.to_json()) for _, row in history.iterrows()]
-    logged = _epochs_of(run) if run else 0
+    logged = epochs_of(run) if run else 0
     if run and (logged is None or run.data.tags.get(HISTORY, _epochs([])) not in _forms(rows[:logged])):
         client.delete_run(run.info.run_id)
         run, logged = None, 0
@@ -65,7 +65,7 @@ def _forms(rows: list[str]) -> tuple[str, str]:
     return _epochs(rows), json.dumps(rows)
 
 
-def _epochs_of(run: Run) -> int | None:
+def epochs_of(run: Run) -> int | None:
     """Return the number of epochs that the run has; None if an earlier version's list was cut off."""
     tag = run.data.tags.get(HISTORY, _epochs([]))
     try:

@@ -5,7 +5,7 @@ Under a launcher (`accelerate launch`, `torchrun`) the processes share each batc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from pipeline.training.refit import refit
 from pipeline.training.states import State
 
 Masks = Mapping[str, NDArray[Any]]  # image id → W (S, S)
+EachEpoch = Callable[[pd.DataFrame], object]  # takes the history so far
 
 
 def train(
@@ -41,6 +42,7 @@ def train(
     step: str,
     masks: Masks | None,
     checkpoint_dir: Path | None = None,
+    each_epoch: EachEpoch | None = None,
 ) -> pd.DataFrame:
     """Train some epochs on ``data["train"]``, and read every other split after each epoch.
 
@@ -58,6 +60,7 @@ def train(
         masks: The masks in force, W (S, S) by image id; they hold on all copies of an image. None in the baseline.
         checkpoint_dir: Where each epoch is stored. The same call in another process resumes after the last stored
             epoch and ends with the same weights. None stores nothing.
+        each_epoch: Called after each epoch with the history so far; of several processes, by the first one.
 
     Returns:
         The history, one row per epoch: ``step``, ``epoch``, the readings of ``train_epoch``, and
@@ -91,6 +94,8 @@ def train(
             flush=True,
         )
         checkpoint.store(state, feedback, rows)
+        if each_epoch and state.accelerator.is_main_process:
+            each_epoch(pd.DataFrame(rows))
     return pd.DataFrame(rows)
 
 

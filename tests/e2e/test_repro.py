@@ -69,6 +69,7 @@ def finished(project, environment, real_label_studio):
     begun = start(project, environment)
     said += read_until("in force", begun)
     kill(begun, project / "runs" / SCENARIO / "00" / "state.pt")
+    assert "report/curves/" + SCENARIO + "/baseline.csv" in plots(project, environment), "long before `evaluate`"
     return said + repro(project, environment)
 
 
@@ -79,6 +80,15 @@ def start(project, environment, *arguments):
         cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,
     )  # fmt: skip
+
+
+def plots(project, environment):
+    """The files of which DVC shows curves, with the epochs of each."""
+    shown = subprocess.run(
+        ["dvc", "plots", "show", "--json"], cwd=project, env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    found = json.loads(shown.stdout)["data"]
+    return {name: re.findall(r'"epoch": "?(\d+)', json.dumps(curves)) for name, curves in found.items()}
 
 
 def read_until(words, process):
@@ -145,7 +155,7 @@ def delete(label_studio, what):
     requests.delete(f"{label_studio.url}/api/{what}/", headers=headers, timeout=60).raise_for_status()
 
 
-def test_everything_ran_and_is_compared(project, finished, report):
+def test_everything_ran_and_is_compared(project, environment, finished, report):
     stages = Counter(ran(finished))
     assert len(stages) == 3 + 4 * 2 + 2 + 1 + 1
     assert {stage for stage, count in stages.items() if count > 1} == {f"annotate{ROUND}", f"hitl-train{ROUND}"}
@@ -162,6 +172,10 @@ def test_everything_ran_and_is_compared(project, finished, report):
     assert not re.search("https?:|<script|expert@", page), "it needs nothing else, and names nobody"
     for picture in ("curves", "explanations"):
         assert (project / "report" / picture / f"{SCENARIO}.png").stat().st_size > 10_000
+    curves = {name: set(epochs) for name, epochs in plots(project, environment).items() if name.endswith(".csv")}
+    assert curves == {
+        f"report/curves/{SCENARIO}/{arm}.csv": set("1" if arm == "baseline" else "123") for arm in metrics
+    }
 
 
 def test_experiments_run_the_same_loop_to_the_same_weights(project, finished, tmp_path, monkeypatch, capsys):
