@@ -7,6 +7,7 @@ empty if the image has none of them.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,13 @@ def numbers(labels: pd.Series, classes: list[str], *, findings: bool) -> NDArray
     if findings:
         return members(labels, classes, findings=True).to_numpy(np.int64)
     return np.array([classes.index(label) for label in labels], np.int64)
+
+
+def text(number: Any, classes: list[str]) -> str:
+    """Return the label of one image, an element of ``numbers`` or of a tensor of such, as text."""
+    if number.ndim == 0:
+        return classes[int(number)]
+    return joined([name for name, there in zip(classes, number.tolist(), strict=True) if there], classes)
 
 
 def strata(labels: pd.Series, *, findings: bool) -> pd.Series:

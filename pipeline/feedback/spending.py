@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from pipeline.config import Penalty
 from pipeline.feedback.check import Check, DeadPenaltyError, check
 from pipeline.feedback.form import FormOfFeedback, PenalisedStep
 from pipeline.feedback.penalty import penalty
+from pipeline.models import tasks
 from pipeline.models.modes import in_eval
 
 BALANCED_OVER = 32  # masked images from which `weight: auto` sets lambda
@@ -108,7 +108,8 @@ class Feedback(FormOfFeedback):
         """Return the lambda at which the penalty of masked images is now ``ratio`` times their cross-entropy."""
         some = [i for i, image_id in enumerate(self.ids) if image_id in self.masks][:BALANCED_OVER]
         with in_eval(model), torch.no_grad():
-            ce = cross_entropy(model(self.originals(some)).float().cpu(), self.labels[some])
+            task = tasks.of(self.labels)
+            ce = task.loss(model(self.originals(some)).float().cpu(), self.labels[some])
         mean = float(self._penalties(model, some).detach().mean())
         if not mean:
             raise DeadPenaltyError("the penalty is 0, so `weight: auto` finds no lambda. Fix: set `penalty.weight`")
