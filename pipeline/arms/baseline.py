@@ -41,7 +41,7 @@ def train_baseline(
         NetworkError: The network cannot be penalised.
     """
     torch.manual_seed(seed)
-    findings = tasks.of(images["train"].labels) is tasks.FINDINGS
+    findings = tasks.of(images["train"].labels).findings
     network = classifier.initial(settings.init, classes, images["train"].side, findings=findings)
     state = states.begin(network, settings.train)
     assert_usable(state, images["train"])

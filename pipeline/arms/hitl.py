@@ -60,6 +60,7 @@ def train_round(
         epochs=epochs,
         step=manifest.round,
         masks=in_force,
+        about=masks.findings(entries),
         checkpoint_dir=checkpoint_dir,
     )
     return entries, history

@@ -85,6 +85,7 @@ def train_rounds(
             epochs=replayed.epochs,
             step=replayed.n,
             masks=masks.in_force([entry for entry in entries if entry.round <= replayed.n]),
+            about=masks.findings(entries),
             checkpoint_dir=checkpoint_dir,
         )
         for replayed in rounds

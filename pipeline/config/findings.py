@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_args
 
-from pipeline.choices import nearest
+from pipeline.choices import OfFindings, nearest
 from pipeline.config.scenarios import Scenario
 
-OUTPUTS = ("predicted", "log-probs", "ce")  # of the penalty: the scalars that one finding has
+OUTPUTS = get_args(OfFindings)
 
 
 def problems(scenario: Scenario, findings: list[str]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.config.datasets import BETWEEN
 
 
-def joined(found: Collection[str], findings: list[str]) -> str:
+def joined(found: Collection[str | None], findings: list[str]) -> str:
     """Return the label of an image with these findings."""
     return BETWEEN.join(name for name in findings if name in found)
 
