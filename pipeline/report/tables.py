@@ -17,6 +17,12 @@ CAVEAT = (
     "seed may give another result."
 )
 
+OF_FINDINGS = (
+    " With findings, an image counts as right if all of its findings are, and its loss is the mean of their binary "
+    "cross-entropies."
+)
+READ = {"Recall (%)": "recall", "Precision (%)": "precision", "AUC": "auc", "Average precision": "average_precision"}
+
 Row = dict[str, str]  # head → text of the cell
 
 
@@ -53,7 +59,8 @@ def tables(results: dict[str, Result]) -> list[Table]:
             results,
             _final,
             "Accuracies and losses (cross-entropy, nats) are of an arm's final network. The minimum loss is the lowest "
-            "loss on val of all epochs of the arm, as in the paper. Intervals are 95% intervals over the images.",
+            "loss on val of all epochs of the arm, as in the paper. Intervals are 95% intervals over the images."
+            + (OF_FINDINGS if any(map(_findings, results.values())) else ""),
         ),
         _table(
             "Each arm minus automated, on the same images",
@@ -63,6 +70,7 @@ def tables(results: dict[str, Result]) -> list[Table]:
         ),
         *(table for split in external for table in _on_external(results, split)),
         _table("Other scores on test", results, partial(_other_scores, split="test")),
+        *(table for split in ("test", *external) if (table := _each_finding(results, split)).rows),
         _table(
             "Scores on test after the epoch with the lowest loss on val",
             results,
@@ -175,6 +183,26 @@ def _other_scores(result: Result, arm: str, *, split: str) -> Row:
         "Worst class's recall (%)": _percent(worst),
         "Worst group's accuracy (%)": _percent(scores.get(f"{split}_worst_group_accuracy")),
     }
+
+
+def _findings(result: Result) -> list[str]:
+    """Return the findings of a scenario, which alone have an average precision; none for a scenario with classes."""
+    start = "test_average_precision_"
+    found = (name.removeprefix(start) for name in result.scores["automated"] if name.startswith(start))
+    return list(found)
+
+
+def _each_finding(results: dict[str, Result], split: str) -> Table:
+    """Return a table of a split with a row for each finding of each arm, and their means; no rows without findings."""
+    rows = []
+    for name, result in results.items():
+        for arm, scores in result.scores.items() if _findings(result) else ():
+            for finding, suffix in [*((f, f"_{f}") for f in _findings(result)), ("mean", "")]:
+                values = [scores.get(f"{split}_{metric}{suffix}") for metric in READ.values()]
+                cells = [_percent(v) if "%" in head else _number(v) for head, v in zip(READ, values, strict=True)]
+                rows += [[name, arm, finding, *cells]] if any(cells) else []
+    note = "Recall and precision: a finding counts as predicted if its probability is above 0.5."
+    return Table(f"Each finding on {split}", ["Scenario", "Arm", "Finding", *READ], rows, note, names=3)
 
 
 def _selected(result: Result, arm: str) -> Row:

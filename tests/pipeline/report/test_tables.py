@@ -1,5 +1,7 @@
 """The comparison in tables and in words, worked out from the numbers."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,3 +116,25 @@ def test_an_external_set_has_tables_of_its_own_with_intervals_and_differences():
     assert not [head for table in [*shown.values()][:2] for head in table.heads if "external" in head]
     *_, last = meaning.sentences("digits", found)
     assert last.startswith("On external-ph2, hitl against automated: accuracy +30.0 [")
+
+
+def of_findings():
+    """A result of two findings, whose mean has a row too."""
+    found = result({"automated": 50, "hitl": 80})
+    read = {"recall": 0.5, "precision": 0.25, "auc": 0.75, "average_precision": 0.4}
+    scores = {f"test_{metric}{end}": value for metric, value in read.items() for end in ("", "_disk", "_bar")}
+    return dataclasses.replace(found, scores={arm: one | scores for arm, one in found.scores.items()})
+
+
+def test_each_finding_has_a_row_and_scenarios_with_classes_have_none():
+    both = tables.tables({"digits": result({"automated": 50, "hitl": 80}), "shapes": of_findings()})
+    (table,) = [one for one in both if one.title == "Each finding on test"]
+    assert table.heads == ["Scenario", "Arm", "Finding", "Recall (%)", "Precision (%)", "AUC", "Average precision"]
+    assert [row[:3] for row in table.rows] == [
+        ["shapes", arm, finding] for arm in ("automated", "hitl") for finding in ("disk", "bar", "mean")
+    ]
+    assert table.rows[0][3:] == ["50.0", "25.0", "0.75", "0.40"]
+    assert "all of its findings" in both[0].note
+    classes = tables.tables({"digits": result({"automated": 50, "hitl": 80})})
+    assert not any("finding" in one.title for one in classes)
+    assert "findings" not in classes[0].note
