@@ -123,7 +123,7 @@ def _finding(name: str) -> str:
     return name
 
 
-BETWEEN = "|"  # the findings of an image in our own tables; see pipeline/data/findings.py
+BETWEEN = "|"  # the findings of an image in our own tables; see pipeline/data/labels.py
 Finding = Annotated[Text, AfterValidator(_finding)]
 
 

@@ -5,8 +5,8 @@ evidence is the exception: it judges the whole image, and replaces the marks of 
 to an image without an answer hold until the next round spreads anew, or an expert judges the image. An entry holds its
 areas packed, in some hundred bytes each; a step of training unpacks the areas of its batch only.
 
-With several findings, an entry belongs to one of them. Experts are asked about an image once, so that an image has one
-mask, and the mask one finding.
+With several findings, an entry belongs to one of them. An image becomes a query once, so that it has one mask, and the
+mask has one finding.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Findings in a table: a column of 0 and 1 for each finding, or one column with the names of those that are there."""
+"""Findings in a table: a column of 0 and 1 for each finding, or one column with the names of all of them."""
 
 from __future__ import annotations
 

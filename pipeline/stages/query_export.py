@@ -46,5 +46,5 @@ def main(scenario: str, round: str, after: str, queries: str) -> None:
     if found < wanted:
         why = "on the remaining images, experts have already judged most regions"
         if data.findings and len(data.classes) > 1:
-            why = "with several findings, an image is asked about once"
+            why = "with several findings, an image becomes a query once"
         print(f"only {found} of {wanted} queries: {why}")
