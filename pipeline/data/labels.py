@@ -28,8 +28,8 @@ def named(label: str) -> list[str]:
 
 def members(labels: pd.Series, classes: list[str], *, findings: bool) -> pd.DataFrame:
     """Return whether each image has each class or finding: a column a class."""
-    found = [[c in named(label) if findings else c == label for c in classes] for label in labels]
-    return pd.DataFrame(found, labels.index, classes, bool)
+    each = labels.map(named if findings else lambda label: [label])
+    return pd.DataFrame([[c in names for c in classes] for names in each], labels.index, classes, bool)
 
 
 def numbers(labels: pd.Series, classes: list[str], *, findings: bool) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from pathlib import Path
 
 import pandas as pd
@@ -23,8 +24,10 @@ def of_columns(path: Path, images: pd.Series, columns: pd.DataFrame) -> pd.Serie
         DataError: A cell is blank, or another value than 0 or 1; the message names its row.
     """
     tables.complete(path, columns, {name: f"0 or 1 in {name!r}" for name in columns})
-    there = {name: tables.whole_numbers(path, images, columns[name], allowed=range(2)) == 1 for name in columns}
-    return pd.DataFrame(there).apply(lambda row: joined(row.index[row], list(columns)), axis=1)
+    numbers = [tables.whole_numbers(path, images, columns[name], allowed=range(2)) for name in columns]
+    names = list(columns)
+    found = [joined(list(compress(names, row)), names) for row in zip(*numbers, strict=True)]
+    return pd.Series(found, columns.index, dtype=object)
 
 
 def of_names(path: Path, cells: pd.Series, findings: list[str], *, separator: str, no_finding: str) -> pd.Series:

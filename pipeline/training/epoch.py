@@ -180,7 +180,10 @@ def draw_batches(labels: Tensor, settings: Train, times: Tensor | None) -> tuple
     King and Zeng 2001, *Logistic regression in rare events data*. `sampler` draws images with replacement, each class
     equally often.
     """
-    rare = tasks.of(labels).balance(labels)
+    task = tasks.of(labels)
+    if settings.class_balance == "sampler" and task.findings:
+        raise ValueError("`class_balance: sampler` needs one class an image. Fix: choose loss or none for findings")
+    rare = task.balance(labels)
     weights = rare if settings.class_balance == "loss" else None
     times = torch.ones(len(labels), dtype=torch.long) if times is None else times
     if settings.class_balance == "sampler":

@@ -6,7 +6,7 @@ from fakes import small
 
 from pipeline.errors import NetworkError
 from pipeline.training import states
-from pipeline.training.epoch import train_epoch
+from pipeline.training.epoch import draw_batches, train_epoch
 
 
 @pytest.fixture
@@ -74,3 +74,9 @@ def test_a_state_of_findings_comes_back_as_one(tmp_path):
     states.save(state, tmp_path / "state.pt")
     assert states.restore(tmp_path / "state.pt", small.TRAIN).model.findings
     assert "findings" not in states.document(states.begin(small.network(["a", "b"]), small.TRAIN))
+
+
+def test_images_with_findings_are_not_drawn_by_class():
+    settings = small.TRAIN.model_copy(update={"class_balance": "sampler"})
+    with pytest.raises(ValueError, match=r"`class_balance: sampler` needs one class an image\. Fix: "):
+        draw_batches(small.findings(4).labels[:, :1], settings, None)
