@@ -112,8 +112,18 @@ def asked(entries: list[Entry]) -> Mapping[str, NDArray[np.bool_]]:
 
 
 def findings(entries: list[Entry]) -> dict[str, str]:
-    """Return the finding that each image's mask belongs to, by image id; nothing for classes."""
-    return {entry.image_id: entry.finding for entry in entries if entry.finding}
+    """Return the finding that each image's mask belongs to, by image id; nothing for classes.
+
+    Raises DamagedFileError if the masks of an image belong to two findings.
+    """
+    found: dict[str, str] = {}
+    for entry in entries:
+        if entry.finding and found.setdefault(entry.image_id, entry.finding) != entry.finding:
+            raise DamagedFileError(
+                f"the masks of {entry.image_id} belong to {found[entry.image_id]} in one round, and to {entry.finding} "
+                "in another. Fix: run `dvc repro`, which selects the later round's queries again"
+            )
+    return found
 
 
 def on_copies(areas: Mapping[str, T], ids: Iterable[str]) -> Mapping[str, T]:

@@ -13,6 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from pipeline.arms.masktune import masktune
 from pipeline.arms.placebos import placebo
 from pipeline.config import Consensus, FeedbackSettings, Penalty
+from pipeline.errors import DamagedFileError
 from pipeline.feedback import masks
 from pipeline.feedback.answers import to_entries
 from pipeline.feedback.check import check
@@ -87,6 +88,17 @@ def test_the_penalty_reaches_the_weights_of_its_finding_only(x, left):
     assert check(network, x, left, form="eq2", output="predicted", finding=torch.tensor([0, 0])).fast
 
 
+@pytest.mark.parametrize("form", ["eq2", "eq2-mean", "share", "cosine", "late", "as-published"])
+def test_every_form_takes_the_finding_of_a_mark(form):
+    network, x = small.network(NAMES, findings=True), torch.rand(2, 3, small.SIZE, small.SIZE)
+    network.network.classifier.weight.data *= 300
+    w = torch.zeros(2, small.SIZE, small.SIZE)
+    w[:, : small.SIZE // 2] = 1
+    found = [penalty(network, x, w, form=form, output="predicted", finding=torch.full((2,), n)) for n in (0, 1)]
+    assert all(torch.isfinite(one).all() and (one > 0).all() for one in found)
+    assert torch.equal(*found) == (form == "as-published"), "the paper's code sums all logits, and reaches no weight"
+
+
 def entry(image_id, finding, round="00"):
     mask = np.zeros((small.SIZE, small.SIZE), np.float32)
     mask[: small.SIZE // 2] = 1
@@ -101,6 +113,11 @@ def test_masks_keep_their_finding_in_the_file_and_files_of_classes_have_none(tmp
     masks.write(tmp_path / "classes.npz", [entry("a", "")])
     assert "finding" not in np.load(tmp_path / "classes.npz")
     assert masks.read(tmp_path / "classes.npz") == [entry("a", "")]
+
+
+def test_an_image_has_marks_of_one_finding_only():
+    with pytest.raises(DamagedFileError, match="the masks of a belong to left in one round, and to right in another"):
+        masks.findings([entry("a", "left"), entry("a", "right", "01")])
 
 
 def test_an_answer_gives_a_mask_of_the_querys_finding(tmp_path):
@@ -119,10 +136,10 @@ def test_placebos_keep_the_finding_of_each_mask(arm):
     assert [one.finding for one in found] == ["left", "right", "left"]
 
 
-def trained(about, masked=4, folder=None, epochs=1):
+def trained(about, masked=4, folder=None, epochs=1, weight=10.0):
     images = small.findings(8)
     settings = small.scenario(FeedbackSettings())
-    settings = settings.model_copy(update={"penalty": Penalty(form="share", output="predicted", weight=10.0)})
+    settings = settings.model_copy(update={"penalty": Penalty(form="share", output="predicted", weight=weight)})
     state = states.begin(small.network(NAMES, findings=True), settings.train)
     state.model.network.classifier.weight.data *= 1000
     history = trainer.train(
@@ -157,3 +174,8 @@ def test_masktune_is_about_the_least_certain_finding():
     assert {one.finding for one in masktune(state, images, round="00")} <= set(NAMES)
     classes = states.begin(small.network(NAMES), small.TRAIN)
     assert {one.finding for one in masktune(classes, small.images(4), round="00")} == {""}
+
+
+def test_the_weight_that_is_chosen_weighs_the_penalty_against_the_loss_of_findings():
+    history, _ = trained(of("left"), weight="auto")
+    assert history["penalty_weight"].iloc[0] > 0
