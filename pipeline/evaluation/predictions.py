@@ -9,7 +9,8 @@ mean of the probabilities of the true answers. A column `<finding>: <arm>` has t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,10 +34,12 @@ class Outcomes:
     Attributes:
         right: True where the predicted class is the true class (N,), or where all findings are right.
         loss: The cross-entropy (N,), nats; of findings, the mean of their binary cross-entropies.
+        findings: By finding, where it is there and where it is predicted, (N,) each; empty for classes.
     """
 
     right: NDArray[np.bool_]
     loss: NDArray[np.float64]
+    findings: Mapping[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]] = field(default_factory=dict)
 
 
 ByArm = dict[str, dict[str, Outcomes]]  # arm → split → outcomes; a split has the same images in every arm
@@ -94,4 +97,8 @@ def read(path: Path) -> ByArm:
 def _outcomes(rows: pd.DataFrame, arm: str) -> Outcomes:
     probability = rows[f"{arm}.probability"].to_numpy(float).clip(np.finfo(float).tiny)
     right = rows[f"{arm}.prediction"] == rows["label"]
-    return Outcomes(right.to_numpy(bool), -np.log(probability))
+    names = [column.removesuffix(f": {arm}") for column in rows if column.endswith(f": {arm}")]
+    texts = (rows["label"], rows[f"{arm}.prediction"])
+    there, predicted = (labels.members(text, names, findings=True).to_numpy() for text in texts)
+    findings = {name: (there[:, n], predicted[:, n]) for n, name in enumerate(names)}
+    return Outcomes(right.to_numpy(bool), -np.log(probability), findings)

@@ -112,6 +112,7 @@ def _read(path: Path, settings: Folder) -> pd.DataFrame:
     needed = [*explicit, *own_columns, *settings.attributes]
     table = tables.read(path, needed, REMEDY, optional=list(names.values()))
     read = [f"{own} in {theirs!r}" for own, theirs in names.items() if theirs in table]
+    read += [f"findings in {', '.join(map(repr, own_columns))}"] if own_columns else []
     others = [column for column in table if column not in (*names.values(), *needed)]
     print(f"{path}: {', '.join(read)}" + (f"; not read: {', '.join(others)}" if others else ""), flush=True)
     wanted = names | {ATTRIBUTE + one: one for one in settings.attributes} | {FINDING + one: one for one in own_columns}

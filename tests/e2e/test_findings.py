@@ -110,7 +110,7 @@ def test_each_finding_and_their_means_are_reported(finished):
         for metric in ("recall", "precision", "auc", "average_precision"):
             each = [scores[f"test_{metric}_{name}"] for name in NAMES]
             assert scores[f"test_{metric}"] == pytest.approx(sum(each) / 2)
-        assert f"| {SCENARIO} | {arm} | disk | {100 * scores['test_recall_disk']:.1f} |" in table
+        assert f"| {SCENARIO} | {arm} | disk | {100 * scores['test_recall_disk']:.1f} [" in table
         assert f"| {SCENARIO} | {arm} | mean | {100 * scores['test_recall']:.1f} |" in table
     assert "Each finding on test" in page
     assert "an image counts as right if all of its findings are" in page

@@ -43,7 +43,9 @@ def test_a_column_for_each_finding(own, capsys):
     assert list(labels(found).values())[:4] == ["disk", "bar", "", "disk|bar"]
     edit(table_of(own), lambda t: t.assign(disk=t["disk"] + ".0"))  # as ISIC 2017 writes them
     assert labels(read_own(own)) == labels(found)
-    assert "not read" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "findings in 'disk', 'bar'" in said
+    assert "not read" not in said
 
 
 def test_the_names_of_all_findings_in_one_column(chest, own):
