@@ -123,6 +123,7 @@ def _finding(name: str) -> str:
     return name
 
 
+NO_FINDING = "No Finding"  # as in ChestX-ray14
 BETWEEN = "|"  # the findings of an image in our own tables; see pipeline/data/labels.py
 Finding = Annotated[Text, AfterValidator(_finding)]
 
@@ -137,12 +138,14 @@ class Folder(Files):
     classes: Annotated[list[Text], Field(min_length=2)] | None = None  # in their order; None: sorted, numbers by value
     findings: Annotated[list[Finding], Field(min_length=1)] | None = None  # there or not; None: one class an image
     separator: Annotated[str, Field(min_length=1)] | None = None  # in the column `label`; None: a column a finding
-    no_finding: Text = "No Finding"  # in the column `label`: none of them is there
+    no_finding: Text = NO_FINDING  # in the column `label`: none of them is there
     held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.2  # share of val and test together, for data without splits
 
     @model_validator(mode="after")
     def _findings_can_be_read(self) -> Folder:
         found = self.findings
+        if self.separator is None and self.no_finding != NO_FINDING:
+            raise ValueError("`no_finding` is for names in one column. Fix: set `separator` as well, or remove it")
         if found is None:
             if self.separator is not None:
                 raise ValueError("`separator` separates findings. Fix: list their names under `findings`, or remove it")

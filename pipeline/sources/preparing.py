@@ -73,7 +73,9 @@ def _with_progress(items: Iterable[Item], text: str, count: int) -> Iterable[Ite
 
 def _warn_of_contradictions(table: pd.DataFrame) -> None:
     found = [
-        ", ".join(f"{row.name} ({row.label})" for row in rows[["name", "label"]].itertuples(index=False))
+        ", ".join(
+            f"{row.name} ({row.label or 'no finding'})" for row in rows[["name", "label"]].itertuples(index=False)
+        )
         for rows in prepared.copies(table)
         if rows["label"].nunique() > 1
     ]

@@ -40,6 +40,7 @@ DATA = {
     "a column that is not read": ({"columns": {"label": "dx"}}, "`columns.label` is not read"),
     "separated by a part of a name": ({"separator": "is"}, "'disk' has the `separator` in its name"),
     "called as none": ({"separator": ";", "no_finding": "bar"}, "or is `no_finding`"),
+    "a cell that is not read": ({"no_finding": "Normal"}, "`no_finding` is for names in one column"),
     "a separator alone": ({"findings": None, "separator": ";"}, "list their names under `findings`"),
 }
 
