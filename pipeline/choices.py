@@ -19,6 +19,7 @@ Layers = Literal["all", "head"]
 # The penalty (Eq. 2): the form of its term, and the output that is differentiated
 Form = Literal["eq2", "eq2-mean", "share", "cosine", "late", "as-published"]
 Output = Literal["logits", "log-probs", "predicted", "ce", "projection"]
+OfFindings = Literal["predicted", "log-probs", "ce"]  # outputs that one finding has
 
 # Forms of feedback, and what fills the marked areas of a counterexample
 FeedbackForm = Literal["penalty", "counterexamples"]

@@ -78,8 +78,8 @@ class Query:
         digest: SHA-256 of the picture.
         width: Width of the picture.
         height: Height of the picture.
-        label: The true class.
-        prediction: The class that the model predicts.
+        label: The true class, or the truth about the finding in words.
+        prediction: The class that the model predicts, or its prediction of the finding in words.
         probabilities: The model's probability of each class, by the class's name.
         entropy: Entropy of the probabilities divided by log(classes): 0 is certain, 1 is undecided.
         proposals: The regions that experts judge.
@@ -87,6 +87,7 @@ class Query:
         heat: Path of a small picture of the saliency, relative to the manifest; "" if there is none.
         blind: True if experts see neither the proposals nor the saliency. It is no part of the key: the answer counts
             all the same.
+        finding: The finding that the query is about, and that its marks belong to; "" for one class an image.
     """
 
     image_id: str
@@ -102,15 +103,17 @@ class Query:
     earlier: tuple[Proposal, ...] = ()
     heat: str = ""  # old manifests have no such pictures
     blind: bool = False
+    finding: str = ""
 
     def key(self, scenario: str) -> str:
-        """Return the query's identity: a digest of its scenario, picture and regions.
+        """Return the query's identity: a digest of its scenario, picture, regions and finding.
 
         The round, the model and the scores do not count. So no expert judges the same regions of the same picture
         twice.
         """
         regions = sorted((p.x, p.y, p.width, p.height, *p.points) for p in self.proposals)
-        text = json.dumps([scenario, self.digest, regions], separators=(",", ":"))
+        about = [self.finding] if self.finding else []
+        text = json.dumps([scenario, self.digest, regions, *about], separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -131,8 +134,9 @@ class Manifest:
         document = asdict(self)
         for entry, key in zip(document["queries"], self.keys(), strict=True):
             entry["key"] = key
-            if not entry["blind"]:
-                del entry["blind"]
+            for name in ("blind", "finding"):
+                if not entry[name]:
+                    del entry[name]
             for proposal in [*entry["proposals"], *entry["earlier"]]:
                 for name in ("points", "prefilled"):
                     if not proposal[name]:

@@ -11,7 +11,7 @@ from pipeline.config import Scenario
 from pipeline.data.loading import Images, as_tensor
 from pipeline.errors import NetworkError
 from pipeline.feedback.check import DeadPenaltyError, check
-from pipeline.models import classifier
+from pipeline.models import classifier, tasks
 from pipeline.training import states, trainer
 from pipeline.training.inference import as_input
 from pipeline.training.states import State
@@ -43,7 +43,8 @@ def train_baseline(
         NetworkError: The network cannot be penalised.
     """
     torch.manual_seed(seed)
-    network = classifier.initial(settings.init, classes, images["train"].side)
+    findings = tasks.of(images["train"].labels).findings
+    network = classifier.initial(settings.init, classes, images["train"].side, findings=findings)
     state = states.begin(network, settings.train)
     assert_usable(state, images["train"])
     history = trainer.train(

@@ -62,6 +62,7 @@ def train_round(
         epochs=epochs,
         step=manifest.round,
         masks=in_force,
+        about=masks.findings(entries),
         checkpoint_dir=checkpoint_dir,
         each_epoch=each_epoch,
     )

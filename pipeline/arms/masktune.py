@@ -34,17 +34,18 @@ def masktune(state: State, images: Images, *, round: str) -> list[Entry]:
         images: The training images.
         round: The round in which the masks begin to hold.
     """
-    predicted = logits(state, images.pixels).argmax(dim=1)
+    explained = state.model.task.explained(logits(state, images.pixels))
+    names = [state.model.classes[number] if state.model.findings else "" for number in explained.tolist()]
     found = []
     starts = range(0, len(images.ids), AT_ONCE)
     for start in track(starts, "MaskTune", disable=not sys.stdout.isatty()):
         some = slice(start, start + AT_ONCE)
-        saliency = explain(state, images.pixels[some], target=predicted[some], settings=Explain(method="grad-cam"))
-        for image_id, of_image in zip(images.ids[some], saliency, strict=True):
-            found.append(_entry(round, image_id, of_image))
+        saliency = explain(state, images.pixels[some], target=explained[some], settings=Explain(method="grad-cam"))
+        for image_id, of_image, name in zip(images.ids[some], saliency, names[some], strict=True):
+            found.append(_entry(round, image_id, of_image, name))
     return found
 
 
-def _entry(round: str, image_id: str, saliency: NDArray[np.float32]) -> Entry:
+def _entry(round: str, image_id: str, saliency: NDArray[np.float32], finding: str = "") -> Entry:
     area = saliency > saliency.mean() + DEVIATIONS * saliency.std()
-    return Entry.of(round, image_id, area, np.zeros(area.shape, bool))
+    return Entry.of(round, image_id, area, np.zeros(area.shape, bool), finding=finding)

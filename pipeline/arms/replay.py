@@ -103,6 +103,7 @@ def train_rounds(
             epochs=replayed.epochs,
             step=replayed.n,
             masks=masks.in_force([entry for entry in entries if entry.round <= replayed.n]),
+            about=masks.findings(entries),
             checkpoint_dir=checkpoint_dir,
             each_epoch=with_earlier,
         )

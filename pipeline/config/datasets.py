@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipeline import choices
 from pipeline.config.sections import Section
@@ -117,6 +117,17 @@ class Columns(Section):
 Text = Annotated[str, BeforeValidator(lambda given: str(given) if type(given) in (int, float) else given)]
 
 
+def _finding(name: str) -> str:
+    if not name or name != name.strip() or BETWEEN in name:
+        raise ValueError(f"{name!r} cannot be a finding. Fix: use a name without {BETWEEN!r} and outer spaces")
+    return name
+
+
+NO_FINDING = "No Finding"  # as in ChestX-ray14
+BETWEEN = "|"  # the findings of an image in our own tables; see pipeline/data/labels.py
+Finding = Annotated[Text, AfterValidator(_finding)]
+
+
 class Folder(Files):
     """See pipeline/sources/folder.py."""
 
@@ -125,7 +136,41 @@ class Folder(Files):
     columns: Columns = Columns()
     attributes: Attributes = []  # noqa: RUF012  # pydantic copies it
     classes: Annotated[list[Text], Field(min_length=2)] | None = None  # in their order; None: sorted, numbers by value
+    findings: Annotated[list[Finding], Field(min_length=1)] | None = None  # there or not; None: one class an image
+    separator: Annotated[str, Field(min_length=1)] | None = None  # in the column `label`; None: a column a finding
+    no_finding: Text = NO_FINDING  # in the column `label`: none of them is there
     held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.2  # share of val and test together, for data without splits
+
+    @model_validator(mode="after")
+    def _findings_can_be_read(self) -> Folder:
+        found = self.findings
+        if self.separator is None and self.no_finding != NO_FINDING:
+            raise ValueError("`no_finding` is for names in one column. Fix: set `separator` as well, or remove it")
+        if found is None:
+            if self.separator is not None:
+                raise ValueError("`separator` separates findings. Fix: list their names under `findings`, or remove it")
+            return self
+        if self.table is None:
+            raise ValueError("`findings` are read from a table. Fix: name it with `table`")
+        if self.classes is not None:
+            raise ValueError("`findings` and `classes` exclude each other. Fix: remove one of the two")
+        if twice := sorted({name for name in found if found.count(name) > 1}):
+            raise ValueError(f"`findings` names {', '.join(twice)} twice. Fix: name each finding once")
+        if self.separator is None:
+            if "label" in self.columns.model_fields_set:
+                raise ValueError(
+                    "each of the `findings` has a column, so `columns.label` is not read. Fix: remove it, or set "
+                    "`separator` if that column holds the names of all findings"
+                )
+            taken = {*self.columns.model_dump(exclude={"label"}).values(), *self.attributes}
+            if both := [name for name in found if name in taken]:
+                raise ValueError(f"the column {both[0]!r} is a finding and something else. Fix: name it once")
+        elif both := [name for name in found if self.separator in name or name == self.no_finding]:
+            raise ValueError(
+                f"the finding {both[0]!r} has the `separator` in its name, or is `no_finding`. Fix: set another "
+                "`separator` or `no_finding`"
+            )
+        return self
 
 
 # Data sets with a shortcut, drawn from the files of others

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 
 from pipeline import choices
+from pipeline.config import findings
 from pipeline.config.datasets import Dataset
 from pipeline.config.rounds import Annotate, Compute, Consensus, Hitl
 from pipeline.config.scenarios import Backbone, Scenario
@@ -67,6 +68,20 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _settings_suit_findings(self) -> Config:
+        for name, scenario in self.scenarios.items():
+            names = self.findings(scenario.dataset)
+            for problem in findings.problems(scenario, names) if names else ():
+                raise ValueError(f"scenarios.{name}.{problem}")
+            for one in scenario.external:
+                if one.dataset in self.datasets and bool(self.findings(one.dataset)) != bool(names):
+                    raise ValueError(
+                        f"scenarios.{name}.external: of {one.dataset!r} and {scenario.dataset!r}, one has findings and "
+                        "the other has classes. Fix: name another one, or list the same `findings` for both"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _external_sets_are_unseen(self) -> Config:
         for name, scenario in self.scenarios.items():
             trained_on = set(self._trained_on(name))
@@ -89,6 +104,10 @@ class Config(Section):
                         "Fix: give both the same `size`"
                     )
         return self
+
+    def findings(self, dataset: str) -> list[str] | None:
+        """Return the findings of a data set; None for a data set of classes."""
+        return getattr(self.datasets[dataset], "findings", None)
 
     def _trained_on(self, name: str) -> Iterator[str]:
         """Yield the data sets of a scenario, and of each scenario whose state it starts from."""

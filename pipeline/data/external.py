@@ -8,10 +8,11 @@ prepared the data has.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 from pipeline.config import Config, External
-from pipeline.data import own_csv, prepared
+from pipeline.data import labels, own_csv, prepared
 from pipeline.data.prepared import EXTERNAL, TIED, Prepared, patient_digest, picture_of
 from pipeline.errors import ConfigError, DataError, listed, naming_damage
 from pipeline.paths import originals_file, prepared_dir
@@ -54,6 +55,8 @@ def _mapped(other: Prepared, settings: External, classes: list[str]) -> Prepared
             f"`external`, as {{dataset: {name}, classes: {{{unknown[0].split(' ')[0]}: {classes[0]}}}}}, or to null to "
             f"leave their images out:\n{listed(unknown)}"
         )
+    if other.findings:
+        return _renamed(other, becomes, classes)
     index = other.index.assign(label=other.index["label"].map(becomes))
     left = index[index["label"].notna()]
     if left.empty:
@@ -61,6 +64,18 @@ def _mapped(other: Prepared, settings: External, classes: list[str]) -> Prepared
     if len(left) < len(index):
         print(f"{EXTERNAL}{name}: {len(index) - len(left)} images of classes that are null are left out")
     return replace(other, classes=classes, index=left)
+
+
+def _renamed(other: Prepared, becomes: Mapping[str, str | None], findings: list[str]) -> Prepared:
+    """Return a data set of findings with these names; a finding that becomes null is not measured."""
+    if unmeasured := [name for name in findings if name not in becomes.values()]:
+        raise ConfigError(
+            f"{other.folder.name!r} does not say where {', '.join(unmeasured)} is there. Fix: map one of its findings "
+            f"to it under `external`, of {', '.join(other.classes)}, or name another data set."
+        )
+    found = [{becomes[name] for name in labels.named(label)} for label in other.index["label"]]
+    index = other.index.assign(label=[labels.joined(names, findings) for names in found])
+    return replace(other, classes=findings, index=index)
 
 
 def _check_pictures(name: str, other: Prepared, own: str, data: Prepared) -> None:

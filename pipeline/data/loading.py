@@ -40,7 +40,7 @@ class Rows:
 
 @dataclass
 class Images:
-    """Some images of a prepared data set: ``pixels`` (N, S, S, 3) uint8, ``labels`` (N,) class numbers."""
+    """Some images of a prepared data set: ``pixels`` (N, S, S, 3) uint8, ``labels`` as in ``pipeline.models.tasks``."""
 
     ids: list[str]
     pixels: Rows | NDArray[np.uint8]

@@ -2,8 +2,8 @@
 
     images.npy     (N, S, S, 3) uint8, RGB, memory-mapped when read
     evidence.npy   (E, S, ceil(S / 8)) uint8, bit-packed along the width: 1 where the evidence is
-    index.csv      id, label, split, group (or empty), row of images.npy, evidence: row of evidence.npy (or empty),
-                   and a column for each attribute
+    index.csv      id, label (see pipeline/data/labels.py), split, group (or empty), row of images.npy, evidence: row of
+                   evidence.npy (or empty), and a column for each attribute
     manifest.json  the data set's name, class names, counts per split, copies, SHA-256 of the files above
 
 Nothing here tells a patient: ids are digests of the images, groups are numbers. A separate table names the original of
@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.data import own_csv
+from pipeline.data import labels, own_csv
 from pipeline.errors import ConfigError, DamagedFileError, DataError, listed, naming_damage
 
 COLUMNS = ["name", "label", "split", "group", "row", "evidence", "digest"]  # of a table of images, before attributes
@@ -74,7 +74,7 @@ class Prepared:
     """A prepared data set, memory-mapped. ``index`` has one row an image; its column ``row`` points into ``images``.
 
     ``attributes`` are the names of the index's columns that say more of an image, as text. ``white`` is the value of
-    16-bit images that became white, where it is another than 65535.
+    16-bit images that became white, where it is another than 65535. If ``findings`` is true, the classes are findings.
     """
 
     folder: Path
@@ -84,6 +84,7 @@ class Prepared:
     digest: str
     attributes: tuple[str, ...] = ()
     white: int | None = None
+    findings: bool = False
 
     def evidence(self, image_id: str) -> NDArray[np.bool_]:
         """Return the evidence of one image, (S, S) bool; raise ConfigError if the image has none."""
@@ -176,7 +177,13 @@ def copies(table: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def write_index(
-    folder: Path, *, name: str, classes: list[str], table: pd.DataFrame, white: int | None = None
+    folder: Path,
+    *,
+    name: str,
+    classes: list[str],
+    table: pd.DataFrame,
+    white: int | None = None,
+    findings: bool = False,
 ) -> dict[str, Any]:
     """Write index.csv and manifest.json. The manifest comes last, with digests of the other files.
 
@@ -186,25 +193,29 @@ def write_index(
         classes: The class names, in the order of the class numbers.
         table: The result of ``write_arrays``, with an id and a split in every row.
         white: The value of 16-bit images that became white, where it is another than 65535.
+        findings: Whether the classes are findings.
 
     Returns:
         The manifest.
 
     Raises:
-        DataError: An id occurs twice, or a class has no image in train, val or test, unless train is empty.
+        DataError: An id occurs twice, or a class has no image in train, val or test, unless train is empty. A finding
+            must also be absent from some image of each.
     """
-    _check(name, classes, table)
+    has = labels.members(table["label"], classes, findings=findings)
+    _check(name, table, labels.kinds(has, findings=findings))
     groups, _ = pd.factorize(table["group"])
     index = table[["id", "label", "split", "row", "evidence"]].copy()
     index.insert(3, "group", pd.Series(groups, index=table.index).astype("Int64").replace(-1, pd.NA))
     attributes = [column for column in table if column not in (*COLUMNS, "id")]
     index = index.join(table[attributes])
     own_csv.write(folder / "index.csv", index)
-    counts = index.groupby(["split", "label"]).size().unstack(fill_value=0)
+    counts = has.groupby(index["split"]).sum()
     manifest = {
         "dataset": name,
         "classes": classes,
-        "counts": {split: {c: int(counts.loc[split].get(c, 0)) for c in classes} for split in counts.index},
+        **({"findings": True} if findings else {}),
+        "counts": {split: {c: int(counts.loc[split, c]) for c in classes} for split in counts.index},
         "copies": [rows["id"].tolist() for rows in copies(table)],
         **({"attributes": attributes} if attributes else {}),
         **({"white": white} if white else {}),
@@ -225,9 +236,12 @@ def read(folder: Path) -> Prepared:
         index = own_csv.read(text_of_index, types=types, may_lack=["group", "evidence", *attributes])
         images = np.load(folder / "images.npy", mmap_mode="r")
         classes, white = list(manifest["classes"]), manifest.get("white")
+        findings = bool(manifest.get("findings"))
         index = index[["id", "label", "split", "group", "row", "evidence", *attributes]]
         is_whole = images.ndim == 4 and images.dtype == np.uint8 and index["id"].is_unique
-        if not is_whole or not set(index["label"]) <= set(classes):
+        given = set(index["label"])
+        known = {name for label in given for name in labels.named(label)} if findings else given
+        if not is_whole or not known <= set(classes):
             raise ValueError("its files do not fit together")
         rows = index["row"].astype(int)
     except Exception as error:  # damaged files raise errors of many types
@@ -240,10 +254,11 @@ def read(folder: Path) -> Prepared:
             f"`dvc repro --force --single-item prepare@{folder.name}`."
         )
     index = index.assign(row=rows)
-    return Prepared(folder, classes, index, images, hashlib.sha256(text.encode()).hexdigest(), attributes, white)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Prepared(folder, classes, index, images, digest, attributes, white, findings)
 
 
-def _check(name: str, classes: list[str], index: pd.DataFrame) -> None:
+def _check(name: str, index: pd.DataFrame, kinds: Mapping[str, pd.Series]) -> None:
     twice = index.loc[index["id"].duplicated(), "id"].tolist()
     if twice:
         raise DataError(
@@ -253,14 +268,14 @@ def _check(name: str, classes: list[str], index: pd.DataFrame) -> None:
         print(f"{name}: there are no training images, so that scenarios can name it as `external` only", flush=True)
         return
     lacking = []
-    for label in classes:
-        counts = index.loc[index["label"] == label, "split"].value_counts()
+    for kind, members in kinds.items():
+        counts = index.loc[members, "split"].value_counts()
         there = ", ".join(f"{counts[split]} {split}" for split in in_order(counts.index)) or "none"
-        lacking += [f"no {split} image of class {label}; it has {there}" for split in SPLITS if split not in counts]
+        lacking += [f"no {split} image {kind}; there are {there}" for split in SPLITS if split not in counts]
     if lacking:
         raise DataError(
-            f"data set {name!r} lacks images of classes. Fix: add images of these classes, or move some of theirs into "
-            "the split. If the splits are drawn, a larger `held_out` or another `split_seed` may do:\n"
+            f"data set {name!r} lacks images of classes. Fix: add such images, or move some of them into the split. "
+            "If the splits are drawn, a larger `held_out` or another `split_seed` may do:\n"
             f"{listed(lacking)}"
         )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pipeline.data import own_csv
+from pipeline.data import labels, own_csv
 from pipeline.data.prepared import Prepared
 from pipeline.errors import ConfigError, DamagedFileError, naming_damage
 
@@ -25,8 +25,9 @@ HEADER = "# prepared data: "
 def choose(prepared: Prepared, fraction: float, seed: int) -> pd.DataFrame:
     """Return the rows id, label and split of a scenario's images.
 
-    The choice of training images is stratified by class and nested: with the same seed, a larger fraction contains the
-    smaller one. Raises ConfigError if a class would have no training image.
+    The choice of training images is stratified by class, or by the rarest finding of an image, and nested: with the
+    same seed, a larger fraction contains the smaller one. Raises ConfigError if a class would have no training image,
+    or if no training image would be with, or without, a finding.
     """
     if "train" not in set(prepared.index["split"]):
         raise ConfigError(
@@ -34,16 +35,19 @@ def choose(prepared: Prepared, fraction: float, seed: int) -> pd.DataFrame:
         )
     rng = np.random.default_rng(seed)
     index = prepared.index
+    train = index[index["split"] == "train"]
+    strata = labels.strata(train["label"], findings=prepared.findings)
     kept = index["split"] != "train"
-    for label in prepared.classes:
-        members = index.index[(index["split"] == "train") & (index["label"] == label)]
-        count = round(fraction * len(members))
-        if count == 0:
+    for stratum in [*prepared.classes, *([""] if prepared.findings else [])]:
+        members = train.index[strata == stratum]
+        kept.loc[rng.permutation(members.to_numpy())[: round(fraction * len(members))]] = True
+    has = labels.members(train["label"], prepared.classes, findings=prepared.findings)
+    for kind, members in labels.kinds(has, findings=prepared.findings).items():
+        if not kept[train.index][members].any():
             raise ConfigError(
-                f"`fraction` {fraction} leaves no training image of class {label!r}, which has {len(members)}. "
-                f"Fix: set `fraction` to at least {1 / len(members):.3g}."
+                f"`fraction` {fraction} leaves no training image {kind}, of which there are {members.sum()}. "
+                f"Fix: set a larger `fraction`, at least {1 / members.sum():.3g}."
             )
-        kept.loc[rng.permutation(members.to_numpy())[:count]] = True
     return index.loc[kept, ["id", "label", "split"]]
 
 
@@ -80,8 +84,8 @@ def whole(prepared: Prepared, chosen: pd.DataFrame | None = None) -> Images:
 
     ids = (prepared.index if chosen is None else chosen)["id"]
     found = prepared.index.set_index("id").loc[ids]
-    labels = [prepared.classes.index(label) for label in found["label"]]
-    return Images(ids.tolist(), Rows(prepared.images, found["row"].to_numpy()), torch.tensor(labels))
+    numbers = labels.numbers(found["label"], prepared.classes, findings=prepared.findings)
+    return Images(ids.tolist(), Rows(prepared.images, found["row"].to_numpy()), torch.tensor(numbers))
 
 
 def by_split(prepared: Prepared, chosen: pd.DataFrame) -> dict[str, Images]:

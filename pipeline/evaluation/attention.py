@@ -7,6 +7,7 @@ Each number is therefore also measured with explainers that are not part of trai
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -56,6 +57,7 @@ def measure(
     name: Area,
     settings: Explain,
     methods: tuple[Method, ...] = QUICK,
+    about: Mapping[str, str] | None = None,
 ) -> dict[str, float]:
     """Return the mean attention inside the areas of the first `LOOKED_AT` images with an area.
 
@@ -66,6 +68,8 @@ def measure(
         name: What the areas are; the names of the metrics start with it.
         settings: How images are explained.
         methods: The explainers.
+        about: The finding that an area belongs to, by image id. Of other images with findings, the least certain
+            finding stands for the class below.
 
     Returns:
         Metrics, each 0..1; none without areas. `<name>_<method>`: the share of the absolute saliency for the true
@@ -84,11 +88,14 @@ def measure(
     for start in range(0, len(chosen), AT_ONCE):
         some = chosen[start : start + AT_ONCE]
         w = np.stack([areas[images.ids[n]] for n in some]).astype(np.float32)
-        labels, pixels = images.labels[some], images.pixels[some]
-        x = inference.as_input(state, as_tensor(pixels))
-        shares = _shares(state, x, torch.from_numpy(w).to(x), fast=fast)
+        pixels, x = images.pixels[some], inference.as_input(state, as_tensor(images.pixels[some]))
+        labels = images.labels[some]
+        if state.model.findings:
+            labels = _findings(state, pixels, [(about or {}).get(images.ids[n]) for n in some])
+        shares_of = partial(_shares, state, x, torch.from_numpy(w).to(x), labels if state.model.findings else None)
+        shares = shares_of(fast=fast)
         if start == 0:
-            exact = _shares(state, x, torch.from_numpy(w).to(x), fast=False)
+            exact = shares_of(fast=False)
             fast = torch.allclose(exact, shares, rtol=0, atol=AGREE)
             shares = shares if fast else exact  # the fast formulas do not hold for every network
         found.setdefault(f"{name}_gradient", []).extend(shares.tolist())
@@ -102,5 +109,12 @@ def measure(
     return {metric: float(np.mean(values)) for metric, values in found.items()}
 
 
-def _shares(state: State, x: Tensor, w: Tensor, *, fast: bool) -> Tensor:
-    return penalty(state.model, x, w, form="share", output="predicted", fast=fast).detach()
+def _shares(state: State, x: Tensor, w: Tensor, finding: Tensor | None, *, fast: bool) -> Tensor:
+    return penalty(state.model, x, w, form="share", output="predicted", finding=finding, fast=fast).detach()
+
+
+def _findings(state: State, pixels: NDArray[np.uint8], names: list[str | None]) -> Tensor:
+    """Return the number of each image's finding (B,): the named one, or the least certain one."""
+    uncertain = state.model.task.explained(inference.logits(state, pixels)).tolist()
+    pairs = zip(names, uncertain, strict=True)
+    return torch.tensor([number if name is None else state.model.classes.index(name) for name, number in pairs])

@@ -60,7 +60,7 @@ def attention(
 ) -> Maps:
     """Return the saliency on each entry's image.
 
-    The explained class is the prediction in the query, so that both explanations are of the same class.
+    The explained class is the prediction in the query, or the query's finding, so that both explanations are of it.
 
     Args:
         state: The network.
@@ -70,13 +70,13 @@ def attention(
         settings: How images are explained.
     """
     classes = state.model.classes
-    predicted = {query.image_id: classes.index(query.prediction) for query in manifest.queries}
+    explained = {query.image_id: classes.index(query.finding or query.prediction) for query in manifest.queries}
     position = {image_id: n for n, image_id in enumerate(images.ids)}
     ids = [entry.image_id for entry in entries]
     found: Maps = {}
     for start in range(0, len(ids), EXPLAINED_AT_ONCE):
         some = ids[start : start + EXPLAINED_AT_ONCE]
-        target = torch.tensor([predicted[image_id] for image_id in some])
+        target = torch.tensor([explained[image_id] for image_id in some])
         maps = explain(
             state, images.pixels[[position[image_id] for image_id in some]], target=target, settings=settings
         )

@@ -13,6 +13,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 from labelstudio.exchange import geometry
 from labelstudio.exchange.records import Manifest
+from pipeline.data import labels
 from pipeline.data.loading import Images
 from pipeline.data.prepared import in_order
 from pipeline.feedback import masks
@@ -56,7 +57,8 @@ def queries(manifest: Manifest, folder: Path, entries: list[masks.Entry]) -> Ima
             ImageDraw.Draw(panel).polygon(corners, outline=MARKED if disregarded else SHOWN, width=2)
         if entry and entry.kind == "evidence":
             panel.paste(EVIDENCE, mask=_outline(~mask, SIDE))
-        panels.append((f"{query.label}, predicted {query.prediction}\nentropy {query.entropy:.2f}", panel))
+        said = f"{query.label}\n{query.prediction}" if query.finding else f"{query.label}, predicted {query.prediction}"
+        panels.append((f"{said}\nentropy {query.entropy:.2f}", panel))
     rows = [panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)]
     head = f"{manifest.scenario}, round {manifest.round}: shown (orange), must not matter (red), evidence (green)"
     if len(manifest.queries) > MOST:
@@ -79,7 +81,7 @@ def explanations(
         arms = [
             (f"{arm}: {predicted[n]}", _heat(picture, maps[n], SIDE)) for arm, (maps, predicted) in saliency.items()
         ]
-        title = f"{images.ids[n]}: {classes[int(images.labels[n])]}"
+        title = f"{images.ids[n]}: {labels.text(images.labels[n], classes) or 'no finding'}"
         rows.append([(title, _panel(Image.fromarray(picture), SIDE)), *arms])
     return _sheet(rows, side=SIDE)
 
@@ -120,7 +122,7 @@ def spread(images: Images, entries: list[masks.Entry], classes: list[str]) -> Im
         panel = _panel(Image.fromarray(images.pixels[[n]][0]), SIDE)
         panel.paste(MARKED, mask=_crossed(entry.mask > 0.5))
         whose = "spread" if entry.kind == "spread" else "an expert's marks"
-        panels.append((f"{whose}: {classes[int(images.labels[n])]}", panel))
+        panels.append((f"{whose}: {labels.text(images.labels[n], classes) or 'no finding'}", panel))
     return _sheet([panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)], side=SIDE)
 
 

@@ -2,11 +2,15 @@
 
 The columns are image (its id), split and label (the name of the true class), then two for each arm:
 `<arm>.prediction`, the name of the predicted class, and `<arm>.probability` of the true class, to six digits.
+
+With findings, label and prediction are texts as in `pipeline.data.labels`, and `<arm>.probability` is the geometric
+mean of the probabilities of the true answers. A column `<finding>: <arm>` has the probability of each finding.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.data import own_csv
+from pipeline.data import labels, own_csv
 from pipeline.errors import naming_damage
 
 if TYPE_CHECKING:  # `compare` reads predictions without torch
@@ -28,12 +32,14 @@ class Outcomes:
     """One network on the N images of one split.
 
     Attributes:
-        right: True where the predicted class is the true class (N,).
-        loss: The cross-entropy (N,), nats.
+        right: True where the predicted class is the true class (N,), or where all findings are right.
+        loss: The cross-entropy (N,), nats; of findings, the mean of their binary cross-entropies.
+        findings: By finding, where it is there and where it is predicted, (N,) each; empty for classes.
     """
 
     right: NDArray[np.bool_]
     loss: NDArray[np.float64]
+    findings: Mapping[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]] = field(default_factory=dict)
 
 
 ByArm = dict[str, dict[str, Outcomes]]  # arm → split → outcomes; a split has the same images in every arm
@@ -42,7 +48,7 @@ ByArm = dict[str, dict[str, Outcomes]]  # arm → split → outcomes; a split ha
 def images(splits: dict[str, Images], classes: list[str]) -> pd.DataFrame:
     """Return the columns image, split and label, a row for each image of every split except train."""
     rows = [
-        (image_id, split, classes[int(label)])
+        (image_id, split, labels.text(label, classes))
         for split, some in splits.items()
         if split != "train"
         for image_id, label in zip(some.ids, some.labels, strict=True)
@@ -51,7 +57,7 @@ def images(splits: dict[str, Images], classes: list[str]) -> pd.DataFrame:
 
 
 def columns(logits: dict[str, Tensor], *, arm: str, splits: dict[str, Images], classes: list[str]) -> pd.DataFrame:
-    """Return the two columns of an arm, in the order of the rows of `images`.
+    """Return the columns of an arm, in the order of the rows of `images`.
 
     Args:
         logits: The network's logits (N, C) on every split except train.
@@ -59,11 +65,16 @@ def columns(logits: dict[str, Tensor], *, arm: str, splits: dict[str, Images], c
         splits: The scenario's images by split.
         classes: The names of the classes.
     """
-    predicted, probabilities = [], []
+    from pipeline.models import tasks  # here, because `compare` reads predictions without torch
+
+    predicted, probabilities, each = list[str](), list[float](), list[list[float]]()
     for split, z in logits.items():
-        predicted += [classes[int(c)] for c in z.argmax(dim=1)]
-        probabilities += z.double().softmax(dim=1)[range(len(z)), splits[split].labels].tolist()
-    return pd.DataFrame({f"{arm}.prediction": predicted, f"{arm}.probability": probabilities})
+        task = tasks.of(splits[split].labels)
+        predicted += [labels.text(one, classes) for one in task.predicted(z)]
+        probabilities += task.likelihood(z, splits[split].labels).tolist()
+        each += task.probabilities(z.double()).tolist() if task.findings else []
+    found = pd.DataFrame({f"{arm}.prediction": predicted, f"{arm}.probability": probabilities})
+    return found.join(pd.DataFrame(each, columns=[f"{name}: {arm}" for name in classes])) if each else found
 
 
 def write(path: Path, images: pd.DataFrame, columns: list[pd.DataFrame]) -> None:
@@ -86,4 +97,8 @@ def read(path: Path) -> ByArm:
 def _outcomes(rows: pd.DataFrame, arm: str) -> Outcomes:
     probability = rows[f"{arm}.probability"].to_numpy(float).clip(np.finfo(float).tiny)
     right = rows[f"{arm}.prediction"] == rows["label"]
-    return Outcomes(right.to_numpy(bool), -np.log(probability))
+    names = [column.removesuffix(f": {arm}") for column in rows if column.endswith(f": {arm}")]
+    texts = (rows["label"], rows[f"{arm}.prediction"])
+    there, predicted = (labels.members(text, names, findings=True).to_numpy() for text in texts)
+    findings = {name: (there[:, n], predicted[:, n]) for n, name in enumerate(names)}
+    return Outcomes(right.to_numpy(bool), -np.log(probability), findings)

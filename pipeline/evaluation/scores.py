@@ -16,7 +16,7 @@ from torch import Tensor
 from pipeline.arms import results
 from pipeline.choices import Method
 from pipeline.config import Config, Explain
-from pipeline.data import subset
+from pipeline.data import labels, subset
 from pipeline.data.loading import Images
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation import attention, predictions
@@ -61,6 +61,7 @@ def evaluate_arm(
     disregarded: Areas,
     settings: Explain,
     external: dict[str, Prepared],
+    about: Mapping[str, str] | None = None,
 ) -> Evaluation:
     """Return the scores, predictions and explanations of an arm's final network.
 
@@ -74,6 +75,7 @@ def evaluate_arm(
         disregarded: The regions that experts disregarded, by image id.
         settings: How images are explained.
         external: The external test sets by split.
+        about: The finding that experts disregarded regions for, by image id; nothing for classes.
     """
     outside = {split: subset.whole(other) for split, other in external.items()}
     logits = held_out_logits(state, splits)
@@ -84,15 +86,23 @@ def evaluate_arm(
         readings = classification(logits[split], outside[split].labels)
         scores |= {f"{split}_{name}": value for name, value in readings}
         scores |= class_and_group_scores({split: logits[split]}, data=other, splits=outside)
-    scores |= attention_scores(state, splits=splits, disregarded=disregarded, data=data, settings=settings)
+    scores |= attention_scores(state, splits=splits, disregarded=disregarded, data=data, settings=settings, about=about)
     z = inference.logits(state, probes.pixels)
     target = targets(z, probes.labels, classes=data.classes, settings=settings)
     return Evaluation(
         scores=scores,
         predictions=predictions.columns(logits, arm=arm, splits=splits | outside, classes=data.classes),
         saliency=explain(state, probes.pixels[:], target=target, settings=settings),
-        probe_predictions=[data.classes[int(c)] for c in z.argmax(dim=1)],
+        probe_predictions=_words(state.model.task.predicted(z), target, data),
     )
+
+
+def _words(predicted: Tensor, target: Tensor, data: Prepared) -> list[str]:
+    """Return the predictions as text; with findings, the explained one comes first."""
+    texts = [labels.text(one, data.classes) for one in predicted]
+    if not data.findings:
+        return texts
+    return [f"{data.classes[int(n)]}? {text or 'no finding'}" for n, text in zip(target, texts, strict=True)]
 
 
 def probe_images(splits: dict[str, Images], seed: int) -> Images:
@@ -136,6 +146,13 @@ def disregarded_areas(config: Config, scenario: str) -> Areas:
     return masks.marked(masks.read(step_dir(scenario, config.hitl.last) / "masks.npz"))
 
 
+def marked_findings(config: Config, scenario: str) -> dict[str, str]:
+    """Return the finding that experts disregarded regions for, by image id; nothing for classes or without rounds."""
+    if scenario not in config.hitl.scenarios:
+        return {}
+    return masks.findings(masks.read(step_dir(scenario, config.hitl.last) / "masks.npz"))
+
+
 def attention_scores(
     state: State,
     *,
@@ -144,6 +161,7 @@ def attention_scores(
     data: Prepared,
     settings: Explain,
     methods: tuple[Method, ...] = attention.QUICK,
+    about: Mapping[str, str] | None = None,
 ) -> Scores:
     """Return how much a network looks at disregarded regions and, where evidence is known, at the evidence.
 
@@ -154,11 +172,12 @@ def attention_scores(
         data: The prepared data set. Its evidence is read on test images, or on val images if test has none.
         settings: How images are explained.
         methods: The explainers.
+        about: The finding that experts disregarded regions for, by image id; nothing for classes.
     """
     known = set(data.index.loc[data.index["evidence"].notna(), "id"])
     held_out = next((splits[s] for s in ("test", "val") if known & set(splits[s].ids)), splits["val"])
     some = [image_id for image_id in held_out.ids if image_id in known][: attention.LOOKED_AT]
     evidence = {image_id: data.evidence(image_id) for image_id in some}
     explained = partial(attention.measure, state, settings=settings, methods=methods)
-    on_marks = explained(images=splits["train"], areas=disregarded, name="marked")
+    on_marks = explained(images=splits["train"], areas=disregarded, name="marked", about=about)
     return on_marks | explained(images=held_out, areas=evidence, name="evidence")

@@ -197,7 +197,8 @@ def arm_result(
             settings=loop.settings.query.explain,
             methods=explainers,
         )
-    right = {split: (z.argmax(dim=1) == loop.images[split].labels).numpy() for split, z in read.items()}
+    task = outcome.state.model.task
+    right = {split: task.right(z, loop.images[split].labels).numpy() for split, z in read.items()}
     curve = outcome.history[[column for column in CURVE if column in outcome.history]]
     return {
         "numbers": {name: round(value, 5) for name, value in numbers.items()},

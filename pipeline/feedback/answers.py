@@ -35,7 +35,7 @@ def to_entries(manifest: Manifest, answers: list[Answer], settings: Consensus) -
             mask = weights.get(key, np.zeros((query.height, query.width), np.float32))
             asked = (geometry.owners(query) >= 0) | (key in evident)
             kind: Kind = "evidence" if key in evident else "judged" if key in weights else "unclear"
-            entries.append(Entry.of(manifest.round, query.image_id, mask, asked, kind=kind))
+            entries.append(Entry.of(manifest.round, query.image_id, mask, asked, kind=kind, finding=query.finding))
     return entries
 
 

@@ -36,7 +36,16 @@ class Check:
 
 
 @torch.inference_mode(False)
-def check(model: nn.Module, x: Tensor, w: Tensor, *, form: Form, output: Output, labels: Tensor | None = None) -> Check:
+def check(
+    model: nn.Module,
+    x: Tensor,
+    w: Tensor,
+    *,
+    form: Form,
+    output: Output,
+    labels: Tensor | None = None,
+    finding: Tensor | None = None,
+) -> Check:
     """Check that the penalty is alive, and find out which route is right for this network.
 
     The fast route rewrites some of a network's operations (see ``double_backward``). A network may rely on a detail
@@ -48,7 +57,8 @@ def check(model: nn.Module, x: Tensor, w: Tensor, *, form: Form, output: Output,
         w: Masks (B, H, W), 1 where the model must not look.
         form: The form of the penalty.
         output: The scalar whose gradient is taken.
-        labels: Class numbers (B,), for the output ``ce``.
+        labels: Class numbers (B,), or 0 and 1 for each finding (B, k), for the output ``ce``.
+        finding: The number of the finding (B,) that each mask belongs to; None for classes.
 
     Returns:
         Norm, agreement and the route to use, as ``penalty(..., fast=check.fast)``.
@@ -64,7 +74,7 @@ def check(model: nn.Module, x: Tensor, w: Tensor, *, form: Form, output: Output,
     def penalties(form: Form, output: Output, w: Tensor, fast: bool) -> Tensor:
         with torch.random.fork_rng():
             torch.manual_seed(0)  # the same projection on both routes
-            return penalty(model, x, w, form=form, output=output, labels=labels, fast=fast)
+            return penalty(model, x, w, form=form, output=output, labels=labels, finding=finding, fast=fast)
 
     def size(output: Output) -> Tensor:
         """Return the length of each image's gradient."""
@@ -74,7 +84,7 @@ def check(model: nn.Module, x: Tensor, w: Tensor, *, form: Form, output: Output,
         return _living_gradient(model, penalties(form, output, w, fast).sum())
 
     # The gradients of several logits may cancel. The cross-entropy's gradient is small where the network is certain.
-    if output != "ce" and _classes(model, x) > 1:
+    if output != "ce" and finding is None and _classes(model, x) > 1:
         others = torch.maximum(size("logits"), size("projection"))
         if (size(output) <= NOISE * torch.finfo(x.dtype).eps * others).all():
             raise DeadPenaltyError(

@@ -28,13 +28,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax
 
 from pipeline.choices import Fill
 from pipeline.config import FeedbackSettings
 from pipeline.data.loading import Images, as_tensor
 from pipeline.errors import PipelineError
 from pipeline.feedback.form import DRAWS, FormOfFeedback, PenalisedStep
+from pipeline.models import tasks
 from pipeline.models.modes import in_eval
 
 REACH = 0.25  # sigma of the blur of ``surround`` and ``blur``, share of the side
@@ -81,8 +81,7 @@ class Counterexamples(FormOfFeedback):
         originals = as_tensor(self.images.pixels[some])
         with in_eval(model):
             read = (self.as_input(x) for x in (originals, self.replace(originals, some, draws)))
-            log_p, log_q = (log_softmax(model(x).float(), dim=1) for x in read)
-        return (log_p.exp() * (log_p - log_q)).sum(dim=1)
+            return tasks.of(self.images.labels).divergence(*(model(x).float() for x in read))
 
     def replace(self, originals: Tensor, some: list[int], draws: Tensor) -> Tensor:
         """Return a batch in which counterexamples stand for masked images.

@@ -4,6 +4,9 @@ An entry is one image in one round. Later rounds may add marks to an image and r
 evidence is the exception: it judges the whole image, and replaces the marks of earlier rounds. Marks that were spread
 to an image without an answer hold until the next round spreads anew, or an expert judges the image. An entry holds its
 areas packed, in some hundred bytes each; a step of training unpacks the areas of its batch only.
+
+With several findings, an entry belongs to one of them. An image becomes a query once, so that it has one mask, and the
+mask has one finding.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +29,7 @@ from pipeline.errors import DamagedFileError
 # judged: an expert's answer; evidence: an answer that marks the evidence, so that W is everything else;
 # unclear: no expert could judge the image; spread: learned from the answers so far
 Kind = Literal["judged", "evidence", "unclear", "spread"]
+T = TypeVar("T")
 BITS, FLOATS = 0, 1  # how an area is packed: one bit per pixel if it holds 0 and 1 only
 
 
@@ -38,10 +42,17 @@ class Entry:
     packed_mask: bytes
     packed_asked: bytes
     kind: Kind = "judged"
+    finding: str = ""
 
     @classmethod
     def of(
-        cls, round: str, image_id: str, mask: NDArray[Any], asked: NDArray[np.bool_], kind: Kind = "judged"
+        cls,
+        round: str,
+        image_id: str,
+        mask: NDArray[Any],
+        asked: NDArray[np.bool_],
+        kind: Kind = "judged",
+        finding: str = "",
     ) -> Entry:
         """Return the entry of one image in one round.
 
@@ -51,12 +62,13 @@ class Entry:
             mask: W (S, S), 0..1.
             asked: The pixels (S, S) that experts were shown.
             kind: Where the mask comes from.
+            finding: The finding that the mask belongs to; "" for classes.
 
         Raises:
             ValueError: The kind is unknown.
         """
         assert_known(kind, Kind, "kind of entry")
-        return cls(round, image_id, _packed(mask), _packed(asked), kind)
+        return cls(round, image_id, _packed(mask), _packed(asked), kind, finding)
 
     @property
     def mask(self) -> NDArray[np.float32]:
@@ -99,8 +111,23 @@ def asked(entries: list[Entry]) -> Mapping[str, NDArray[np.bool_]]:
     return _Union([entry for entry in entries if entry.kind != "spread"], lambda entry: entry.asked)
 
 
-def on_copies(areas: Mapping[str, NDArray[Any]], ids: Iterable[str]) -> Mapping[str, NDArray[Any]]:
-    """Return these areas, and for each other image that is a copy of a picture with an area the same area.
+def findings(entries: list[Entry]) -> dict[str, str]:
+    """Return the finding that each image's mask belongs to, by image id; nothing for classes.
+
+    Raises DamagedFileError if the masks of an image belong to two findings.
+    """
+    found: dict[str, str] = {}
+    for entry in entries:
+        if entry.finding and found.setdefault(entry.image_id, entry.finding) != entry.finding:
+            raise DamagedFileError(
+                f"the masks of {entry.image_id} belong to {found[entry.image_id]} in one round, and to {entry.finding} "
+                "in another. Fix: run `dvc repro`, which selects the later round's queries again"
+            )
+    return found
+
+
+def on_copies(areas: Mapping[str, T], ids: Iterable[str]) -> Mapping[str, T]:
+    """Return these areas or findings, and the same one for each other image that is a copy of a picture with one.
 
     Experts are asked on one copy only, and their answer is about the picture.
     """
@@ -108,13 +135,16 @@ def on_copies(areas: Mapping[str, NDArray[Any]], ids: Iterable[str]) -> Mapping[
     copies = {i: of_picture[picture_of(i)] for i in ids if i not in areas and picture_of(i) in of_picture}
     if not copies:
         return areas
-    return ChainMap({i: areas[original] for i, original in copies.items()}, cast(dict[str, NDArray[Any]], areas))
+    return ChainMap({i: areas[original] for i, original in copies.items()}, cast(dict[str, T], areas))
 
 
 def write(path: Path, entries: list[Entry]) -> None:
     """Write the entries; equal entries give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     areas = [area for entry in entries for area in (entry.packed_mask, entry.packed_asked)]
+    about: dict[str, Any] = {}
+    if findings(entries):
+        about["finding"] = np.array([entry.finding for entry in entries], dtype=str)
     np.savez(
         path,
         round=np.array([entry.round for entry in entries], dtype=str),
@@ -122,6 +152,7 @@ def write(path: Path, entries: list[Entry]) -> None:
         kind=np.array([entry.kind for entry in entries], dtype=str),
         end=np.cumsum([len(area) for area in areas], dtype=np.int64),
         packed=np.frombuffer(b"".join(areas), np.uint8),
+        **about,
     )
 
 
@@ -133,8 +164,12 @@ def read(path: Path) -> list[Entry]:
             areas = [packed[start:end] for start, end in zip([0, *ends], ends, strict=False)]
             # Files from before marks were spread have no kinds.
             kinds = stored["kind"] if "kind" in stored else np.full(len(stored["round"]), "judged")
-            rows = zip(stored["round"], stored["image_id"], areas[::2], areas[1::2], kinds, strict=True)
-            return [Entry(sys.intern(str(n)), str(i), w, asked, cast(Kind, str(kind))) for n, i, w, asked, kind in rows]
+            about = stored["finding"] if "finding" in stored else np.full(len(kinds), "")
+            rows = zip(stored["round"], stored["image_id"], areas[::2], areas[1::2], kinds, about, strict=True)
+            return [
+                Entry(sys.intern(str(n)), str(i), w, asked, cast(Kind, str(kind)), sys.intern(str(finding)))
+                for n, i, w, asked, kind, finding in rows
+            ]
     except Exception as error:  # damaged files raise errors of many types
         raise DamagedFileError(f"{path} holds no masks: it is missing or damaged. Fix: run `dvc repro`") from error
 

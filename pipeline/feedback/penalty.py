@@ -16,6 +16,9 @@ The paper does not name the scalar y. ``Output`` offers:
   cost of one gradient (Hoffman, Roberts and Yaida 2019, *Robust Learning with Jacobian Regularization*,
   https://arxiv.org/abs/1908.02729).
 
+With findings, of which each is there or not, a mark belongs to one of them. The scalar is then of that finding alone:
+``predicted`` is its logit, ``log-probs`` and ``ce`` are of its two answers. The others mix findings, and are refused.
+
 The penalty of an image follows from the gradient g = d y / d x and W by a ``Form``:
 
 - ``eq2``: sum W g², as Eq. 2;
@@ -32,18 +35,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.choices import Form, Output, assert_known
+from pipeline.choices import Form, OfFindings, Output, assert_known
 from pipeline.errors import NetworkError, NumericalError
 from pipeline.feedback.double_backward import cheap_second_derivatives, current
 from pipeline.feedback.late import late
 from pipeline.feedback.second_derivatives import twice_differentiable
 from pipeline.models import outputs
 from pipeline.models.modes import as_written, in_eval
+from pipeline.models.tasks import FINDINGS
+
+OF_FINDINGS: tuple[OfFindings, ...] = get_args(OfFindings)
 
 
 @torch.inference_mode(False)  # records gradients in any context of the caller
@@ -55,6 +62,7 @@ def penalty(
     form: Form,
     output: Output,
     labels: Tensor | None = None,
+    finding: Tensor | None = None,
     fast: bool = True,
     direction: Tensor | None = None,
 ) -> Tensor:
@@ -69,7 +77,8 @@ def penalty(
         w: Masks (B, H, W) or (B, 1, H, W): 1 where the model must not look, 0..1 where experts disagree.
         form: How gradient and mask become the penalty.
         output: The scalar whose gradient is taken.
-        labels: Class numbers (B,), for ``ce``.
+        labels: Class numbers (B,), or 0 and 1 for each finding (B, k), for ``ce``.
+        finding: The number of the finding (B,) that each mask belongs to; None for classes.
         fast: Replace PyTorch's double backward by cheaper formulas; ``feedback.check`` compares both.
         direction: Directions (B, classes) from N(0, 1), for ``projection``; None draws them.
 
@@ -88,7 +97,9 @@ def penalty(
     w = masks_of(w, x)
 
     def scalar(logits: Tensor) -> Tensor:
-        return _scalar(logits, output, labels=labels, direction=direction)
+        if finding is None:
+            return _scalar(logits, output, labels=labels, direction=direction)
+        return _scalar_of_finding(logits, output, labels=labels, finding=finding)
 
     with outputs.differentiating(model), as_written(model), in_eval(model):
         if form == "as-published":
@@ -185,6 +196,19 @@ def _scalar(logits: Tensor, output: Output, *, labels: Tensor | None, direction:
         )
     outputs.assert_classes(labels, logits.shape[1], "labels")
     return F.cross_entropy(logits, labels, reduction="sum")
+
+
+def _scalar_of_finding(logits: Tensor, output: Output, *, labels: Tensor | None, finding: Tensor) -> Tensor:
+    """Return the scalar y, summed over the batch, of one finding an image."""
+    if output not in OF_FINDINGS:
+        raise ValueError(f"the output {output!r} mixes findings. Fix: use {', '.join(OF_FINDINGS)}")
+    outputs.assert_classes(finding, logits.shape[1], "findings")
+    column = finding.to(logits.device)[:, None]
+    z = logits.gather(1, column)
+    if output == "predicted":
+        return z.sum()
+    there = None if labels is None else labels.to(logits.device).gather(1, column)[:, 0]
+    return _scalar(FINDINGS.answers(z)[:, 0], output, labels=there, direction=None)
 
 
 def masks_of(w: Tensor, x: Tensor) -> Tensor:

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from pipeline.config import Penalty
 from pipeline.feedback.check import Check, DeadPenaltyError, check
 from pipeline.feedback.form import FormOfFeedback, PenalisedStep
 from pipeline.feedback.penalty import penalty
+from pipeline.models import tasks
 from pipeline.models.modes import in_eval
 
 BALANCED_OVER = 32  # masked images from which `weight: auto` sets lambda
@@ -33,11 +33,12 @@ class Feedback(FormOfFeedback):
         settings: The section `penalty` of the scenario.
         weight: Lambda. None until `weight: auto` sets it at the first masked step; 0 for `oversample` alone.
         ids: The ids of the training images (N).
-        labels: Their class numbers (N,).
+        labels: Their class numbers (N,), or 0 and 1 for each finding (N, k).
         classes: The number of classes C.
         originals: Returns the normalised images without augmentation (n, 3, S, S) at some positions of ``ids``.
         steps: The number of steps so far.
         first_check: The check at the first masked step; None before.
+        findings: The number of the finding (N,) that the mask of each image belongs to; None for classes.
     """
 
     masks: Mapping[str, NDArray[Any]]
@@ -49,6 +50,7 @@ class Feedback(FormOfFeedback):
     originals: Callable[[list[int]], Tensor]
     steps: int = 0
     first_check: Check | None = None
+    findings: Tensor | None = None
 
     def occurrences(self) -> Tensor:
         """Return how often each image occurs in an epoch, (N,)."""
@@ -94,6 +96,7 @@ class Feedback(FormOfFeedback):
             form=self.settings.form,
             output=self.settings.output,
             labels=self.labels[masked].to(x.device),
+            finding=self._finding(masked),
         )
         if self.weight is None:
             self.weight = self._balanced_weight(model)
@@ -108,7 +111,8 @@ class Feedback(FormOfFeedback):
         """Return the lambda at which the penalty of masked images is now ``ratio`` times their cross-entropy."""
         some = [i for i, image_id in enumerate(self.ids) if image_id in self.masks][:BALANCED_OVER]
         with in_eval(model), torch.no_grad():
-            ce = cross_entropy(model(self.originals(some)).float().cpu(), self.labels[some])
+            task = tasks.of(self.labels)
+            ce = task.loss(model(self.originals(some)).float().cpu(), self.labels[some])
         mean = float(self._penalties(model, some).detach().mean())
         if not mean:
             raise DeadPenaltyError("the penalty is 0, so `weight: auto` finds no lambda. Fix: set `penalty.weight`")
@@ -123,9 +127,13 @@ class Feedback(FormOfFeedback):
             form=self.settings.form,
             output=self.settings.output,
             labels=self.labels[some].to(x.device),
+            finding=self._finding(some),
             fast=self.first_check is not None and self.first_check.fast,
             direction=directions,
         )
+
+    def _finding(self, some: list[int]) -> Tensor | None:
+        return None if self.findings is None else self.findings[some]
 
     def _w(self, some: list[int]) -> Tensor:
         return torch.from_numpy(np.stack([self.masks[self.ids[i]] for i in some]))

@@ -31,7 +31,7 @@ from pipeline.data.loading import Images
 from pipeline.feedback.cells import Judged, features, judged_cells
 from pipeline.feedback.masks import Entry
 from pipeline.feedback.skill import Skill, inputs_of, measure, probabilities, regression
-from pipeline.models import classifier
+from pipeline.models import classifier, tasks
 
 SAMPLED = 100  # training images whose cells set the limit
 AT_ONCE = 32  # images
@@ -113,7 +113,8 @@ def from_answers(entries: list[Entry], images: Images, settings: Scenario, class
         settings: The scenario's settings. Its initial network, and not the network in training, reads the cells.
         classes: Class names.
     """
-    network = classifier.initial(settings.init, classes, images.side)
+    findings = tasks.of(images.labels).findings
+    network = classifier.initial(settings.init, classes, images.side, findings=findings)
     cells = judged_cells(entries, images, network, cell=settings.query.cell)
     return learn(cells, images, precision=(settings.feedback.spread or Spread()).precision)
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from pipeline.choices import Layers, assert_known
 from pipeline.errors import ConfigError, naming_damage
-from pipeline.models import backbones, files
+from pipeline.models import backbones, files, tasks
+from pipeline.models.tasks import Task
 
 HEAD_STD = 0.01  # timm draws the head from U(+-1/sqrt(classes)): with few classes the first loss is huge
 
@@ -18,11 +19,12 @@ HEAD_STD = 0.01  # timm draws the head from U(+-1/sqrt(classes)): with few class
 class Classifier(nn.Module):
     """A timm network with its preprocessing: normalised (B, 3, S, S) float in, (B, C) logits out.
 
-    A stored state needs ``architecture``, ``classes`` and ``size`` to rebuild the network.
+    A stored state needs ``architecture``, ``classes``, ``findings`` and ``size`` to rebuild the network.
 
     Attributes:
         architecture: Its name in timm.
         classes: The classes' names, in the order of the logits.
+        findings: Whether they are findings, each of which is there or not.
         size: The side of its images, pixels, if the weights were fitted to another side than timm's; else None.
         layers: The layers that learn.
     """
@@ -30,15 +32,20 @@ class Classifier(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, architecture: str, classes: list[str]) -> None:
+    def __init__(self, architecture: str, classes: list[str], *, findings: bool = False) -> None:
         super().__init__()
-        self.architecture, self.classes = architecture, classes
+        self.architecture, self.classes, self.findings = architecture, classes, findings
         self.size: int | None = None
         self.layers: Layers = "all"
         self.network = backbones.create(architecture, len(classes))
         config = self.network.pretrained_cfg
         self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def task(self) -> Task:
+        """The meaning of the logits."""
+        return tasks.FINDINGS if self.findings else tasks.CLASSES
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, C) of a batch from ``normalise``."""
@@ -86,37 +93,38 @@ class Classifier(nn.Module):
 
 
 class Deployed(nn.Module):
-    """The served network: uint8 RGB images (B, S, S, 3) in, class probabilities (B, C) out."""
+    """The served network: uint8 RGB images (B, S, S, 3) in, probabilities (B, C) of classes or findings out."""
 
     def __init__(self, model: Classifier) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return the probabilities of the classes, in the order of ``model.classes``."""
+        """Return the probabilities of the classes or findings, in the order of ``model.classes``."""
         images = pictures.permute(0, 3, 1, 2).float() / 255
-        return torch.softmax(self.model(self.model.normalise(images)), dim=1)
+        return self.model.task.probabilities(self.model(self.model.normalise(images)))
 
 
-def build(stored: dict[str, Any], classes: list[str], size: int | None = None) -> Classifier:
+def build(stored: dict[str, Any], classes: list[str], size: int | None = None, *, findings: bool = False) -> Classifier:
     """Return a classifier from ``backbones.pretrained`` weights or from a training state.
 
     A training state with the same classes keeps its head. Otherwise the head is drawn from N(0, HEAD_STD²), so that the
-    first loss is near log(classes).
+    first loss is near log(classes), or near log(2) for findings.
 
     Args:
         stored: The weights or the state.
         classes: The classes' names.
         size: The side of the images, pixels; None keeps the side of the stored weights.
+        findings: Whether they are findings, each of which is there or not.
 
     Raises:
         ConfigError: The network takes images of another side only.
     """
-    model = Classifier(stored["architecture"], classes)
+    model = Classifier(stored["architecture"], classes, findings=findings)
     if "size" in stored:
         model.resize(stored["size"])
     weights = dict(stored["weights"])
-    if stored.get("classes") != classes:
+    if stored.get("classes") != classes or bool(stored.get("findings")) != findings:
         names = {module: name for name, module in model.network.named_modules()}
         for layer in backbones.output_layers(model.network):
             nn.init.normal_(layer.weight, std=HEAD_STD)
@@ -130,8 +138,8 @@ def build(stored: dict[str, Any], classes: list[str], size: int | None = None) -
     return model.to(memory_format=torch.channels_last)
 
 
-def initial(init: str, classes: list[str], size: int) -> Classifier:
+def initial(init: str, classes: list[str], size: int, *, findings: bool = False) -> Classifier:
     """Return the network that a scenario starts from, for images of this side; ``init`` is the path of its weights."""
     stored = files.read(Path(init))
     with naming_damage(Path(init)):
-        return build(stored, classes, size)
+        return build(stored, classes, size, findings=findings)

@@ -72,7 +72,7 @@ def assert_labels(numbers: Tensor, classes: int) -> None:
     if classes < 2:
         raise ValueError(
             "cross-entropy and metrics need two logits or more, but the network has one. "
-            "Fix: give each class a logit; a single logit z is (-z / 2, z / 2)"
+            "Fix: give each class a logit, or labels of a finding, (N, 1) of 0 and 1, to a single logit"
         )
     assert_classes(numbers, classes, "labels")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from pipeline.choices import nearest
 from pipeline.config import Explain
 from pipeline.data.loading import as_tensor
 from pipeline.errors import ConfigError
+from pipeline.models import tasks
 from pipeline.query.attribution import attribute
 from pipeline.query.references import blurred, plain
 from pipeline.training import inference
@@ -57,11 +59,11 @@ def explain(
 
 
 def targets(logits: Tensor, labels: Tensor, *, classes: list[str], settings: Explain) -> Tensor:
-    """Return the class to explain each image for.
+    """Return the class or finding to explain each image for; of findings, the least certain one is `predicted`.
 
     Args:
         logits: The images' logits (N, C).
-        labels: Their class numbers (N,).
+        labels: Their class numbers (N,), or 0 and 1 for each finding (N, k).
         classes: The classes' names.
         settings: The section `query.explain` of the scenario.
 
@@ -71,9 +73,10 @@ def targets(logits: Tensor, labels: Tensor, *, classes: list[str], settings: Exp
     Raises:
         ConfigError: ``settings.target`` is not a class of the data set.
     """
+    task = tasks.of(labels)
     if settings.target == "predicted":
-        return logits.argmax(dim=1)
-    if settings.target == "true":
+        return task.explained(logits)
+    if settings.target == "true" and not task.findings:
         return labels
     if settings.target not in classes:
         raise ConfigError(
@@ -81,4 +84,4 @@ def targets(logits: Tensor, labels: Tensor, *, classes: list[str], settings: Exp
             f"Fix: {nearest(settings.target, ('predicted', 'true', *classes))}choose `predicted`, `true`, or one of "
             f"{', '.join(classes)}"
         )
-    return labels.new_full(labels.shape, classes.index(settings.target))
+    return torch.full((len(labels),), classes.index(settings.target))

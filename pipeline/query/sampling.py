@@ -2,6 +2,9 @@
 
 The paper uses entropy. Entropy, margin and least confident are in Settles 2009, *Active Learning Literature Survey*,
 section 3.1. `spread-entropy` also asks where the answers so far do not say what must not matter.
+
+With findings, the network answers a question for each: is it there? Entropies are then summed over findings, the margin
+is the smallest one, and the least confident prediction has the lowest probability of all its answers together.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ from torch.distributions import Categorical
 
 from pipeline.choices import Strategy, assert_known
 from pipeline.errors import NumericalError
-from pipeline.models import outputs
+from pipeline.models import outputs, tasks
+from pipeline.models.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -27,14 +31,23 @@ class Readings:
     """The known numbers of N images.
 
     Attributes:
-        logits: The logits (N, C) of the network in training.
-        labels: The class numbers (N,).
+        logits: The logits (N, C) of the network in training; of findings (N, k).
+        labels: The class numbers (N,), or 0 and 1 for each finding (N, k).
         doubt: How unsure the spreader is about each image's cells (N,); None before there is a spreader.
     """
 
     logits: Tensor
     labels: Tensor
     doubt: NDArray[np.float64] | None = None
+
+    @property
+    def task(self) -> Task:
+        """The meaning of the logits."""
+        return tasks.of(self.labels)
+
+    def answers(self) -> Categorical:
+        """Return the distribution of each answer, (N,) or (N, k)."""
+        return _distribution(self.logits, self.task)
 
 
 class Scorer(Protocol):
@@ -51,8 +64,8 @@ def scores(
     """Return the score of each image; experts see high scores first.
 
     Args:
-        logits: The images' logits (N, C).
-        labels: Their class numbers (N,).
+        logits: The images' logits (N, C); of findings (N, k).
+        labels: Their class numbers (N,), or 0 and 1 for each finding (N, k).
         strategy: A key of ``STRATEGIES``.
         seed: The seed of the strategy `random`; the others draw nothing.
         doubt: How unsure the spreader is about each image (N,), for `spread-entropy`; None if there is no spreader.
@@ -61,11 +74,12 @@ def scores(
         Scores (N,).
 
     Raises:
-        ValueError: The strategy is unknown, there are fewer than two classes, or it reads a label that is no class.
+        ValueError: The strategy is unknown or does not suit findings, there are fewer than two classes, or it reads a
+            label that is no class.
         NumericalError: Logits are infinite or NaN. They would otherwise rank as the most certain.
     """
     assert_known(strategy, Strategy, "strategy")
-    images = Readings(_finite(logits), labels, doubt)
+    images = Readings(_finite(logits, tasks.of(labels)), labels, doubt)
     return STRATEGIES[strategy](images, torch.Generator().manual_seed(seed))
 
 
@@ -84,27 +98,29 @@ def top(scores: Tensor, count: int) -> list[int]:
     return [int(position) for position in order[:count]]
 
 
-def entropy(logits: Tensor) -> Tensor:
+def entropy(logits: Tensor, task: Task = tasks.CLASSES) -> Tensor:
     """Return the predictive entropy of logits (N, C) over log(C): (N,), from 0 (certain) to 1 (undecided).
 
-    Shannon 1948, *A Mathematical Theory of Communication*. Raises NumericalError on infinite or NaN logits.
+    Of findings (N, k), it is the sum of their entropies over k log(2). Shannon 1948, *A Mathematical Theory of
+    Communication*. Raises NumericalError on infinite or NaN logits.
     """
-    return (_distribution(_finite(logits)).entropy() / math.log(logits.shape[1])).clamp(0, 1)
+    found = _distribution(_finite(logits, task), task)
+    return (found.entropy() / math.log(found.logits.shape[-1])).reshape(len(logits), -1).mean(dim=1).clamp(0, 1)
 
 
 def _entropy(images: Readings, generator: Generator) -> Tensor:
-    return entropy(images.logits)
+    return entropy(images.logits, images.task)
 
 
 def _margin(images: Readings, generator: Generator) -> Tensor:
     """Score a small lead of the likeliest class over the second high."""
-    first, second = _distribution(images.logits).probs.topk(2, dim=1).values.unbind(dim=1)
-    return 1 - (first - second)
+    first, second = images.answers().probs.topk(2, dim=-1).values.unbind(dim=-1)
+    return 1 - (first - second).reshape(len(images.logits), -1).amin(dim=1)
 
 
 def _least_confident(images: Readings, generator: Generator) -> Tensor:
     """Score a low probability of the likeliest class high."""
-    return 1 - _distribution(images.logits).probs.amax(dim=1)
+    return 1 - images.answers().probs.amax(dim=-1).reshape(len(images.logits), -1).prod(dim=1)
 
 
 def _confident_mistakes(images: Readings, generator: Generator) -> Tensor:
@@ -112,6 +128,11 @@ def _confident_mistakes(images: Readings, generator: Generator) -> Tensor:
 
     The paper's published code offers this strategy beside entropy.
     """
+    if images.task.findings:
+        raise ValueError(
+            "'confident-mistakes' is about another finding than the least certain one, which is explained. "
+            "Fix: use another strategy"
+        )
     outputs.assert_classes(images.labels, images.logits.shape[1], "labels")
     uncertainty = entropy(images.logits)
     return torch.where(images.logits.argmax(dim=1) == images.labels, uncertainty, 3 - uncertainty)  # 0..1 and 2..3
@@ -122,7 +143,7 @@ def _spread_entropy(images: Readings, generator: Generator) -> Tensor:
 
     Ranks, because the two entropies have different scales. Equal values have equal ranks, the mean of theirs.
     """
-    uncertainty = entropy(images.logits)
+    uncertainty = entropy(images.logits, images.task)
     if images.doubt is None:
         return uncertainty
     return torch.from_numpy(rankdata(uncertainty.numpy()) + rankdata(images.doubt))
@@ -143,16 +164,16 @@ STRATEGIES: dict[Strategy, Scorer] = {
 }
 
 
-def _finite(logits: Tensor) -> Tensor:
-    if logits.ndim != 2 or logits.shape[1] < 2:
+def _finite(logits: Tensor, task: Task) -> Tensor:
+    if logits.ndim != 2 or logits.shape[1] < (1 if task.findings else 2):
         raise ValueError(
             f"a strategy needs logits (N, C) of two classes or more, but they are {tuple(logits.shape)}. "
-            "Fix: give each class a logit; a single logit z is (-z / 2, z / 2)"
+            "Fix: give each class a logit, or pass labels of findings (N, 1) for a single logit"
         )
     if not torch.isfinite(logits).all():
         raise NumericalError("the logits are not finite: training diverged. Fix: lower `train.learning_rate`")
     return logits
 
 
-def _distribution(logits: Tensor) -> Categorical:
-    return Categorical(logits=logits.double())
+def _distribution(logits: Tensor, task: Task) -> Categorical:
+    return Categorical(logits=task.answers(logits.double()))

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
@@ -18,6 +17,7 @@ from labelstudio.exchange import geometry
 from labelstudio.exchange.records import Manifest, Proposal, Query
 from pipeline.choices import Rank, assert_known
 from pipeline.config import QuerySettings, Scenario
+from pipeline.data import labels
 from pipeline.data.loading import Images
 from pipeline.feedback import masks, spreading
 from pipeline.query import sampling
@@ -114,7 +114,8 @@ def choose(
 
     An image of an earlier round returns only if at least half of its proposals are new. The query
     then holds the new proposals alone, so that experts spend no time on regions that they know.
-    Copies of a picture are one picture: a round asks about one of them.
+    Copies of a picture are one picture: a round asks about one of them. With several findings, no image returns: its
+    one mask belongs to the finding that the first query was about.
 
     Args:
         state: The network in training.
@@ -133,8 +134,8 @@ def choose(
         ConfigError: The class to explain is not one of the data set's.
         IncompleteError: DeepLIFT's explanations miss more of the outputs than `query.explain.limit`.
     """
-    logits = inference.logits(state, pool.pixels)
-    entropy = sampling.entropy(logits)
+    logits, task = inference.logits(state, pool.pixels), state.model.task
+    entropy, likely = sampling.entropy(logits, task), task.probabilities(logits.double())
     scores = sampling.scores(logits, pool.labels, strategy=settings.strategy, seed=seed, doubt=doubt)
     order = sampling.top(scores, len(pool.ids))
     classes = state.model.classes
@@ -142,6 +143,7 @@ def choose(
     queries: list[Query] = []
     shown: set[bytes] = set()  # digests of the pictures of this round
     known = _known(pool, asked)
+    once = task.findings and len(classes) > 1
     at_once = EXPLAINED_AT_ONCE * state.accelerator.num_processes
     for start in range(0, len(order), at_once):
         positions = order[start : start + at_once]
@@ -151,25 +153,29 @@ def choose(
         for position, heat in zip(positions, saliency, strict=True):
             image_id, pixels = pool.ids[position], pool.pixels[position]
             digest = _digest(pixels)
-            if digest in shown:
+            if digest in shown or (once and digest in known):
                 continue
             proposals = _new_proposals(heat, pixels, settings=settings, asked=known.get(digest), seed=seed)
             if proposals is None:
                 continue
             shown.add(digest)
-            picture, probabilities = png(pixels), torch.softmax(logits[position].double(), dim=0)
+            picture, finding = png(pixels), classes[int(target[position])] if task.findings else ""
+            label, prediction = labels.text(pool.labels[position], classes), classes[int(likely[position].argmax())]
+            if finding:
+                label, prediction = _words(finding, label, float(likely[position, target[position]]))
             query = Query(
                 image_id=image_id,
                 image=f"images/{image_id}.png",
                 digest=hashlib.sha256(picture).hexdigest(),
                 width=pixels.shape[1],
                 height=pixels.shape[0],
-                label=classes[int(pool.labels[position])],
-                prediction=classes[int(probabilities.argmax())],
-                probabilities={c: round(float(p), 4) for c, p in zip(classes, probabilities, strict=True)},
+                label=label,
+                prediction=prediction,
+                probabilities={c: round(float(p), 4) for c, p in zip(classes, likely[position], strict=True)},
                 entropy=round(float(entropy[position]), 4),
                 proposals=proposals,
                 heat=f"images/{image_id}.heat.png",
+                finding=finding,
             )
             if state.accelerator.is_main_process:
                 (folder / query.image).write_bytes(picture)
@@ -178,6 +184,15 @@ def choose(
             if len(queries) == count:
                 return queries
     return queries
+
+
+def _words(finding: str, label: str, probability: float) -> tuple[str, str]:
+    """Return the truth and the prediction of one finding, as experts read them."""
+    there = labels.named(label)
+    others = [name for name in there if name != finding]
+    truth = f"{finding} is {'there' if finding in there else 'not there'}"
+    also = f"; also {', '.join(others)}" if others else ""
+    return f"{truth}{also}", f"is {finding} there? p = {probability:.2f}"
 
 
 def overlaid(pixels: NDArray[np.uint8], saliency: NDArray[np.floating], rank: Rank) -> NDArray[np.uint8]:

@@ -53,6 +53,7 @@ FIELDS = {  # of a line of answers.json: name → its type and its meaning
     "verdict": ("sc:Text", "The meaning of the answer as a whole, such as `marked` or `nothing to disregard`."),
     "seconds": ("sc:Float", "The time that the expert took, as measured by Label Studio."),
 }
+FINDING = {"finding": ("sc:Text", "The finding that the query was about, and that the image's mask belongs to.")}
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def write(config: Config, scenario: str) -> Numbers:
         marked=len(areas),
         area=float(np.mean([area.mean() for area in areas.values()])) if areas else 0.0,
     )
-    described = _croissant(config, scenario, folder, numbers)
+    fields = FIELDS | (FINDING if any("finding" in line for line in lines) else {})
+    described = _croissant(config, scenario, folder, numbers=numbers, fields=fields)
     (folder / "croissant.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
     return numbers
 
@@ -102,13 +104,16 @@ def _line(round: str, answer: Answer, *, expert: int, query: Query | None) -> di
         "expert": expert,
         "verdict": verdict(answer, query).value,
         "seconds": answer.lead_time,
+        **({"finding": query.finding} if query and query.finding else {}),
         **({"blind": True} if answer.blind else {}),
         **({"decides": True} if answer.decides else {}),
         "regions": [{name: entry[name] for name in KEPT if name in entry} for entry in known],
     }
 
 
-def _croissant(config: Config, scenario: str, folder: Path, numbers: Numbers) -> dict[str, Any]:
+def _croissant(
+    config: Config, scenario: str, folder: Path, *, numbers: Numbers, fields: dict[str, tuple[str, str]]
+) -> dict[str, Any]:
     dataset = config.scenario(scenario).dataset
     who = "simulated experts" if config.annotate.expert == "simulated" else "experts"
     digest = hashlib.sha256((folder / "answers.json").read_bytes()).hexdigest()
@@ -158,7 +163,7 @@ def _croissant(config: Config, scenario: str, folder: Path, numbers: Numbers) ->
                         {"fileObject": {"@id": "answers"}},
                         {"jsonPath": f"$[*].{name}"},
                     )
-                    for name, (kind, meaning) in FIELDS.items()
+                    for name, (kind, meaning) in fields.items()
                 ],
             },
             {

@@ -54,6 +54,8 @@ def write(config: Config, scenario: str, result: Result, numbers: Numbers | None
         digest=manifest["sha256"]["images.npy"],
         trained=result.images,
         splits=splits,
+        findings=data.findings,
+        images=data.index["split"].value_counts().to_dict(),
         external={s: len(o.right) for s, o in result.outcomes["automated"].items() if s.startswith(EXTERNAL)},
         patients="All images of a patient or group are in one split." if of_patients else PATIENTS_UNKNOWN,
         results="".join(map(tables.markdown, tables.tables({scenario: result}))),

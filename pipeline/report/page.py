@@ -231,7 +231,8 @@ def _effect(name: str, rounds: list[str]) -> Table:
         "Effect of the marks",
         ["Round", "Marked images", "Attention on what must not matter, before", "after"],
         rows,
-        "Attention: the absolute saliency of the class that was predicted in the query. Mean over the marked images.",
+        "Attention: the absolute saliency of the class that was predicted in the query, or of the finding that it was "
+        "about. Mean over the marked images.",
         names=1,
     )
 

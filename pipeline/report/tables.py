@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.data.prepared import EXTERNAL, in_order
 from pipeline.evaluation.predictions import Outcomes
 from pipeline.evaluation.score_files import Scores
@@ -16,6 +19,12 @@ CAVEAT = (
     "Intervals are 95% intervals over the test images. They do not cover training: this is one seed, and another "
     "seed may give another result."
 )
+
+OF_FINDINGS = (
+    " With findings, an image counts as right if all of its findings are, and its loss is the mean of their binary "
+    "cross-entropies."
+)
+AREAS = {"AUC": "auc", "Average precision": "average_precision"}
 
 Row = dict[str, str]  # head → text of the cell
 
@@ -53,7 +62,8 @@ def tables(results: dict[str, Result]) -> list[Table]:
             results,
             _final,
             "Accuracies and losses (cross-entropy, nats) are of an arm's final network. The minimum loss is the lowest "
-            "loss on val of all epochs of the arm, as in the paper. Intervals are 95% intervals over the images.",
+            "loss on val of all epochs of the arm, as in the paper. Intervals are 95% intervals over the images."
+            + (OF_FINDINGS if any(r.outcomes["automated"]["val"].findings for r in results.values()) else ""),
         ),
         _table(
             "Each arm minus automated, on the same images",
@@ -63,6 +73,7 @@ def tables(results: dict[str, Result]) -> list[Table]:
         ),
         *(table for split in external for table in _on_external(results, split)),
         _table("Other scores on test", results, partial(_other_scores, split="test")),
+        *(table for split in ("test", *external) if (table := _each_finding(results, split)).rows),
         _table(
             "Scores on test after the epoch with the lowest loss on val",
             results,
@@ -112,7 +123,7 @@ def _on_external(results: dict[str, Result], split: str) -> list[Table]:
         if split not in result.outcomes[arm]:
             return {}
         ours, theirs = result.outcomes[arm][split], result.outcomes["automated"][split]
-        row = {"Accuracy (%)": _accuracy(ours), "Loss": show(mean_over_images(ours.loss))}
+        row = {"Accuracy (%)": _accuracy(ours.right), "Loss": show(mean_over_images(ours.loss))}
         if arm == "automated":
             return row
         accuracy, loss = paired(ours, theirs)
@@ -134,11 +145,11 @@ def _final(result: Result, arm: str) -> Row:
     """Return the cells of an arm's final network, with the intervals over images."""
     outcomes = result.outcomes[arm]
     row = {
-        "Accuracy, val (%)": _accuracy(outcomes["val"]),
+        "Accuracy, val (%)": _accuracy(outcomes["val"].right),
         "Minimum loss, val": _number(result.scores[arm]["min_loss"]),
     }
     for split in _tests(outcomes):
-        row[f"Accuracy, {split} (%)"] = _accuracy(outcomes[split])
+        row[f"Accuracy, {split} (%)"] = _accuracy(outcomes[split].right)
         row[f"Loss, {split}"] = show(mean_over_images(outcomes[split].loss))
     return row
 
@@ -177,6 +188,30 @@ def _other_scores(result: Result, arm: str, *, split: str) -> Row:
     }
 
 
+def _each_finding(results: dict[str, Result], split: str) -> Table:
+    """Return a table of a split with a row for each finding of each arm, and their means; no rows without findings."""
+    rows = []
+    for name, result in results.items():
+        for arm, outcomes in result.outcomes.items():
+            found, scores = outcomes[split].findings if split in outcomes else {}, result.scores[arm]
+            for finding, (there, predicted) in found.items():
+                shares = [_accuracy(some) if some.size else "" for some in (predicted[there], there[predicted])]
+                areas = [_number(scores.get(f"{split}_{metric}_{finding}")) for metric in AREAS.values()]
+                rows.append([name, arm, finding, *shares, *areas])
+            if found:
+                shares = [_percent(scores.get(f"{split}_{metric}")) for metric in ("recall", "precision")]
+                areas = [_number(scores.get(f"{split}_{metric}")) for metric in AREAS.values()]
+                rows.append([name, arm, "mean", *shares, *areas])
+    return Table(
+        f"Each finding on {split}",
+        ["Scenario", "Arm", "Finding", "Recall (%)", "Precision (%)", *AREAS],
+        rows,
+        "A finding counts as predicted if its probability is above 0.5. If it is never predicted, its precision is 0 "
+        "in the mean.",
+        names=3,
+    )
+
+
 def _selected(result: Result, arm: str) -> Row:
     scores: Scores = result.scores[arm]
     return {
@@ -185,8 +220,8 @@ def _selected(result: Result, arm: str) -> Row:
     }
 
 
-def _accuracy(outcomes: Outcomes) -> str:
-    return show(share_of_images(outcomes.right), scale=100, digits=1)
+def _accuracy(right: NDArray[np.bool_]) -> str:
+    return show(share_of_images(right), scale=100, digits=1)
 
 
 def _with_verdict(difference: Interval, *, scale: float, digits: int) -> str:

@@ -11,6 +11,9 @@ called; the last three are optional:
     group    a patient or lesion: all of its images go into one split
     mask     a path below root: the evidence, white on black; simulated experts need it
 
+With ``findings``, an image has any number of these. Each is a column of 0 and 1, in place of ``label``. With a
+``separator``, the column ``label`` has the names of all findings that are there.
+
 ``attributes`` names further columns, whose values get metrics of their own. Without ``table``: ``root/<class>/…`` or
 ``root/{train,val,test}/<class>/…``. The patient ids of DICOM files make groups too (pipeline/sources/dicom_files.py).
 """
@@ -24,12 +27,12 @@ import pandas as pd
 
 from pipeline.config import Folder
 from pipeline.errors import DataError, listed
-from pipeline.sources import class_folders, dicom_files, files, spelling, splits, tables
+from pipeline.sources import class_folders, dicom_files, files, findings, spelling, splits, tables
 from pipeline.sources.dicom_files import Header
 from pipeline.sources.source import Original, Originals
 
 REMEDY = "put the table there, or correct `datasets.<name>` in params.yaml"
-ATTRIBUTE = "attribute "  # before the name of a column, which may be any
+ATTRIBUTE, FINDING = "attribute ", "finding "  # before the name of a column, which may be any
 PLURALS = {"label": "labels", "split": "splits", "group": "groups", "mask": "masks"}
 
 
@@ -47,6 +50,8 @@ def read(settings: Folder) -> Originals:
         rows = _from_table(root, files.inside(root, settings.table), settings, present=present, scans=scans)
     rows = dicom_files.with_patients(rows, scans)
     dicom_files.tell(rows, scans, has_window=settings.window is not None)
+    if settings.findings:
+        return Originals(settings.findings, rows, held_out=settings.held_out, findings=True)
     classes = spelling.in_order({row.label for row in rows})
     if len(classes) < 2:
         raise DataError(f"{root} has images of one class only, {classes[0]!r}. Fix: add images of another class.")
@@ -101,20 +106,34 @@ def _from_table(
 
 def _read(path: Path, settings: Folder) -> pd.DataFrame:
     """Return the table with our own names of columns; each label, group and attribute has one spelling."""
-    names = settings.columns.model_dump()  # our names of columns → the table's
+    own_columns = settings.findings if settings.findings and settings.separator is None else []
+    names = settings.columns.model_dump(exclude={"label"} if own_columns else None)  # our names → the table's
     explicit = [names[own] for own in names if own in ("image", "label", *settings.columns.model_fields_set)]
-    table = tables.read(path, [*explicit, *settings.attributes], REMEDY, optional=list(names.values()))
+    needed = [*explicit, *own_columns, *settings.attributes]
+    table = tables.read(path, needed, REMEDY, optional=list(names.values()))
     read = [f"{own} in {theirs!r}" for own, theirs in names.items() if theirs in table]
-    others = [column for column in table if column not in (*names.values(), *settings.attributes)]
+    read += [f"findings in {', '.join(map(repr, own_columns))}"] if own_columns else []
+    others = [column for column in table if column not in (*names.values(), *needed)]
     print(f"{path}: {', '.join(read)}" + (f"; not read: {', '.join(others)}" if others else ""), flush=True)
-    wanted = names | {ATTRIBUTE + one: one for one in settings.attributes}
+    wanted = names | {ATTRIBUTE + one: one for one in settings.attributes} | {FINDING + one: one for one in own_columns}
     columns = {own: table.get(theirs, default=None) for own, theirs in wanted.items()}
     table = pd.DataFrame(columns, table.index, dtype=object)
-    tables.complete(path, table, {"image": "image", "label": "label"})
-    spelled = {"label": "labels", "group": "groups", **{ATTRIBUTE + one: f"{one}s" for one in settings.attributes}}
-    for column, plural in spelled.items():
+    tables.complete(path, table, {own: own for own in ("image", "label") if own in names})
+    if settings.findings:
+        table["label"] = _findings(path, table, settings, settings.findings)
+    spelled = {"group": "groups", **{ATTRIBUTE + one: f"{one}s" for one in settings.attributes}}
+    for column, plural in (spelled if settings.findings else {"label": "labels", **spelled}).items():
         table[column] = spelling.unified(table[column], where=path, what=plural, place=lambda row: f"row {row}")
     return table
+
+
+def _findings(path: Path, table: pd.DataFrame, settings: Folder, names: list[str]) -> pd.Series:
+    """Return the label of each row: the text of its findings."""
+    if settings.separator is None:
+        columns = pd.DataFrame({name: table[FINDING + name] for name in names})
+        return findings.of_columns(path, table["image"], columns)
+    separator, no_finding = settings.separator, settings.no_finding
+    return findings.of_names(path, table["label"], names, separator=separator, no_finding=no_finding)
 
 
 def _check_splits(path: Path, table: pd.DataFrame) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 from rich.progress import track
 
 from pipeline.config import Dataset, Files
-from pipeline.data import prepared
+from pipeline.data import labels, prepared
 from pipeline.data.prepared import Item
 from pipeline.errors import listed
 from pipeline.sources import originals, registry, splits
@@ -36,7 +36,10 @@ def prepare(name: str, settings: Dataset, folder: Path) -> tuple[dict[str, Any],
         white = originals.white(source, settings.white)
         table = _prepare_files(folder, name=name, settings=settings, source=source, white=white)
         white = None if white == WHITE else white
-    manifest = prepared.write_index(folder, name=name, classes=source.classes, table=table, white=white)
+    findings = isinstance(source, Originals) and source.findings
+    manifest = prepared.write_index(
+        folder, name=name, classes=source.classes, table=table, white=white, findings=findings
+    )
     return manifest, table[["id", "name", "group"]]
 
 
@@ -55,7 +58,10 @@ def _prepare_files(folder: Path, *, name: str, settings: Files, source: Original
     items = _with_progress(read, f"preparing {name}", count)
     table = prepared.write_arrays(folder, count=count, size=settings.size, items=items)
     _warn_of_contradictions(table)
-    table = splits.settle(table, held_out=source.held_out, seed=settings.split_seed, duplicates=settings.duplicates)
+    strata = labels.strata(table["label"], findings=source.findings)
+    table = splits.settle(
+        table, strata, held_out=source.held_out, seed=settings.split_seed, duplicates=settings.duplicates
+    )
     if left_out := count - len(table):
         print(f"warning: {left_out} images are copies of val or test images, left out")
     return table.assign(id=prepared.pseudonyms(table))
@@ -67,7 +73,9 @@ def _with_progress(items: Iterable[Item], text: str, count: int) -> Iterable[Ite
 
 def _warn_of_contradictions(table: pd.DataFrame) -> None:
     found = [
-        ", ".join(f"{row.name} ({row.label})" for row in rows[["name", "label"]].itertuples(index=False))
+        ", ".join(
+            f"{row.name} ({row.label or 'no finding'})" for row in rows[["name", "label"]].itertuples(index=False)
+        )
         for rows in prepared.copies(table)
         if rows["label"].nunique() > 1
     ]

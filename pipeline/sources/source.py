@@ -33,13 +33,15 @@ class Originals:
     """All image files of a source; none of them is open.
 
     ``evidence`` returns the evidence (S, S) of a prepared image (S, S, 3) without a mask file. ``held_out`` is the
-    share of val and test together, for a source without official splits.
+    share of val and test together, for a source without official splits. If ``findings`` is true, the classes are
+    findings, and a label is the text of an image's findings (``pipeline.data.findings``).
     """
 
     classes: list[str]
     rows: list[Original]
     evidence: Callable[[Pixels], Area] | None = None
     held_out: float = 0.2
+    findings: bool = False
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,15 @@ def named(text: str) -> str | None:
     return WORDS.get(SET.sub("", word)) or (word if is_split(word) else None)
 
 
-def settle(table: pd.DataFrame, *, held_out: float, seed: int, duplicates: Duplicates) -> pd.DataFrame:
+def settle(
+    table: pd.DataFrame, strata: pd.Series, *, held_out: float, seed: int, duplicates: Duplicates
+) -> pd.DataFrame:
     """Settle the split of every image.
 
     Args:
-        table: The columns name, label, split (None in all rows: no official splits), group (or None), and digest of
+        table: The columns name, split (None in all rows: no official splits), group (or None), and digest of
             the image.
+        strata: The stratum of each row, for a table without official splits.
         held_out: The share of val and test together, without official splits.
         seed: It determines the split, without official splits.
         duplicates: Copies of an image in several official splits are an error; ``drop`` keeps the copy in test, or
@@ -62,7 +65,7 @@ def settle(table: pd.DataFrame, *, held_out: float, seed: int, duplicates: Dupli
             f"all images or to none:\n{listed(table.loc[without, 'name'])}"
         )
     if without.all():
-        return table.assign(split=_drawn(table, held_out, seed))
+        return table.assign(split=_drawn(table, strata, held_out, seed))
     for split in (name for name in in_order(table["split"]) if name not in SPLITS):
         count = int((table["split"] == split).sum())
         print(f"split {split}: {count} images, which are only evaluated", flush=True)
@@ -80,18 +83,18 @@ def settle(table: pd.DataFrame, *, held_out: float, seed: int, duplicates: Dupli
     return table
 
 
-def _drawn(table: pd.DataFrame, held_out: float, seed: int) -> pd.Series:
+def _drawn(table: pd.DataFrame, strata: pd.Series, held_out: float, seed: int) -> pd.Series:
     together = _together(table)
     split = pd.Series("train", index=table.index)
-    held = _part(table["label"], together, share=held_out, seed=seed)
-    test = _part(table["label"][held], together[held], share=0.5, seed=seed)
+    held = _part(strata, together, share=held_out, seed=seed)
+    test = _part(strata[held], together[held], share=0.5, seed=seed)
     split[held] = np.where(test, "test", "val")
     if abs(held.mean() - held_out) > NOTABLE:
         print(f"warning: {held.mean():.0%} of the images are held out, not {held_out:.0%}, to keep groups whole")
     return split
 
 
-def _part(labels: pd.Series, groups: pd.Series, *, share: float, seed: int) -> pd.Series:
+def _part(strata: pd.Series, groups: pd.Series, *, share: float, seed: int) -> pd.Series:
     """Return a stratified part of the rows as a bool column; groups stay whole.
 
     The rows are split into equal folds, and some folds are taken: of 0.4, two folds of five.
@@ -107,9 +110,9 @@ def _part(labels: pd.Series, groups: pd.Series, *, share: float, seed: int) -> p
             f"{count} independent images are too few to be split in {wanted.denominator}. Fix: add images, or set "
             "each image's split in the table."
         )
-    chosen = pd.Series(False, index=labels.index)
+    chosen = pd.Series(False, index=strata.index)
     splitter = StratifiedGroupKFold(wanted.denominator, shuffle=True, random_state=seed)
-    folds = splitter.split(np.zeros(len(labels)), labels, groups)
+    folds = splitter.split(np.zeros(len(strata)), strata, groups)
     with warnings.catch_warnings():
         # Of a class with fewer images than folds; where that leaves a split without it, `write_index` names both.
         warnings.simplefilter("ignore", UserWarning)

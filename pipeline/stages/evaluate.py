@@ -25,7 +25,7 @@ def main(scenario: str) -> None:
     splits = subset.by_split(data, subset.read(subset_file(scenario), data))
     outside = external.read(config, scenario, data)
     probes = scores.probe_images(splits, config.seed)
-    disregarded = scores.disregarded_areas(config, scenario)
+    disregarded, about = scores.disregarded_areas(config, scenario), scores.marked_findings(config, scenario)
     folders = {arm: results.final_dir(config, scenario, arm) for arm in results.arms(config, scenario)}
     histories = {arm: results.history(folder) for arm, folder in folders.items()}
     found = {}
@@ -41,6 +41,7 @@ def main(scenario: str) -> None:
             disregarded=disregarded,
             settings=settings.query.explain,
             external=outside,
+            about=about,
         )
 
     if not state.accelerator.is_main_process:

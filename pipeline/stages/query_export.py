@@ -44,4 +44,7 @@ def main(scenario: str, round: str, after: str, queries: str) -> None:
     found = len(manifest.queries)
     print(f"{scenario}, round {round}: {found} queries from {len(pool.ids)} images, in {folder}")
     if found < wanted:
-        print(f"only {found} of {wanted} queries: on the remaining images, experts have already judged most regions")
+        why = "on the remaining images, experts have already judged most regions"
+        if data.findings and len(data.classes) > 1:
+            why = "with several findings, an image becomes a query once"
+        print(f"only {found} of {wanted} queries: {why}")

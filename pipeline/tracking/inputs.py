@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config
-from pipeline.data import prepared, subset
+from pipeline.data import labels, prepared, subset
+from pipeline.data.prepared import Prepared
 from pipeline.paths import prepared_dir, step_dir, subset_file
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow.entities import DatasetInput
 
 DIGEST = 36  # characters in a data set's digest: MLflow's limit
@@ -30,8 +32,14 @@ def images(config: Config, scenario: str) -> Iterator[DatasetInput]:
             context=CONTEXTS[str(split).partition("-")[0]],
             source=prepared_dir(name),
             digest=hashlib.sha256(chosen.encode()),
-            profile={"images": len(rows), **rows["label"].value_counts().sort_index().to_dict()},
+            profile={"images": len(rows), **_counts(rows["label"], data)},
         )
+
+
+def _counts(given: pd.Series, data: Prepared) -> dict[str, int]:
+    """Return the number of images of each class, or with each finding."""
+    found = labels.members(given, data.classes, findings=data.findings).sum()
+    return {str(name): int(count) for name, count in found.items() if count}
 
 
 def answers(config: Config, scenario: str) -> DatasetInput:

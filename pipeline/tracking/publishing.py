@@ -109,7 +109,9 @@ def _publish_scenario(client: MlflowClient, experiment: str, *, config: Config, 
         answers = [] if arm in results.WITHOUT_FEEDBACK else [inputs.answers(config, scenario)]
         client.log_inputs(run_id, [*images, *answers])
         external = {name: value for name, value in scores[arm].items() if name.startswith(EXTERNAL)}
-        summary = results.summary(history, arm) | external
+        findings = tuple(f"_{name}" for name in config.findings(config.scenario(scenario).dataset) or ())
+        each = {name: value for name, value in scores[arm].items() if findings and name.endswith(findings)}
+        summary = results.summary(history, arm) | external | each
         runs.log_evaluation(client, run_id, scenario=scenario, arm=arm, summary=summary)
         name = registered.name(store.name(), scenario)
         registered.register(client, run_id, name=name, config=config, scenario=scenario, arm=arm, graph=graph)

@@ -155,6 +155,7 @@ def _log(
     data = prepared.read(prepared_dir(config.scenario(scenario).dataset))
     settings = {"classes": data.classes, "size": dataset.size, "fit": getattr(dataset, "fit", "stretch")}
     settings |= {"white": data.white} if data.white else {}
+    settings |= {"findings": True} if data.findings else {}
     if window := getattr(dataset, "window", None):
         settings["window"] = window.model_dump()
     for path in CARRIED:

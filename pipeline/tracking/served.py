@@ -1,4 +1,4 @@
-"""The code of a registered model: the content of an image file in, its class and the probabilities out.
+"""The code of a registered model: the content of an image file in, its class or findings and the probabilities out.
 
 MLflow keeps this module, the two that decode files, and the network as a graph with weights. To load the model, nothing
 is unpickled, and no other module of this project is needed.
@@ -50,13 +50,15 @@ class Served(PythonModel):
             raise MlflowException(f"an image {error}", error_code=INVALID_PARAMETER_VALUE) from error
         with torch.inference_mode():
             probabilities = self.network(torch.from_numpy(np.stack(pictures)))
-        return [
-            {
-                "prediction": settings["classes"][int(row.argmax())],
-                "probabilities": dict(zip(settings["classes"], row.tolist(), strict=True)),
-            }
-            for row in probabilities
-        ]
+        found = []
+        for row in probabilities:
+            of_each = dict(zip(settings["classes"], row.tolist(), strict=True))
+            there = [name for name, probability in of_each.items() if probability > 0.5]
+            likeliest = settings["classes"][int(row.argmax())]
+            found.append(
+                {"prediction": "|".join(there) if settings.get("findings") else likeliest, "probabilities": of_each}
+            )
+        return found
 
 
 set_model(Served())

@@ -12,13 +12,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.config import Train
@@ -28,7 +28,7 @@ from pipeline.data.loading import Images
 from pipeline.errors import PipelineError
 from pipeline.feedback import form
 from pipeline.feedback.form import FormOfFeedback
-from pipeline.models import outputs
+from pipeline.models import outputs, tasks
 from pipeline.models.modes import in_eval
 from pipeline.training.distributed import share, sum_gradients, totals
 from pipeline.training.inference import as_input
@@ -73,12 +73,12 @@ def train_epoch(
         DivergedError: The loss is not finite.
         PipelineError: The penalty is dead or not finite (see `pipeline.feedback.penalty`).
     """
-    outputs.assert_labels(images.labels, len(state.model.classes))
+    state.model.task.check(images.labels, len(state.model.classes))
     outputs.learning(state.model)
     state.model.train()
     with _seeded(seed, state.epoch), in_eval(state.model, _BatchNorm) if freeze_batchnorm else nullcontext():
-        class_weights, batches = draw_batches(images.labels, settings, feedback.occurrences() if feedback else None)
-        epoch = _Epoch(state, images, settings, class_weights, feedback)
+        weights, batches = draw_batches(images.labels, settings, feedback.occurrences() if feedback else None)
+        epoch = _Epoch(state, images, settings, weights, feedback)
         for batch, own, x in epoch.load(batches):
             state.optimizer.zero_grad()
             epoch.add_cross_entropy(x, own, len(batch))
@@ -98,7 +98,7 @@ class _Epoch:
     state: State
     images: Images
     settings: Train
-    class_weights: Tensor  # (C,)
+    weights: Tensor | None  # of each image's label in the loss, in the shape of the labels
     feedback: FormOfFeedback | None
     sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))  # CE; penalty; penalised images
 
@@ -134,12 +134,14 @@ class _Epoch:
         """Add the gradient of CE on this process's augmented images (n, 3, S, S)."""
         accelerator = self.state.accelerator
         for part in _slices(len(own), self.settings.slices):
-            labels = self.images.labels[own][part].to(accelerator.device)
+            some = own[part]
+            labels = self.images.labels[some].to(accelerator.device)
+            weights = None if self.weights is None else self.weights[some]
             with accelerator.autocast():
                 logits = self.state.model(as_input(self.state, x[part]))
-            ce = cross_entropy(logits.float(), labels, reduction="none")
-            accelerator.backward((ce * self.class_weights.to(ce)[labels]).sum() / batch_size)
-            self.sums[0] += float(ce.detach().sum())
+            losses = partial(self.state.model.task.losses, logits.float(), labels)
+            accelerator.backward(losses(weights).sum() / batch_size)
+            self.sums[0] += float(losses().detach().sum())
 
     def add_penalty(self, batch: list[int]) -> None:
         """Add the gradient of the penalty on the batch's original images that are penalised in this step."""
@@ -171,24 +173,26 @@ class _Epoch:
         }
 
 
-def draw_batches(labels: Tensor, settings: Train, times: Tensor | None) -> tuple[Tensor, list[list[int]]]:
-    """Return the weight of each class in the loss (C,), and an epoch's batches as positions of images.
+def draw_batches(labels: Tensor, settings: Train, times: Tensor | None) -> tuple[Tensor | None, list[list[int]]]:
+    """Return the weight of each label in the loss (None: all are equal), and an epoch's batches as positions of images.
 
     ``times`` (N,): how often each image occurs in the epoch. `class_balance: loss` weighs classes by N / (C n_c), after
     King and Zeng 2001, *Logistic regression in rare events data*. `sampler` draws images with replacement, each class
     equally often.
     """
-    counts = torch.bincount(labels)
-    rare = len(labels) / ((counts > 0).sum() * counts.clamp(min=1))
-    class_weights = rare if settings.class_balance == "loss" else torch.ones(len(counts))
-    times = torch.ones_like(labels) if times is None else times
+    task = tasks.of(labels)
+    if settings.class_balance == "sampler" and task.findings:
+        raise ValueError("`class_balance: sampler` needs one class an image. Fix: choose loss or none for findings")
+    rare = task.balance(labels)
+    weights = rare if settings.class_balance == "loss" else None
+    times = torch.ones(len(labels), dtype=torch.long) if times is None else times
     if settings.class_balance == "sampler":
-        order = torch.multinomial(rare[labels] * times, int(times.sum()), replacement=True).tolist()
+        order = torch.multinomial(rare * times, int(times.sum()), replacement=True).tolist()
     else:
         positions = torch.arange(len(labels)).repeat_interleave(times)
         order = positions[torch.randperm(len(positions))].tolist()
     size = settings.batch_size
-    return class_weights, [order[start : start + size] for start in range(0, len(order), size)]
+    return weights, [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def _slices(count: int, parts: int) -> list[slice]:

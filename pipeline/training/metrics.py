@@ -1,7 +1,8 @@
 """Metrics of a classifier: pure functions from logits to (name, value).
 
 In all of them, ``logits`` is (N, C) and ``labels`` (N,) holds class numbers in the order of the columns. Fewer than
-two classes, and labels that are no class number, are a ValueError.
+two classes, and labels that are no class number, are a ValueError. With findings, both are (N, k), and labels are 0 or
+1 (``pipeline.models.tasks``).
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from pipeline.models import outputs
+from pipeline.models import tasks
 
 BINS = 15  # as in Guo et al. 2017
 SMALLEST_GROUP = 10  # images; the accuracy of a smaller group is noise
@@ -29,15 +29,22 @@ def classification(logits: Tensor, labels: Tensor) -> Iterator[tuple[str, float]
       occur.
     - ``ece``: expected calibration error of the predicted class's probability, in 15 equal bins (Guo et al. 2017,
       *On Calibration of Modern Neural Networks*, https://arxiv.org/abs/1706.04599).
+
+    With findings, ``accuracy`` is the share of images with all findings right, and all others are means over findings
+    of "it is there" against "it is not": ``loss``, ``balanced_accuracy``, ``ece``, and the metrics of ``by_class``.
     """
+    task = tasks.of(labels)
+    task.check(labels, logits.shape[1])
+    if task is tasks.FINDINGS:
+        yield from _of_findings(logits, labels)
+        return
     # Imported late: scikit-learn takes a second, and the first metrics are read after the first epoch.
     from sklearn.metrics import accuracy_score, cohen_kappa_score, recall_score, roc_auc_score
 
-    outputs.assert_labels(labels, logits.shape[1])
     probabilities = logits.double().softmax(dim=1).numpy()
     true, read = labels.numpy(), logits.argmax(dim=1).numpy()
     classes = np.arange(logits.shape[1])
-    yield "loss", float(cross_entropy(logits.double(), labels))
+    yield "loss", float(task.loss(logits.double(), labels))
     yield "accuracy", float(accuracy_score(true, read))
     yield "balanced_accuracy", float(recall_score(true, read, labels=np.unique(true), average="macro"))
     if len(np.unique(true)) == len(classes):
@@ -49,21 +56,56 @@ def classification(logits: Tensor, labels: Tensor) -> Iterator[tuple[str, float]
 
 
 def by_class(logits: Tensor, labels: Tensor, names: Sequence[str]) -> Iterator[tuple[str, float]]:
-    """Yield ``recall_<class>`` of each class that occurs, 0..1."""
+    """Yield ``recall_<class>`` of each class that occurs, 0..1; of each finding also ``precision``, ``auc`` and more.
+
+    The precision of a finding that is never predicted is 0. ``auc`` and ``average_precision`` are left out where a
+    finding occurs in all images.
+    """
+    from sklearn.metrics import average_precision_score, precision_score, recall_score, roc_auc_score
+
+    task = tasks.of(labels)
+    task.check(labels, logits.shape[1])
+    true, read = labels.numpy(), task.predicted(logits).numpy()
+    if task is tasks.CLASSES:
+        occurring = np.unique(true)
+        recalls = recall_score(true, read, labels=occurring, average=None)
+        yield from ((f"recall_{names[c]}", float(recall)) for c, recall in zip(occurring, recalls, strict=True))
+        return
+    for y, predicted, z, name in zip(true.T, read.T, logits.double().numpy().T, names, strict=True):
+        if y.any():
+            yield f"recall_{name}", float(recall_score(y, predicted))
+            yield f"precision_{name}", float(precision_score(y, predicted, zero_division=0.0))
+        if y.any() and not y.all():
+            yield f"auc_{name}", float(roc_auc_score(y, z))
+            yield f"average_precision_{name}", float(average_precision_score(y, z))
+
+
+def _of_findings(logits: Tensor, labels: Tensor) -> Iterator[tuple[str, float]]:
     from sklearn.metrics import recall_score
 
-    outputs.assert_labels(labels, logits.shape[1])
-    true, read = labels.numpy(), logits.argmax(dim=1).numpy()
-    occurring = np.unique(true)
-    recalls = recall_score(true, read, labels=occurring, average=None)
-    yield from ((f"recall_{names[c]}", float(recall)) for c, recall in zip(occurring, recalls, strict=True))
+    task, names = tasks.FINDINGS, [str(n) for n in range(logits.shape[1])]
+    right = task.predicted(logits) == labels
+    yield "loss", float(task.loss(logits.double(), labels))
+    yield "accuracy", float(task.right(logits, labels).double().mean())
+    pairs = zip(labels.numpy().T, task.predicted(logits).numpy().T, strict=True)
+    balanced = [recall_score(y, read, labels=np.unique(y), average="macro") for y, read in pairs]
+    yield "balanced_accuracy", float(np.mean(balanced))
+    found = dict(by_class(logits, labels, names))
+    for metric in ("auc", "average_precision", "recall", "precision"):
+        values = [found[f"{metric}_{name}"] for name in names if f"{metric}_{name}" in found]
+        if len(values) == len(names):
+            yield metric, float(np.mean(values))
+    sure = task.answers(logits.double()).softmax(dim=-1).amax(dim=-1)
+    errors = [_calibration_error(p, r) for p, r in zip(sure.numpy().T, right.numpy().T, strict=True)]
+    yield "ece", float(np.mean(errors))
 
 
 def worst_group(logits: Tensor, labels: Tensor, groups: Sequence[int | None]) -> Iterator[tuple[str, float]]:
     """Yield ``worst_group_accuracy``, 0..1: the lowest of all groups with at least ten images, if there are any."""
-    outputs.assert_labels(labels, logits.shape[1])
+    task = tasks.of(labels)
+    task.check(labels, logits.shape[1])
     grouped = np.array([group is not None for group in groups])
-    right = (logits.argmax(dim=1) == labels).numpy()[grouped]
+    right = task.right(logits, labels).numpy()[grouped]
     _, member = np.unique([group for group in groups if group is not None], return_inverse=True)
     sizes = np.bincount(member)
     accuracies = np.bincount(member, weights=right)[sizes >= SMALLEST_GROUP] / sizes[sizes >= SMALLEST_GROUP]
@@ -79,28 +121,31 @@ def by_attribute(
     The names are ``accuracy_<value>_<class>`` and ``worst_<attribute>_accuracy``. With two classes,
     ``balanced_<attribute>_auc`` is the AUC with an equal weight for each combination, if none is left out: the
     attribute then says nothing about the class. Combinations of fewer than ten images are left out, and so are images
-    without a value.
+    without a value. The accuracy of a finding is the share of the images with it in which it is predicted.
     """
     from sklearn.metrics import roc_auc_score
 
-    outputs.assert_labels(labels, logits.shape[1])
-    right, true = (logits.argmax(dim=1) == labels).numpy(), labels.numpy()
-    found, weights = [], np.zeros(len(true))
+    task = tasks.of(labels)
+    task.check(labels, logits.shape[1])
+    classes = logits.shape[1]
+    of_class = task.members(labels, classes).numpy()
+    right = (task.members(task.predicted(logits), classes).numpy() & of_class).T
+    found, weights = [], np.zeros(len(labels))
     known = sorted({value for value in values if value is not None})
     for value in known:
         has = np.array([one == value for one in values])
-        for number, name in enumerate(names):
-            members = has & (true == number)
+        for name, class_members, right_members in zip(names, of_class.T, right, strict=True):
+            members = has & class_members
             if members.sum() >= SMALLEST_GROUP:
-                found.append((f"accuracy_{value.replace(' ', '-')}_{name}", float(right[members].mean())))
+                found.append((f"accuracy_{value.replace(' ', '-')}_{name}", float(right_members[members].mean())))
                 weights[members] = 1 / members.sum()
     yield from found
     if found:
         yield f"worst_{attribute}_accuracy", min(accuracy for _, accuracy in found)
     counted = weights > 0
-    if len(names) == 2 and known and len(found) == 2 * len(known):
+    if task is tasks.CLASSES and len(names) == 2 and known and len(found) == 2 * len(known):
         scores = (logits[:, 1] - logits[:, 0]).double().numpy()
-        auc = roc_auc_score(true[counted], scores[counted], sample_weight=weights[counted])
+        auc = roc_auc_score(labels.numpy()[counted], scores[counted], sample_weight=weights[counted])
         yield f"balanced_{attribute}_auc", float(auc)
 
 

@@ -57,7 +57,10 @@ def refit(
 
     Raises:
         PipelineError: The network's last layer is not linear.
+        ValueError: The network has several findings, of which counterexamples do not say which one they are about.
     """
+    if state.model.findings and len(state.model.classes) > 1:
+        raise ValueError("`refit` reads one class or one finding an image. Fix: set `feedback.refit` to off")
     head = state.model.network.get_classifier()
     if not isinstance(head, nn.Linear):
         raise PipelineError(
@@ -67,10 +70,12 @@ def refit(
     generator = torch.Generator().manual_seed(seed * 100_003 + state.epoch)
     read = [_read(state, images, augment, feedback, generator) for _ in range(settings.draws)]
     originals = _features(state, _originals(state, images), len(images.ids))
-    labels = images.labels.numpy()
+    labels = images.labels.flatten().numpy()
     weight, bias = _fitted(np.concatenate(read), np.tile(labels, settings.draws), decay=settings.decay)
     shares = np.bincount(labels, minlength=len(bias)) / len(labels)
     bias = _balanced(originals @ weight.T + bias, shares) + bias
+    if state.model.findings:  # the logits of "it is not there" and "it is there" become the logit of a finding
+        weight, bias = np.diff(weight, axis=0), np.diff(bias)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(weight))
         head.bias.copy_(torch.from_numpy(bias))

@@ -53,7 +53,7 @@ def restore(path: Path, settings: Train) -> State:
     """Return the state that ``save`` stored, ready to train on; raises DamagedFileError where it cannot be read."""
     stored = files.read(path)
     with naming_damage(path):
-        model = classifier.build(stored, stored["classes"])
+        model = classifier.build(stored, stored["classes"], findings=bool(stored.get("findings")))
     state = begin(model, settings)
     with naming_damage(path):
         rewind(state, stored)
@@ -65,6 +65,7 @@ def document(state: State) -> dict[str, Any]:
     return {
         "architecture": state.model.architecture,
         "classes": state.model.classes,
+        **({"findings": True} if state.model.findings else {}),
         **({"size": state.model.size} if state.model.size else {}),
         "weights": {key: value.cpu() for key, value in state.model.network.state_dict().items()},
         "optimizer": state.optimizer.state_dict(),

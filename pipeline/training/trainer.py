@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
@@ -41,6 +42,7 @@ def train(
     epochs: int,
     step: str,
     masks: Masks | None,
+    about: Mapping[str, str] | None = None,
     checkpoint_dir: Path | None = None,
     each_epoch: EachEpoch | None = None,
 ) -> pd.DataFrame:
@@ -58,6 +60,7 @@ def train(
         epochs: How many epochs to train.
         step: What the epochs belong to: ``start``, a round, or an arm.
         masks: The masks in force, W (S, S) by image id; they hold on all copies of an image. None in the baseline.
+        about: The finding that the mask of an image belongs to, by image id; nothing for classes.
         checkpoint_dir: Where each epoch is stored. The same call in another process resumes after the last stored
             epoch and ends with the same weights. None stores nothing.
         each_epoch: Called after each epoch with the history so far; of several processes, by the first one.
@@ -69,8 +72,9 @@ def train(
     batchnorm = settings.train.batchnorm
     frozen = batchnorm == "frozen" and masks is not None
     masks = masks and on_copies(masks, data["train"].ids)
-    feedback = _feedback(state, data["train"], settings, masks) if masks else None
-    checkpoint = Checkpoint.of(checkpoint_dir, state, masks, settings, seed, state.epoch, epochs, step)
+    feedback = _feedback(state, data["train"], settings, masks, about) if masks else None
+    given = [settings, seed, state.epoch, epochs, step, *([sorted(about.items())] if about else [])]
+    checkpoint = Checkpoint.of(checkpoint_dir, state, masks, *given)
     rows = checkpoint.resume(state, feedback)
     for _ in range(epochs - len(rows)):
         row: dict[str, Any] = {"step": step, "epoch": state.epoch + 1}
@@ -107,18 +111,33 @@ def settle_batchnorm(state: State, images: Images) -> None:
     average_buffers(state.model, len(starts), state.accelerator)
 
 
-def _feedback(state: State, images: Images, settings: Scenario, masks: Masks) -> FormOfFeedback | None:
+def _feedback(
+    state: State, images: Images, settings: Scenario, masks: Masks, about: Mapping[str, str] | None
+) -> FormOfFeedback | None:
     """Return what these masks do to training, in the scenario's form of feedback."""
     if settings.feedback.form == "penalty":
-        return feedback_on(state, images, settings.penalty, masks)
+        return feedback_on(state, images, settings.penalty, masks, about)
     made = Counterexamples(masks, settings.feedback, images, lambda x: as_input(state, x))
     made.check()
     print(f"counterexamples: {len(masks)} images with a mask, filled from {settings.feedback.fill}", flush=True)
     return made
 
 
-def feedback_on(state: State, images: Images, settings: Penalty, masks: Masks) -> Feedback | None:
-    """Return the penalty that these masks put on these images; None where the masks change nothing."""
+def feedback_on(
+    state: State, images: Images, settings: Penalty, masks: Masks, about: Mapping[str, str] | None = None
+) -> Feedback | None:
+    """Return the penalty that these masks put on these images; None where the masks change nothing.
+
+    Args:
+        state: The network.
+        images: The training images.
+        settings: The penalty.
+        masks: W (S, S) by image id.
+        about: The finding that a mask belongs to, by image id; one finding alone need not be named.
+
+    Raises:
+        ValueError: With several findings, a mask belongs to none of them.
+    """
     if settings.weight == 0 and settings.oversample == 1:
         return None
     weight = state.penalty_weight if settings.weight == "auto" else settings.weight
@@ -134,7 +153,20 @@ def feedback_on(state: State, images: Images, settings: Penalty, masks: Masks) -
         labels=images.labels,
         classes=len(state.model.classes),
         originals=originals,
+        findings=_findings(state, images, masks, about or {}) if state.model.findings else None,
     )
+
+
+def _findings(state: State, images: Images, masks: Masks, about: Mapping[str, str]) -> Tensor:
+    """Return the number of the finding (N,) that the mask of each image belongs to; 0 without a mask."""
+    names = state.model.classes
+    known = on_copies(about, images.ids)
+    if len(names) > 1 and (lacking := [i for i in images.ids if i in masks and known.get(i) not in names]):
+        raise ValueError(
+            f"the masks of {len(lacking)} images belong to none of {', '.join(names)}. Fix: name a finding for each in "
+            f"`about`, as for {lacking[0]}"
+        )
+    return torch.tensor([names.index(known[i]) if known.get(i) in names else 0 for i in images.ids])
 
 
 def _readings(state: State, data: dict[str, Images]) -> dict[str, float]:

@@ -26,11 +26,19 @@ def images(count: int) -> Images:
     return Images([f"image-{n}" for n in range(count)], pixels, torch.arange(count) % 2)
 
 
-def network(classes: list[str], architecture: str = "test_efficientnet") -> classifier.Classifier:
+def findings(count: int) -> Images:
+    """Random images of two findings: each image has one of them, none, or both."""
+    numbers = torch.arange(count)
+    return Images(images(count).ids, images(count).pixels, torch.stack([numbers % 2, numbers // 2 % 2], dim=1))
+
+
+def network(
+    classes: list[str], architecture: str = "test_efficientnet", *, findings: bool = False
+) -> classifier.Classifier:
     """A network with random weights, the same at each call."""
     weights = backbones.pretrained("x", Backbone(architecture=architecture, weights="random"), seed=0)
     torch.manual_seed(0)
-    return classifier.build(weights, classes)
+    return classifier.build(weights, classes, findings=findings)
 
 
 def scenario(feedback: FeedbackSettings, **train) -> Scenario:

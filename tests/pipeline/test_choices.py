@@ -45,7 +45,10 @@ def picture():
         (lambda: measure(name="marked", methods=("gradcam",)), "explainer .* write 'grad-cam'"),
         (lambda: small.network(["a", "b"]).learn("heads"), "layers .* write 'head'"),
         (lambda: overlaid(np.zeros((4, 4, 3), np.uint8), SQUARE, "absolut"), "rank .* write 'absolute'"),
-        (lambda: settle(pd.DataFrame(), held_out=0.2, seed=0, duplicates="drops"), "duplicates .* write 'drop'"),
+        (
+            lambda: settle(pd.DataFrame(), pd.Series(), held_out=0.2, seed=0, duplicates="drops"),
+            "duplicates .* write 'drop'",
+        ),
         (lambda: Entry.of("00", "x", SQUARE, SQUARE > 0, "judge"), "kind of entry .* write 'judged'"),
         (lambda: next(items(Originals(["x"], []), 4, "cropped")), "fit .* write 'crop'"),
         (lambda: Evidence().read("x", picture(), (4, 4), size=4, fit="crops"), "fit .* write 'crop'"),

@@ -26,7 +26,7 @@ def test_fractions_are_stratified_nested_and_leave_other_splits_alone(tmp_path):
 
 def test_a_fraction_that_leaves_a_class_empty_names_it_and_one_that_does_not(tmp_path):
     prepare_data_set(tmp_path)
-    with pytest.raises(ConfigError, match=r"no training image of class 'a'.*at least 0\.1"):
+    with pytest.raises(ConfigError, match=r"no training image of class a, of which.*at least 0\.1"):
         subset.choose(prepared.read(tmp_path), 0.01, seed=0)
 
 

@@ -5,6 +5,7 @@ import math
 import pytest
 import timm
 import torch
+from fakes import small
 
 from pipeline.config import Backbone
 from pipeline.feedback.check import assert_alive
@@ -60,3 +61,14 @@ def test_the_papers_backbones_train_under_its_penalty(architecture):
     term = penalty(network, x, w, form="eq2-mean", output="logits")
     assert term.shape == (2,)
     assert assert_alive(network, term.sum()) > 0
+
+
+def test_findings_with_the_names_of_classes_get_a_new_head():
+    trained = small.network(["a", "b"])
+    trained.network.classifier.weight.data += 1
+    stored = {"architecture": "test_efficientnet", "classes": ["a", "b"], "weights": trained.network.state_dict()}
+    kept = classifier.build(stored, ["a", "b"]).network.classifier.weight
+    assert torch.equal(kept, trained.network.classifier.weight)
+    assert classifier.build(stored, ["a", "b"], findings=True).network.classifier.weight.abs().max() < 0.1
+    again = classifier.build(stored | {"findings": True}, ["a", "b"], findings=True)
+    assert torch.equal(again.network.classifier.weight, trained.network.classifier.weight)

@@ -92,7 +92,7 @@ def test_the_strategy_and_the_explained_class_can_be_set(tmp_path, state, pool):
 
 def test_spread_entropy_asks_where_the_spreader_is_unsure_too(tmp_path, state, monkeypatch, capsys):
     """The left half was marked on half of the images, in the lower rows only: a cell's place tells the mark."""
-    monkeypatch.setattr(spreading.classifier, "initial", lambda init, classes, size: small.network(classes))
+    monkeypatch.setattr(spreading.classifier, "initial", lambda init, classes, size, **_: small.network(classes))
     pool = small.images(24)
     left = np.zeros((32, 32), bool)
     left[:, :16] = True

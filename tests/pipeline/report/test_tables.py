@@ -1,11 +1,14 @@
 """The comparison in tables and in words, worked out from the numbers."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline.arms import results
 from pipeline.evaluation.predictions import Outcomes
+from pipeline.evaluation.statistics import share_of_images, show
 from pipeline.report import meaning, tables
 from pipeline.report.comparison import Result
 
@@ -114,3 +117,36 @@ def test_an_external_set_has_tables_of_its_own_with_intervals_and_differences():
     assert not [head for table in [*shown.values()][:2] for head in table.heads if "external" in head]
     *_, last = meaning.sentences("digits", found)
     assert last.startswith("On external-ph2, hitl against automated: accuracy +30.0 [")
+
+
+def of_findings():
+    """A result of two findings: of 100 images, 40 have the disk, and 30 of these are predicted; the bar never is."""
+    found, n = result({"automated": 50, "hitl": 80}), np.arange(100)
+    read = {"recall": 0.375, "precision": 0.5, "auc": 0.75, "average_precision": 0.4}
+    scores = {f"test_{metric}{end}": value for metric, value in read.items() for end in ("", "_disk", "_bar")}
+    findings = {"disk": (n < 40, n < 30), "bar": (n < 20, n < 0)}
+    return dataclasses.replace(
+        found,
+        scores={arm: one | scores for arm, one in found.scores.items()},
+        outcomes={
+            arm: {split: dataclasses.replace(one, findings=findings) for split, one in of.items()}
+            for arm, of in found.outcomes.items()
+        },
+    )
+
+
+def test_each_finding_has_a_row_and_scenarios_with_classes_have_none():
+    both = tables.tables({"digits": result({"automated": 50, "hitl": 80}), "shapes": of_findings()})
+    (table,) = [one for one in both if one.title == "Each finding on test"]
+    assert table.heads == ["Scenario", "Arm", "Finding", "Recall (%)", "Precision (%)", "AUC", "Average precision"]
+    assert [row[:3] for row in table.rows] == [
+        ["shapes", arm, finding] for arm in ("automated", "hitl") for finding in ("disk", "bar", "mean")
+    ]
+    assert [cell.split(" [")[0] for cell in table.rows[0][3:]] == ["75.0", "100.0", "0.75", "0.40"]
+    assert table.rows[0][3] == show(share_of_images(np.arange(40) < 30), scale=100, digits=1), "with its interval"
+    assert table.rows[1][4] == "", "no precision without predictions"
+    assert table.rows[2][3:] == ["37.5", "50.0", "0.75", "0.40"]
+    assert "all of its findings" in both[0].note
+    classes = tables.tables({"digits": result({"automated": 50, "hitl": 80})})
+    assert not any("finding" in one.title for one in classes)
+    assert "findings" not in classes[0].note

@@ -14,7 +14,7 @@ def table(count, **columns):
 
 
 def settle(rows, held_out=0.2, seed=0, duplicates="error"):
-    return splits.settle(rows, held_out=held_out, seed=seed, duplicates=duplicates)
+    return splits.settle(rows, rows["label"], held_out=held_out, seed=seed, duplicates=duplicates)
 
 
 @pytest.mark.parametrize(("held_out", "train"), [(0.2, 160), (0.25, 150)])

@@ -97,3 +97,51 @@ def test_labels_that_are_no_class_and_a_single_logit_are_refused(metric):
             list(metric(torch.zeros(20, 3), torch.tensor([0, 1] * 9 + [2, wrong])))
     with pytest.raises(ValueError, match="two logits or more, but the network has one"):
         list(metric(torch.zeros(20, 1), torch.zeros(20, dtype=torch.long)))
+
+
+def findings():
+    """Six images of two findings: one is told well, and the other is never predicted."""
+    z = torch.tensor([[2.0, -1.0], [1.0, -3.0], [-1.0, -2.0], [0.5, -1.5], [-2.0, -1.2], [-1.0, -4.0]])
+    return z, torch.tensor([[1, 1], [1, 0], [0, 0], [0, 0], [0, 1], [0, 0]])
+
+
+def test_findings_by_hand():
+    z, labels = findings()
+    found = dict(metrics.classification(z, labels))
+    assert found["loss"] == pytest.approx(
+        torch.nn.functional.binary_cross_entropy_with_logits(z.double(), labels.double()).item()
+    )
+    assert found["accuracy"] == pytest.approx(3 / 6), "of all findings right: the second, third and last image"
+    assert found["balanced_accuracy"] == pytest.approx((7 / 8 + 1 / 2) / 2)
+    assert found["recall"] == pytest.approx((1 + 0) / 2)
+    assert found["precision"] == pytest.approx((2 / 3 + 0) / 2)
+    assert found["auc"] == pytest.approx(1.0)
+    assert found["average_precision"] == pytest.approx(1.0)
+    assert 0 < found["ece"] < 1
+    assert "kappa" not in found
+    each = dict(metrics.by_class(z, labels, ["disk", "bar"]))
+    assert each["recall_disk"] == each["auc_bar"] == each["average_precision_bar"] == 1.0
+    assert each["precision_disk"] == pytest.approx(2 / 3)
+    assert each["precision_bar"] == each["recall_bar"] == 0.0
+
+
+def test_a_finding_that_a_split_lacks_has_no_auc_and_no_macro():
+    z, labels = findings()
+    labels[:, 1] = 0
+    assert not {"recall_bar", "auc_bar", "precision_bar"} & dict(metrics.by_class(z, labels, ["disk", "bar"])).keys()
+    assert not {"auc", "recall"} & dict(metrics.classification(z, labels)).keys()
+
+
+def test_groups_and_attributes_of_findings():
+    z, labels = (one.repeat(20, 1) for one in findings())
+    groups = [n % 6 for n in range(120)]
+    assert dict(metrics.worst_group(z, labels, groups)) == {"worst_group_accuracy": 0.0}
+    values = ["left" if n % 6 == 0 else "right" for n in range(120)]
+    found = dict(metrics.by_attribute(z, labels, ["disk", "bar"], attribute="side", values=values))
+    assert found == {
+        "accuracy_left_disk": 1.0,
+        "accuracy_left_bar": 0.0,
+        "accuracy_right_disk": 1.0,
+        "accuracy_right_bar": 0.0,
+        "worst_side_accuracy": 0.0,
+    }

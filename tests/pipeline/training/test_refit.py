@@ -6,6 +6,7 @@ import torch
 from fakes import killed, small
 
 from pipeline.config import FeedbackSettings, Refit
+from pipeline.data.loading import Images
 from pipeline.errors import PipelineError
 from pipeline.feedback.counterexamples import Counterexamples
 from pipeline.training import inference, states, trainer
@@ -101,3 +102,18 @@ def test_a_network_without_a_linear_last_layer_is_refused(data):
 def test_refit_needs_counterexamples():
     with pytest.raises(ValueError, match="`refit` would undo the penalty"):
         FeedbackSettings(refit=Refit())
+
+
+def test_one_finding_is_fitted_as_two_classes_are(data, masks):
+    as_findings = {split: Images(images.ids, images.pixels, images.labels[:, None]) for split, images in data.items()}
+    settings = small.scenario(ON, layers="head")
+    fitted = []
+    for images, network in (
+        (data, small.network(["a", "b"])),
+        (as_findings, small.network(["b"], findings=True)),
+    ):
+        state = states.begin(network, settings.train)
+        refit(state, images["train"], Refit(draws=2), augment=small.AUGMENT, feedback=None, seed=0)
+        fitted.append(inference.logits(state, images["train"].pixels))
+    assert torch.allclose(fitted[0][:, 1] - fitted[0][:, 0], fitted[1][:, 0], atol=1e-4)
+    assert fitted[1].sigmoid().mean() == pytest.approx(0.5, abs=1e-3)
