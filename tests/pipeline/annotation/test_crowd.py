@@ -5,35 +5,25 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
-import requests
+from fakes.crowds import HARD_OF_HEARING, ask
 from fakes.label_studio import CROWD
 from fakes.queries import SIDE, manifest, proposal
 
-from labelstudio.client import connection, projects, waiting
+from labelstudio.client import connection, waiting
 from labelstudio.client.backend import LabelStudio
 from labelstudio.client.experts import SimulatedExpert, assigned
-from labelstudio.exchange import effects, geometry, ledger, regions
+from labelstudio.exchange import geometry, ledger, regions
 from labelstudio.exchange.geometry import Mask
 from labelstudio.exchange.records import AnnotationError, Manifest, read_answers
 from labelstudio.reading.consensus import judged
 from labelstudio.reading.verdicts import Verdict, verdict
-from labelstudio.server import local
-from pipeline.annotation import asking, collecting, crowd
-from pipeline.annotation.projects import project_title, show_all_effects
+from pipeline.annotation import collecting, crowd
+from pipeline.annotation.projects import project_title
 from pipeline.config import Annotate, Simulated, load
-from pipeline.paths import step_dir
 from pipeline.stages import annotate
-
-HARD_OF_HEARING = Annotate(
-    expert="simulated",
-    experts_per_query=2,
-    evidence_share=0.05,
-    crowd=[Simulated(), Simulated(miss_rate=0.4, speed_s=20.0), Simulated(false_alarm_rate=0.3, absent=0.5)],
-)
 
 
 @pytest.fixture(autouse=True)
@@ -41,29 +31,10 @@ def impatient(monkeypatch):
     monkeypatch.setattr(connection, "SETTLE_S", 0.25)
 
 
-@pytest.fixture
-def admin(label_studio):
-    return LabelStudio(label_studio.url, label_studio.api_key)
-
-
-@pytest.fixture
-def expert_keys(label_studio):
-    """API keys of three experts."""
-    if hasattr(label_studio, "data_dir"):  # the real one gets the accounts that it has not got yet
-        label_studio = local.start(label_studio.data_dir, experts=3)
-    return label_studio.expert_api_keys
-
-
 def left_half(image_id: str) -> Mask:
     mask = np.zeros((SIDE, SIDE), dtype=bool)
     mask[:, : SIDE // 2] = True
     return mask
-
-
-def ask(label_studio, path: str, **params):
-    """The server's own JSON at this path of its API."""
-    headers = {"Authorization": f"Token {label_studio.api_key}"}
-    return requests.get(f"{label_studio.url}/api/{path}", params=params, headers=headers, timeout=60).json()
 
 
 def labelled(label_studio, project) -> list[bool]:
@@ -162,21 +133,6 @@ def test_who_answers_follows_from_the_query_alone():
 # --- the whole stage ---
 
 
-@pytest.fixture
-def with_crowd(monkeypatch, fake):
-    """Have the stage ask this crowd at the fake."""
-    monkeypatch.setenv("LABEL_STUDIO_URL", fake.url)
-    monkeypatch.setenv("LABEL_STUDIO_API_KEY", fake.api_key)
-    monkeypatch.setenv("LABEL_STUDIO_EXPERT_API_KEY", ", ".join(fake.expert_api_keys))
-    config = load()
-
-    def use(settings):
-        monkeypatch.setattr(annotate, "load", lambda: config.model_copy(update={"annotate": settings}))
-
-    use(HARD_OF_HEARING)
-    return use
-
-
 def test_a_simulated_crowd_answers_each_in_its_own_way(project_folder, with_crowd, fake):
     folder, scenario, step = project_folder
     annotate.main(scenario, "00")
@@ -239,93 +195,6 @@ def test_each_simulated_expert_marks_as_its_setting_says(tmp_path):
     )
     said = {(a.expert, verdict(a)) for a in crowd.answers(asked, mixed, left_half)}
     assert said == {("simulated-0", Verdict.MARKED), ("simulated-1", Verdict.EVIDENCE)}
-
-
-def test_the_projects_page_says_what_earlier_rounds_did(label_studio, admin):
-    project = admin.ensure_project("described")
-    for text in ("Round 00: 41% …, 12%.", ""):
-        admin.describe(project, text)
-        assert ask(label_studio, f"projects/{project.id}")["description"] == text
-
-
-def test_a_round_begins_with_telling_people_what_those_before_did(project_folder, with_crowd, fake, monkeypatch):
-    _, scenario, step = project_folder
-    later = step_dir(scenario, "01")
-    later.mkdir()
-    manifest(later, 2, round="01", first=50).write(later / "queries.json")
-    with_crowd(HARD_OF_HEARING.model_copy(update={"expert": "human"}))
-    monkeypatch.setattr(asking, "wait", lambda *_, **__: None)
-    annotate.main(scenario, "00")
-    ((_, there),) = fake.projects.items()
-    assert there["description"] == ""
-    (step / "effect").mkdir()
-    shutil.copy(step / "000.png", step / "effect" / "a.png")
-    effects.write(step / "effect.json", [effects.Effect("a", "effect/a.png", 0.5, 0.25)])
-    for _ in range(2):
-        annotate.main(scenario, "01")
-    assert "Round 00: experts marked regions on 1 image" in there["description"]
-    assert "50% of its attention lay on what must not matter" in there["description"]
-    _, beside = fake.projects.values()
-    assert beside["title"] == f"{there['title']}, effect"
-    assert there["description"].endswith(f"Picture by picture: {fake.url}/projects/{beside['id']}/data")
-    (shown,) = [task for task in fake.tasks.values() if task["project"] == beside["id"]]
-    said = {name: shown["data"][name] for name in ("image_id", "round", "label", "prediction")}
-    assert said == {"image_id": "a", "round": "00", "label": "50%", "prediction": "25%"}
-    with_crowd(HARD_OF_HEARING)
-    annotate.main(scenario, "01")
-    assert [p["description"] for p in fake.projects.values() if "simulated" in p["title"]] == [""], "it reads no page"
-
-
-def test_effects_are_shown_once_and_go_when_they_are_out_of_date(label_studio, admin, expert_keys, tmp_path):
-    manifest(tmp_path, 2)  # for its pictures
-    seen = [effects.Effect(f"image-{n}", f"00{n}.png", 0.5, 0.25) for n in range(2)]
-    pictures = effects.manifest(seen, scenario="digits", round="00", folder=tmp_path)
-    beside = admin.ensure_project("digits, effect", interface=projects.EFFECT)
-    assert [admin.push(beside, pictures, tmp_path) for _ in range(2)] == [2, 0]
-    tasks = admin.tasks(beside, pictures.keys())
-    assert [task.image_id for task in tasks] == ["image-0", "image-1"]
-    assert admin.ensure_project(beside.title, interface=projects.EFFECT) == beside
-
-    LabelStudio(label_studio.url, expert_keys[0]).annotate(  # has looked at it
-        tasks[0], expert=CROWD[0], result=[], lead_time=1.0
-    )
-    kept = list(pictures.keys())[1:]
-    for _ in range(2):
-        admin.keep_only(beside, kept)
-        assert [task.key for task in admin.tasks(beside)] == kept
-
-
-def test_the_last_rounds_effect_is_shown_when_all_is_compared(project_folder, with_crowd, fake):
-    step = project_folder[2]
-    (step / "effect").mkdir()
-
-    def trained(picture: str, after: float) -> None:
-        shutil.copy(step / picture, step / "effect" / "a.png")
-        effects.write(step / "effect.json", [effects.Effect("a", "effect/a.png", 0.5, after)])
-
-    trained("000.png", after=0.25)
-    for _ in range(2):
-        show_all_effects(load())
-    there, beside = fake.projects.values()
-    assert "50% of its attention lay on what must not matter; afterwards, 25%." in there["description"]
-    assert [task["data"]["prediction"] for task in fake.tasks.values()] == ["25%"]
-    trained("001.png", after=0.1)
-    show_all_effects(load())
-    assert there["description"].count("Round 00") == there["description"].count(" 10%.") == 1
-    assert [(task["project"], task["data"]["prediction"]) for task in fake.tasks.values()] == [(beside["id"], "10%")]
-
-
-@pytest.mark.parametrize("url", ["", "http://127.0.0.1:9"])
-def test_without_a_server_the_comparison_ends_well_and_says_how_to_show_effects(
-    project_folder, with_crowd, monkeypatch, capsys, url
-):
-    monkeypatch.setenv("LABEL_STUDIO_URL", url)
-    show_all_effects(load())
-    said = capsys.readouterr().out
-    assert "warning: experts cannot see the effects of their marks yet: no Label Studio " in said
-    assert "`lookaway server start`" in said
-    assert said.endswith("`dvc repro --force --single-item compare`\n")
-    assert not Path(".labelstudio").exists()
 
 
 def test_each_simulated_expert_needs_an_account_of_its_own(project_folder, with_crowd, fake, monkeypatch):

@@ -14,7 +14,7 @@ from pipeline.feedback.check import Check
 from pipeline.feedback.penalty import penalty
 from pipeline.models import classifier
 from pipeline.training import checkpoints, inference, states, trainer
-from pipeline.training.epoch import DivergedError, draw_batches, train_epoch
+from pipeline.training.epoch import DivergedError, train_epoch
 
 SIZE, CLASSES = small.SIZE, ["left", "right"]
 SETTINGS = small.TRAIN.model_copy(
@@ -237,40 +237,6 @@ def test_lambda_that_sets_itself_balances_both_terms_once_and_is_kept(tmp_path, 
     states.save(state, tmp_path / "state.pt")
     resumed = states.restore(tmp_path / "state.pt", SETTINGS)
     assert epoch(resumed, images, masks, auto)["penalty_weight"] == row["penalty_weight"]
-
-
-def spent(images, masks, **how):
-    """Each image's weight in the steps of one epoch, and the steps that penalise nothing."""
-    settings = PENALTY.model_copy(update=how)
-    given = trainer.feedback_on(fresh(), images, settings, masks)
-    given.first_check = Check(norm=1.0, cosine=1.0, fast=True)
-    found = [given.next_step(None, batch) for batch in ([0, 6, 1, 2], [7, 8, 9], [3, 10, 4, 5], [0, 1, 2, 3])]
-    return [None if one is None else (one.images, one.weight) for one in found]
-
-
-def test_spending_less_leaves_out_steps_or_images_and_makes_up_for_it_by_weight(images, masks):
-    everything = [([0, 1, 2], 10.0), None, ([3, 4, 5], 10.0), ([0, 1, 2, 3], 10.0)]
-    assert spent(images, masks) == everything
-    assert spent(images, masks, every=2) == [([0, 1, 2], 20.0), None, ([3, 4, 5], 20.0), None]
-    sampled = spent(images, masks, sample=1)
-    assert [len(one[0]) for one in sampled if one] == [1, 1, 1]
-    assert [one[1] for one in sampled if one] == [30.0, 30.0, 40.0]
-    assert spent(images, masks, sample=4) == everything
-
-
-def test_masked_images_come_more_often_when_told_to(images, masks):
-    given = trainer.feedback_on(fresh(), images, PENALTY.model_copy(update={"oversample": 3}), masks)
-    _, batches = draw_batches(images.labels, SETTINGS, given.occurrences())
-    order = [i for batch in batches for i in batch]
-    assert [order.count(i) for i in range(12)] == [3] * 6 + [1] * 6
-
-
-def test_masked_images_may_come_more_often_without_a_penalty(images, masks):
-    only = PENALTY.model_copy(update={"weight": 0.0, "oversample": 2})
-    row = epoch(fresh(), images, masks, only)
-    assert row["penalised_fraction"] == row["penalty"] == row["penalty_weight"] == 0
-    assert trainer.feedback_on(fresh(), images, only, masks).occurrences().tolist() == [2] * 6 + [1] * 6
-    assert trainer.feedback_on(fresh(), images, only.model_copy(update={"oversample": 1}), masks) is None
 
 
 def test_slices_of_a_batch_come_to_the_same_step(images, masks):
