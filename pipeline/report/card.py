@@ -86,6 +86,9 @@ def _limits(
         found.append(f"Few images to measure on: {', '.join(few)}.")
     if not data.attributes:
         found.append("The data name no attributes, such as site, device, age or sex, so groups are not compared.")
+    elif not result.groups.get("automated"):
+        found.append(f"Groups are not compared, although the data have {', '.join(data.attributes)}.")
+    found += tables.lowest_in_words(result)
     if data.index["group"].isna().any():
         found.append(PATIENTS_UNKNOWN)
     if scenario in config.hitl.scenarios:

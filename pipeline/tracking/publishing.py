@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline.arms import results
 from pipeline.config import Config
 from pipeline.data.prepared import EXTERNAL
-from pipeline.evaluation import score_files
+from pipeline.evaluation import groups, score_files
 from pipeline.paths import annotated_dir, card_file, scores_file, step_dir
 from pipeline.tracking import inputs, registered, runs, store, view
 
@@ -92,8 +92,10 @@ def _publish_scenario(client: MlflowClient, experiment: str, *, config: Config, 
             runs.log_queries(client, run_id, scenario=scenario, rounds=[entry.n for entry in config.hitl.rounds])
         answers = [] if arm in results.WITHOUT_FEEDBACK else [inputs.answers(config, scenario)]
         client.log_inputs(run_id, [*images, *answers])
-        external = {name: value for name, value in scores[arm].items() if name.startswith(EXTERNAL)}
-        summary = results.summary(history, arm) | external
+        summary = results.summary(history, arm)
+        for name, value in scores[arm].items():
+            if name.startswith(EXTERNAL) or groups.is_score(name, config.scenario(scenario).groups):
+                summary[name] = value
         runs.log_evaluation(client, run_id, scenario=scenario, arm=arm, summary=summary)
         name = registered.name(store.name(), scenario)
         registered.register(client, run_id, name=name, config=config, scenario=scenario, arm=arm, graph=graph)

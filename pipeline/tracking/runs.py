@@ -128,11 +128,12 @@ def _settings(config: Config, scenario: str, arm: str, *, exclude_defaults: bool
 
     feedback = arm not in results.WITHOUT_FEEDBACK
     settings = config.scenario(scenario)
+    tested = {"external", "groups"}  # they train nothing
     found = {
         "scenario": scenario,
         "arm": arm,
         "seed": config.seed,
-        **dump(settings, exclude={"external"} if feedback else {"external", "penalty", "query"}),  # it trains nothing
+        **dump(settings, exclude=tested if feedback else {*tested, "penalty", "query"}),
         "data": dump(config.datasets[settings.dataset], exclude={"root"}),  # the folder changes no result
     }
     if arm != "baseline":

@@ -1,10 +1,14 @@
 """The comparison in tables and in words, worked out from the numbers."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline.arms import results
+from pipeline.evaluation.groups import Group
 from pipeline.evaluation.predictions import Outcomes
 from pipeline.report import meaning, tables
 from pipeline.report.comparison import Result
@@ -48,6 +52,38 @@ def test_the_meaning_is_worked_out_from_the_numbers():
     assert "(no difference shown, McNemar p 1.000)" in placebo
     (only,) = meaning.sentences("digits", result({"automated": 90, "hitl": 85}))
     assert "too small to correct" in only
+
+
+def group(value, right, of, of_b):
+    """A group in which the first ``right`` images are right, and the last ``of_b`` are of class b."""
+    answers = np.arange(of) < right
+    return Group(value, answers, {"a": answers[:-of_b], "b": answers[-of_b:]})
+
+
+def test_groups_have_rows_for_each_arm_and_the_lowest_has_its_name():
+    right = {"automated": 15, "hitl": 30}
+    found = replace(
+        result({"automated": 50, "hitl": 80}),
+        groups={
+            arm: {"device": {"val": [], "test": [group("A", 45, 50, 20), group("B", n, 40, 9), group("C", 0, 5, 2)]}}
+            for arm, n in right.items()
+        },
+    )
+    lowest, every = (t for t in tables.tables({"x": found, "y": result({"automated": 50})}) if "device" in t.title)
+    assert lowest.title == "Lowest group by device"
+    assert lowest.heads[2:] == ["Lowest accuracy, test (%)", "Lowest recall, test (%)"]
+    assert [row[:2] for row in lowest.rows] == [["x (260, 10)", "automated"], ["x (260, 10)", "hitl"]]
+    assert [re.sub(r" \[.*\]", "", row[2]) for row in lowest.rows] == ["37.5, B", "75.0, B"]
+    assert [re.sub(r" \[.*\]", "", row[3]) for row in lowest.rows] == ["48.4, a, B", "75.0, b, A"]
+    assert every.title == "x: groups by device, test"
+    assert every.heads == ["device", "Arm", "Images", "Accuracy (%)", "Recall, a (%)", "Recall, b (%)"]
+    assert [row[:3] for row in every.rows[2:]] == [
+        ["B", "automated", "40"], ["B", "hitl", "40"], ["C", "automated", "5, few"], ["C", "hitl", "5, few"],
+    ]  # fmt: skip
+    assert every.rows[2][3].startswith("37.5 [")
+    assert every.rows[2][5].startswith("0.0 [")
+    assert every.rows[2][5].endswith("], few")
+    assert not [t for t in tables.tables({"y": result({"automated": 50})}) if "device" in t.title]
 
 
 def test_without_a_shifted_split_the_meaning_compares_accuracy_and_loss():
