@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -15,6 +14,7 @@ from pipeline.evaluation.predictions import Outcomes
 from pipeline.evaluation.score_files import Scores
 from pipeline.evaluation.statistics import Interval, mcnemar, mean_over_images, share_of_images, show, verdict
 from pipeline.report.comparison import Result
+from pipeline.report.table import Table
 
 CAVEAT = (
     "Intervals are 95% intervals over the test images. They do not cover training: this is one seed, and another "
@@ -28,25 +28,6 @@ LOWEST = (
 )
 
 Row = dict[str, str]  # head → text of the cell
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table for people; all cells are text.
-
-    Attributes:
-        title: The line above the table.
-        heads: The heads of the columns.
-        rows: The cells of each row.
-        note: The lines below the table.
-        names: The number of columns at the left that hold names; the columns after them hold numbers.
-    """
-
-    title: str
-    heads: list[str]
-    rows: list[list[str]]
-    note: str = ""
-    names: int = 2
 
 
 def tables(results: dict[str, Result]) -> list[Table]:
@@ -81,14 +62,6 @@ def tables(results: dict[str, Result]) -> list[Table]:
             "For comparison with work that selects an epoch. All other tables are about the final networks.",
         ),
     ]
-
-
-def markdown(table: Table) -> str:
-    """Return the table as Markdown, with an empty line after it."""
-    rule = ["---"] * table.names + ["---:"] * (len(table.heads) - table.names)
-    rows = [f"| {' | '.join(row)} |" for row in (table.heads, rule, *table.rows)]
-    parts = [f"**{table.title}**", "\n".join(rows), *([table.note] if table.note else [])]
-    return "\n\n".join(parts) + "\n\n"
 
 
 def paired(ours: Outcomes, theirs: Outcomes) -> tuple[Interval, Interval]:

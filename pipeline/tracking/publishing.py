@@ -15,7 +15,7 @@ from pipeline.arms import results
 from pipeline.config import Config
 from pipeline.data.prepared import EXTERNAL
 from pipeline.evaluation import groups, score_files
-from pipeline.paths import annotated_dir, card_file, scores_file, step_dir
+from pipeline.paths import annotated_dir, card_file, scores_file, screening_file, step_dir
 from pipeline.tracking import inputs, registered, runs, store, view
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ def _publish_scenario(client: MlflowClient, experiment: str, *, config: Config, 
         for name, value in scores[arm].items():
             if name.startswith(EXTERNAL) or groups.is_score(name, config.scenario(scenario).groups):
                 summary[name] = value
-        runs.log_evaluation(client, run_id, scenario=scenario, arm=arm, summary=summary)
+        screening = screening_file(config.scenario(scenario).dataset).with_suffix(".html")
+        runs.log_evaluation(client, run_id, scenario=scenario, arm=arm, summary=summary, screening=screening)
         name = registered.name(store.name(), scenario)
         registered.register(client, run_id, name=name, config=config, scenario=scenario, arm=arm, graph=graph)
         papers = [card_file(scenario), annotated_dir(scenario) / "croissant.json"]

@@ -12,6 +12,7 @@ from pipeline.paths import card_file, prepared_dir, step_dir
 from pipeline.report import card
 from pipeline.report.annotated import Numbers
 from pipeline.report.comparison import Result
+from pipeline.stages import screen
 
 SCENARIO = "decoy-digits-20pct"
 SCORES = {"min_loss": 0.1, "selected_test_accuracy": 0.9, "selected_test_loss": 0.2}
@@ -27,6 +28,7 @@ def write(tmp_path, monkeypatch):
     loaded = load()
     monkeypatch.chdir(tmp_path)
     prepare_data_set(prepared_dir("decoy-digits"))
+    screen.main("decoy-digits")
     mask = np.ones((16, 16), np.float32)
     entries = [masks.Entry.of("03", f"i{n}", mask, mask > 0, kind=k) for n, k in enumerate(("judged", "spread"))]
     masks.write(step_dir(SCENARIO, "03") / "masks.npz", entries)
@@ -87,6 +89,10 @@ def test_the_limits_follow_from_the_numbers(write):
     assert "| external-ph2 | 100 | | |" in people
     assert "The external test set ph2" in people
     assert "on external-ph2: no difference shown." in people
+
+
+def test_the_card_names_what_predicts_the_class_by_itself(write):
+    assert "Readings that predict the class by themselves: none." in write()
 
 
 def test_the_card_names_the_lowest_groups(write):

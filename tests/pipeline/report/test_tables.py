@@ -10,7 +10,7 @@ import pytest
 from pipeline.arms import results
 from pipeline.evaluation.groups import Group
 from pipeline.evaluation.predictions import Outcomes
-from pipeline.report import meaning, tables
+from pipeline.report import meaning, table, tables
 from pipeline.report.comparison import Result
 
 
@@ -103,7 +103,7 @@ def test_the_tables_have_a_row_an_arm_and_intervals():
     for numbers in found.scores.values():
         numbers.update({"test_balanced_accuracy": 0.85, "test_recall_a": 0.9, "test_recall_b": 0.75})
     shown = tables.tables({"digits": found})
-    text = "".join(map(tables.markdown, shown))
+    text = "".join(map(table.markdown, shown))
     wilson = "90.0 [82.6, 94.5]"
     assert f"| digits (260, 10) | hitl | {wilson} | 0.10 | {wilson} | 0.40 [0.39, 0.41] | 80.0 [" in text
     same = "0.0 [0.0, 0.0], no difference shown | 1.000 | 0.00 [0.00, 0.00], no difference shown"
