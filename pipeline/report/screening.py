@@ -31,9 +31,7 @@ def read(path: Path) -> Found:
 def sentences(found: Found) -> list[str]:
     """Return what experts should look out for, and which near-duplicates matter; the first sentence says how many."""
     readings = found["readings"]
-    classes = found["classes"]
-    predicting = [one for one in readings if one["predicts"]]
-    predicting.sort(key=lambda one: -_contrast(one, classes).least)
+    predicting = _predicting(found)
     if not readings:
         first = "no reading could be compared with the class, for lack of training images"
     else:
@@ -42,7 +40,7 @@ def sentences(found: Found) -> list[str]:
     for one in predicting[:FIRST]:
         name = one["name"] if one["name"].startswith("`") else one["name"].capitalize()
         auc = f"{name} alone predicts the class with AUC {show(_interval(one))}."
-        lines.append(f"{auc} {_contrast(one, classes).text} {one['look']}")
+        lines.append(f"{auc} {_contrast(one, found['classes']).text} {one['look']}")
     if others := predicting[FIRST:]:
         lines.append(f"These tell less: {', '.join(one['name'] for one in others)}.")
     return [*lines, *_near(found)]
@@ -67,7 +65,7 @@ def html(found: Found) -> str:
         found=found,
         sentences=plain(found),
         shown={one["name"]: show(_interval(one)) for one in found["readings"]},
-        shares=[_table(one, found["classes"]) for one in found["readings"] if one["predicts"]],
+        shares=[_table(one, found["classes"]) for one in _predicting(found)],
         pairs=Table("The first pairs that matter", ["Image", "Image", "Splits", "Classes"], pairs, "", names=4),
         originals=originals_file(found["dataset"]),
     )
@@ -75,6 +73,12 @@ def html(found: Found) -> str:
 
 def _interval(one: Found) -> Interval:
     return Interval(one["auc"], one["low"], one["high"])
+
+
+def _predicting(found: Found) -> list[Found]:
+    """Return the readings that predict the class, the most telling first."""
+    predicting = [one for one in found["readings"] if one["predicts"]]
+    return sorted(predicting, key=lambda one: -_contrast(one, found["classes"]).least)
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def _contrast(one: Found, classes: list[str]) -> _Contrast:
     sizes = [sum(counts[value].values()) for value in ends]
     smoothed = [(counts[value][label] + 1) / (size + 2) for value, size in zip(ends, sizes, strict=True)]
     margin = 1.96 * math.sqrt(sum(p * (1 - p) / size for p, size in zip(smoothed, sizes, strict=True)))
-    parts = [f"{found[v]:.0%} of the {size} images with {v}" for v, size in zip(ends, sizes, strict=True)]
+    parts = [f"{found[v]:.0%} of the {size} images with {one['name']} {v}" for v, size in zip(ends, sizes, strict=True)]
     return _Contrast(f"Class {label}: {', '.join(parts)}.", span(label) - margin)
 
 
