@@ -104,7 +104,7 @@ def _section(config: Config, name: str, sentences: list[str]) -> Section:
         decisions=_decisions(name, rounds),
         effect=_effect(name, rounds),
         cost=_cost(config, name, rounds),
-        screening={dataset: screening.plain(screening.read(screening_file(dataset)))},
+        screening={dataset: screening.sentences(screening.read(screening_file(dataset)))},
         data={one: provenance.data(one) for one in _data_sets(config.scenario(name))},
     )
 

@@ -52,18 +52,13 @@ def in_short(found: Found) -> list[str]:
     return [f"Readings that predict the class by themselves: {named or 'none'}.", *_near(found)]
 
 
-def plain(found: Found) -> list[str]:
-    """Return the sentences without the signs of Markdown."""
-    return [line.replace("`", "") for line in sentences(found)]
-
-
 def html(found: Found) -> str:
     """Return the page; the same screening gives the same page."""
     near = found["near_duplicates"]
     pairs = [[*one["ids"], " and ".join(one["splits"]), " and ".join(one["labels"])] for one in near["shown"]]
     return templates.page("screening.html.j2").render(
         found=found,
-        sentences=plain(found),
+        sentences=sentences(found),
         shown={one["name"]: show(_interval(one)) for one in found["readings"]},
         shares=[_table(one, found["classes"]) for one in _predicting(found)],
         pairs=Table("The first pairs that matter", ["Image", "Image", "Splits", "Classes"], pairs, "", names=4),
@@ -95,7 +90,9 @@ class _Contrast:
 
 
 def _contrast(one: Found, classes: list[str]) -> _Contrast:
-    counts = {row["value"]: row["images"] for row in one["values"] if sum(row["images"].values()) >= FEW}
+    every = {row["value"]: row["images"] for row in one["values"]}
+    counts = {value: images for value, images in every.items() if sum(images.values()) >= FEW}
+    counts = counts if len(counts) > 1 else every
     total = {label: sum(row["images"][label] for row in one["values"]) for label in classes}
 
     def shares(label: str) -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -19,13 +21,17 @@ def reading(name: str, words: pd.Series, patients: pd.Series) -> Reading | str:
     known = words.dropna()
     if known.nunique() > 1 and _tells_patients(known, patients[known.index]):
         return "each value has one patient only: it tells who the patient is"
-    numbers = pd.to_numeric(words, errors="coerce").astype(float)
+    numbers = pd.to_numeric(words.str.replace(",", ".", n=1, regex=False), errors="coerce").astype(float)
+    numbers = numbers.where(np.isfinite(numbers))
     look = f"Look for what tells the values of `{name}` apart."
-    if known.nunique() <= RANGES or not np.isfinite(numbers[known.index]).all():
+    if known.nunique() <= RANGES or numbers.count() <= len(known) / 2:
         return of_words(name, words, look)
-    if known.is_unique and (numbers[known.index] % 1 == 0).all():
+    if known.is_unique and (numbers.dropna() % 1 == 0).all():
         return "each image has another whole number: an id"
-    return of_numbers(name, numbers.to_numpy(), look)
+    found = of_numbers(name, numbers.to_numpy(), look)
+    if (others := len(known) - numbers.count()) and isinstance(found, Reading):
+        return replace(found, how=f"{found.how}, {others} of which have a word")
+    return found
 
 
 def _tells_patients(words: pd.Series, patients: pd.Series) -> bool:

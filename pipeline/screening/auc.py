@@ -16,7 +16,7 @@ from pipeline.evaluation.statistics import LEVEL, Interval
 
 FOLDS = 5
 SHUFFLES = 200  # of the labels: the largest of all readings needs its 95th percentile only
-AT_ONCE = 4_000_000  # shuffled labels that are counted at a time
+AT_ONCE = 4_000_000  # shuffled labels, or pairs of values, that are counted at a time
 TWO_SIDED = 1.96  # standard errors on each side of a 95% interval
 
 Numbers = NDArray[np.integer]  # (N,)
@@ -117,7 +117,7 @@ def cross_validated(
     counting = _Counting(codes, fold, values=int(codes.max()) + 1, classes=int(max(labels.max(), shuffles.max())) + 1)
     counts = counting.counts(labels[None])
     value = float(_mean(_by_fold(counts, classes)[0])[0])
-    step = max(1, AT_ONCE // len(labels))
+    step = max(1, AT_ONCE // max(len(labels), counts.size * counting.values))
     some = (counting.counts(shuffles[start : start + step]) for start in range(0, len(shuffles), step))
     by_chance = np.concatenate([_mean(_by_fold(one, classes)[0]) for one in some])
     influence = _influence(counts, classes, codes=codes, labels=labels, fold=fold)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from rich.progress import track
 
 SIDE = 16  # of the small pictures that are compared, pixels
 ALIKE = 0.98  # correlation; two pictures of different lesions in ISIC 2017 reach 0.978, and of eyes in IDRiD 0.958
@@ -44,7 +46,8 @@ def _unit(flat: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _alike(flat: NDArray[np.float32], codes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    for start in range(0, len(flat), AT_ONCE):
+    starts = range(0, len(flat), AT_ONCE)
+    for start in track(starts, "comparing pictures", disable=not sys.stdout.isatty()):
         rows = slice(start, start + AT_ONCE)
         alike = (flat[rows] @ flat[start:].T > ALIKE) | (codes[rows, None] == codes[None, start:])
         yield start + np.argwhere(np.triu(alike, k=1))

@@ -13,6 +13,7 @@ from pipeline.screening import auc, duplicates, pictures
 from pipeline.screening.attributes import reading
 from pipeline.screening.readings import FEW, Reading, of_numbers
 
+TOO_FEW = f"fewer than {FEW} patients, or two classes with {FEW} images each, among the training images with a value"
 SHOWN = 20  # pairs of near-duplicates; their number counts all
 
 Found = dict[str, Any]  # plain JSON
@@ -52,9 +53,7 @@ def screen(data: Prepared) -> Found:
         "patients": bool(len(index)) and bool(index["group"].notna().all()),
         "readings": sorted(rows, key=lambda row: -row["auc"]),
         "left_out": {
-            name: one if isinstance(one, str) else f"only one class has {FEW} training images with a value"
-            for name, one in readings.items()
-            if name not in compared
+            name: one if isinstance(one, str) else TOO_FEW for name, one in readings.items() if name not in compared
         },
         "near_duplicates": _near(data, small),
     }
@@ -63,10 +62,10 @@ def screen(data: Prepared) -> Found:
 def _auc(
     one: Reading, labels: NDArray[np.int64], patients: NDArray[np.int64], shuffles: NDArray[np.int16]
 ) -> auc.Auc | None:
-    """Return how well a reading predicts the classes with at least ten images; None for fewer than two of them."""
+    """Return how well a reading predicts the classes with at least ten images; None if there is too little to read."""
     known = one.codes >= 0
     classes = np.flatnonzero(np.bincount(labels[known], minlength=1) >= FEW)
-    if len(classes) < 2:
+    if len(classes) < 2 or len(np.unique(patients[known])) < FEW:
         return None
     return auc.cross_validated(
         one.codes[known],

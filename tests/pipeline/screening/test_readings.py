@@ -35,6 +35,13 @@ def test_many_numbers_are_cut_into_ranges_with_equally_many_images_and_without_t
     assert np.array_equal(found.codes == 5, ages.astype(float) >= cut)
 
 
+def test_numbers_may_have_a_comma_and_some_words():
+    found = read([f"{n % 60},5" if n % 10 else "unknown" for n in range(COUNT)])
+    assert found.how == "numbers, in 6 ranges; 20 images without a value are left out, 20 of which have a word"
+    assert (found.codes == -1).sum() == 20
+    assert isinstance(read([f"{n % 60}" if n % 10 == 0 else "nan" for n in range(COUNT)]), str)
+
+
 def test_few_numbers_are_values():
     assert read(["0", "1"] * 100).values == ["0", "1"]
     assert read([str(0.5 * (n % 3)) for n in range(COUNT)]).values == ["0.0", "0.5", "1.0"]

@@ -14,7 +14,8 @@ from pipeline.data.prepared import Item
 from pipeline.errors import DamagedFileError
 from pipeline.paths import prepared_dir, screening_file
 from pipeline.report import screening
-from pipeline.screening.screen import screen
+from pipeline.screening import auc
+from pipeline.screening.screen import TOO_FEW, screen
 from pipeline.stages import screen as stage
 
 SIZE = 32
@@ -93,7 +94,7 @@ def test_nobody_is_named(capsys):
     stage.main("own")
     written = "".join(path.read_text() for path in screening_file("own").parent.iterdir())
     assert not [name for name in ("Jane", "Doe", "i199", "p89") if name in written + capsys.readouterr().out]
-    assert "nurse: each value has one patient only" in written
+    assert "<code>nurse</code>: each value has one patient only" in written
 
 
 def test_near_duplicates_count_where_they_matter():
@@ -116,7 +117,7 @@ def test_a_rare_class_and_a_small_data_set_are_said_to_be_so():
     few = [item for item in items() if item.split != "train" or int(item.name[1:]) < 12]
     found = screen(prepare(few))
     assert found["readings"] == []
-    assert set(found["left_out"].values()) >= {"only one class has 10 training images with a value"}
+    assert set(found["left_out"].values()) >= {TOO_FEW}
     assert "no reading could be compared" in screening.sentences(found)[0]
     screening.html(found)
 
@@ -160,3 +161,16 @@ def test_the_stage_starts_without_torch_and_scikit_learn():
     code = "import sys, pipeline.stages.screen; print({'torch', 'sklearn', 'scipy', 'mlflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_two_patients_are_too_few():
+    found = screen(prepare(replace(item, group="pq"[int(item.name[1:]) % 2]) for item in items()))
+    assert found["readings"] == []
+    assert set(found["left_out"].values()) >= {TOO_FEW}
+
+
+def test_a_reading_with_many_values_needs_little_memory(monkeypatch):
+    some = [replace(item, attributes={"site": str(n % 15)}) for n, item in enumerate(items())]
+    first = screen(prepare(some))
+    monkeypatch.setattr(auc, "AT_ONCE", 1)
+    assert screen(prepare(some)) == first
