@@ -313,7 +313,7 @@ def test_mlflow_has_one_run_an_arm_and_can_be_rebuilt(project, finished, environ
         "training", "validation", "testing",
     }  # fmt: skip
     pictures = ["curves/" + SCENARIO + ".png", "explanations/00.png", "queries/00.png", "queries/01.png"]
-    assert {*pictures, "index.html"} <= set(hitl["files"])
+    assert {*pictures, "index.html", "screening/decoy-digits.html"} <= set(hitl["files"])
     assert hitl["slider"] == [["explanations", "0"], ["queries", "0"], ["queries", "1"]]
     note = seen["page"]["mlflow.note.content"]
     assert f"| {SCENARIO} (1" in note
