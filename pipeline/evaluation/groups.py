@@ -69,21 +69,25 @@ def marked(
     """
     found = images.copy()
     for attribute in attributes:
-        if (count := data.index[attribute].nunique()) > MOST:
-            raise ConfigError(
-                f"`groups`: the attribute {attribute!r} of {data.folder.name!r} has {count} values, and at most {MOST} "
-                "can be groups. Fix: add a column with ranges of it to the table, such as 40-59, and name that column"
-            )
         column = pd.Series("", images.index, dtype=object)
         for split, rows in images.groupby("split"):
             source = external.get(str(split), data)
             if attribute in source.attributes:
                 values = source.index.set_index("id")[attribute]
+                _check_count(source, attribute)
                 column[rows.index] = values.loc[rows["image"]].fillna("").to_numpy()
             else:
                 print(f"{str(split).removeprefix(EXTERNAL)} has no attribute {attribute!r}, and so no rows for groups")
         found[f"{GROUP}{attribute}"] = column
     return found
+
+
+def _check_count(data: Prepared, attribute: str) -> None:
+    if (count := data.index[attribute].nunique()) > MOST:
+        raise ConfigError(
+            f"`groups`: the attribute {attribute!r} of {data.folder.name!r} has {count} values, and at most {MOST} can "
+            "be groups. Fix: add a column with ranges of it to the table, such as 40-59, and name that column"
+        )
 
 
 def read(path: Path, classes: Sequence[str]) -> dict[str, Groups]:
@@ -112,7 +116,7 @@ def scores(found: Groups) -> Scores:
             for group in groups:
                 parts = {"accuracy": group.right} | {f"recall_{c}": right for c, right in group.by_class.items()}
                 readings |= {
-                    f"{name}-{group.value}_{part}": float(right.mean())
+                    f"{name}-{group.value.replace(' ', '-')}_{part}": float(right.mean())
                     for part, right in parts.items()
                     if len(right) >= FEW
                 }

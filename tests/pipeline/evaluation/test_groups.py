@@ -97,6 +97,9 @@ def test_an_attribute_with_a_value_for_each_image_makes_no_groups(tmp_path, writ
     with pytest.raises(ConfigError, match=r"'device' of 'x' has 60 values, and at most 20") as error:
         written(data_set(tmp_path / "x", lambda n: f"secret {n}"))
     assert "secret" not in str(error.value)
+    data = data_set(tmp_path / "y", lambda n: "A")
+    with pytest.raises(ConfigError, match=r"'device' of 'ph2' has 60 values"):
+        written(data, {"external-ph2": data_set(tmp_path / "ph2", lambda n: f"secret {n}")})
 
 
 def test_an_arm_is_not_taken_for_an_attribute(tmp_path):
@@ -108,14 +111,14 @@ def test_an_arm_is_not_taken_for_an_attribute(tmp_path):
 def test_the_interval_of_the_lowest_group_holds_the_lowest_true_share():
     """Eight groups that are equally good: the own interval of the group that happens to be lowest is too low."""
     rng, covered, naive, truth = np.random.default_rng(0), 0, 0, 0.7
-    for _ in range(400):
+    for _ in range(200):
         drawn = [rng.random(60) < truth for _ in range(8)]
         found, own = lowest_share(drawn), share_of_images(min(drawn, key=np.mean))
         covered += found.low <= truth <= found.high
         naive += own.low <= truth <= own.high
         assert found.value == min(one.mean() for one in drawn)
-    assert covered / 400 >= 0.95
-    assert naive / 400 < 0.85, "otherwise the wider intervals would be idle"
+    assert covered / 200 >= 0.95
+    assert naive / 200 < 0.85, "otherwise the wider intervals would be idle"
 
 
 def test_one_group_has_wilsons_interval():
@@ -128,8 +131,9 @@ def load(tmp_path):
     """Loads params with a data set of one's own, and these groups and attributes."""
     params = copy.deepcopy(yaml.safe_load((ROOT / "params.yaml").read_text()))
 
-    def load(groups, **dataset):
-        params["datasets"]["own"] = {"source": "folder", "root": "x", "size": 64, "table": "t.csv", **dataset}
+    def load(groups, own=None, **more):
+        folder = {"source": "folder", "root": "x", "size": 64, "table": "t.csv", **more}
+        params["datasets"]["own"] = own or folder
         next(iter(params["scenarios"].values())).update(dataset="own", groups=groups)
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
         return config.load(tmp_path / "params.yaml")
@@ -149,3 +153,11 @@ def test_groups_that_the_data_do_not_have_are_named_before_anything_runs(load):
         load(["device"])
     with pytest.raises(ConfigError, match=r"'site' is there twice"):
         load(["site", "site"], attributes=["site"])
+
+
+def test_a_data_set_with_an_attribute_of_its_own_may_have_groups(load):
+    params = {"source": "isic2017-ruler", "root": "x", "size": 64}
+    (scenario,) = load(["ruler"], own=params).scenarios.values()
+    assert scenario.groups == ["ruler"]
+    with pytest.raises(ConfigError, match=r"'hair' is no attribute of 'own'; its attributes are ruler"):
+        load(["hair"], own=params)
