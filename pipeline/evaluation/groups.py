@@ -47,9 +47,10 @@ Groups = dict[str, dict[str, list[Group]]]  # attribute → split → groups; a 
 
 @dataclass(frozen=True)
 class Lowest:
-    """The lowest share, 0..1, with its interval, and the name of its group."""
+    """The lowest share, 0..1, with its interval, and the value of its group; of a recall, the class too."""
 
-    name: str
+    value: str
+    label: str
     share: Interval
 
 
@@ -99,12 +100,12 @@ def read(path: Path, classes: Sequence[str]) -> dict[str, Groups]:
 
 def lowest_accuracy(groups: Sequence[Group]) -> Lowest | None:
     """Return the lowest accuracy of the groups with at least ten images, if there are any."""
-    return _lowest({group.value: group.right for group in groups})
+    return _lowest({(group.value, ""): group.right for group in groups})
 
 
 def lowest_recall(groups: Sequence[Group]) -> Lowest | None:
     """Return the lowest recall of a class in a group, where the group has at least ten images of the class."""
-    return _lowest({f"{label}, {g.value}": right for g in groups for label, right in g.by_class.items()})
+    return _lowest({(g.value, label): right for g in groups for label, right in g.by_class.items()})
 
 
 def scores(found: Groups) -> Scores:
@@ -150,8 +151,9 @@ def _group(value: str, rows: pd.DataFrame, arm: str, classes: Sequence[str]) -> 
     return Group(value, right, {label: right[labels == label] for label in classes if (labels == label).any()})
 
 
-def _lowest(candidates: Mapping[str, NDArray[np.bool_]]) -> Lowest | None:
+def _lowest(candidates: Mapping[tuple[str, str], NDArray[np.bool_]]) -> Lowest | None:
     counted = {name: right for name, right in candidates.items() if len(right) >= FEW}
     if not counted:
         return None
-    return Lowest(min(counted, key=lambda name: counted[name].mean()), lowest_share(list(counted.values())))
+    value, label = min(counted, key=lambda name: counted[name].mean())
+    return Lowest(value, label, lowest_share(list(counted.values())))

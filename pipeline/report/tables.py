@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.prepared import EXTERNAL, in_order
-from pipeline.evaluation.groups import FEW, Groups, lowest_accuracy, lowest_recall
+from pipeline.evaluation.groups import FEW, Groups, Lowest, lowest_accuracy, lowest_recall
 from pipeline.evaluation.predictions import Outcomes
 from pipeline.evaluation.score_files import Scores
 from pipeline.evaluation.statistics import Interval, mcnemar, mean_over_images, share_of_images, show, verdict
@@ -145,8 +145,13 @@ def _lowest(result: Result, arm: str, *, attribute: str) -> Row:
     for split in _measured(by_split):
         for what, lowest in (("accuracy", lowest_accuracy), ("recall", lowest_recall)):
             one = lowest(by_split[split])
-            found[f"Lowest {what}, {split} (%)"] = f"{_share(one.share)}, {one.name}" if one else ""
+            found[f"Lowest {what}, {split} (%)"] = f"{_share(one.share)}, {_named(one, attribute)}" if one else ""
     return found
+
+
+def _named(one: Lowest, attribute: str) -> str:
+    group = f"{attribute} {one.value}"
+    return f"{one.label}, {group}" if one.label else group
 
 
 def _groups(result: Result, title: str, attribute: str, split: str) -> Table:

@@ -63,8 +63,8 @@ def test_each_value_has_its_accuracy_and_recalls(tmp_path, written):
         "a": (12, 1),
         "b": (12, 0),
     }
-    assert groups.lowest_accuracy(found).name == "B"
-    assert groups.lowest_recall(found).name == "b, B"
+    assert groups.lowest_accuracy(found).value == "B"
+    assert (groups.lowest_recall(found).label, groups.lowest_recall(found).value) == ("b", "B")
     assert groups.lowest_recall(found).share.value == 0
     assert groups.scores({"device": {"test": found}}) == {
         "test_by_device-A_accuracy": 1.0, "test_by_device-A_recall_a": 1.0, "test_by_device-A_recall_b": 1.0,

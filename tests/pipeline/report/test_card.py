@@ -97,6 +97,10 @@ def test_the_card_names_what_predicts_the_class_by_itself(write):
 
 def test_the_card_names_the_lowest_groups(write):
     text = write(grouped=True)
-    assert "Lowest accuracy of the groups by device, test (%): automated 60.0 [50.2, 69.1], A; hitl 60.0 [" in text
-    assert "Lowest recall of the groups by device, test (%): automated 60.0 [50.2, 69.1], a, A; hitl 60.0 [" in text
+    assert (
+        "Lowest accuracy of the groups by device, test (%): automated 60.0 [50.2, 69.1], device A; hitl 60.0 [" in text
+    )
+    assert (
+        "Lowest recall of the groups by device, test (%): automated 60.0 [50.2, 69.1], a, device A; hitl 60.0 [" in text
+    )
     assert "groups by device" not in write()

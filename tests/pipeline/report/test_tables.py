@@ -73,8 +73,8 @@ def test_groups_have_rows_for_each_arm_and_the_lowest_has_its_name():
     assert lowest.title == "Lowest group by device"
     assert lowest.heads[2:] == ["Lowest accuracy, test (%)", "Lowest recall, test (%)"]
     assert [row[:2] for row in lowest.rows] == [["x (260, 10)", "automated"], ["x (260, 10)", "hitl"]]
-    assert [re.sub(r" \[.*\]", "", row[2]) for row in lowest.rows] == ["37.5, B", "75.0, B"]
-    assert [re.sub(r" \[.*\]", "", row[3]) for row in lowest.rows] == ["48.4, a, B", "75.0, b, A"]
+    assert [re.sub(r" \[.*\]", "", row[2]) for row in lowest.rows] == ["37.5, device B", "75.0, device B"]
+    assert [re.sub(r" \[.*\]", "", row[3]) for row in lowest.rows] == ["48.4, a, device B", "75.0, b, device A"]
     assert every.title == "x: groups by device, test"
     assert every.heads == ["device", "Arm", "Images", "Accuracy (%)", "Recall, a (%)", "Recall, b (%)"]
     assert [row[:3] for row in every.rows[2:]] == [
