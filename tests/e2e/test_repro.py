@@ -147,7 +147,7 @@ def delete(label_studio, what):
 
 def test_everything_ran_and_is_compared(project, finished, report):
     stages = Counter(ran(finished))
-    assert len(stages) == 3 + 4 * 2 + 2 + 1 + 1
+    assert len(stages) == 4 + 4 * 2 + 2 + 1 + 1
     assert {stage for stage, count in stages.items() if count > 1} == {f"annotate{ROUND}", f"hitl-train{ROUND}"}
     metrics = json.loads((project / "report" / "metrics.json").read_text())[SCENARIO]
     assert list(metrics) == ["baseline", "automated", "random-mask", "hitl"]
