@@ -13,6 +13,7 @@ FEW = 10  # images; values of fewer are pooled and never shown, since they could
 RANGES = 10  # of a number, at most, with equally many images
 PER_RANGE = 30  # images, at least
 RARE = "(rare values)"
+NONE = "no training image has a value"
 SAME = "all training images have the same value"
 
 
@@ -41,22 +42,28 @@ def of_numbers(name: str, numbers: NDArray[np.float64], look: str) -> Reading | 
     if len(np.unique(numbers[known])) < 2:
         return SAME
     count = int(np.clip(known.sum() // PER_RANGE, 2, RANGES))
-    cuts = np.unique(np.quantile(numbers[known], np.linspace(0, 1, count + 1)[1:-1]))
+    shares = np.linspace(0, 1, count + 1)[1:-1]
+    cuts = np.unique(np.quantile(numbers[known], shares, method="inverted_cdf"))  # numbers of images, not between them
     cuts = cuts[cuts > numbers[known].min()]  # a range below the smallest number would be empty
     if not len(cuts):
         return "nearly all training images have the same value"
-    shown = [f"{cut:.3g}" for cut in cuts]
+    shown = [_rounded(cut) for cut in cuts]
     names = [f"less than {shown[0]}", *(f"{a} to {b}" for a, b in pairwise(shown)), f"{shown[-1]} or more"]
     codes = np.where(known, np.searchsorted(cuts, numbers, side="right"), -1)
     how = f"numbers, in {len(names)} ranges{_missing(~known)}"
     return Reading(name, look, how, codes, names)
 
 
+def _rounded(cut: float) -> str:
+    """Return a number with three digits, and years with four; it is the number of some image, and may be an id."""
+    return f"{cut:.3g}" if abs(cut) < 1000 else f"{float(f'{cut:.4g}' if abs(cut) < 10_000 else f'{cut:.3g}'):.0f}"
+
+
 def of_words(name: str, words: pd.Series, look: str) -> Reading | str:
     """Return the reading of a word of each image, None where there is none, or the reason why it is none."""
     counts = words.value_counts()
     if len(counts) < 2:
-        return SAME
+        return SAME if len(counts) else NONE
     rare = counts.index[counts < FEW]
     pooled = words.where(~words.isin(rare), RARE)
     if (pooled[words.notna()] == RARE).mean() > 0.5:

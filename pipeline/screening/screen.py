@@ -31,6 +31,7 @@ def screen(data: Prepared) -> Found:
         **{f"`{name}`": reading(name, index[name], index["group"]) for name in data.attributes},
         **{name: of_numbers(name, values[train], pictures.LOOKS[name]) for name, values in properties.items()},
     }
+    readings = readings if len(index) else {}
     labels = index["label"].map(data.classes.index).to_numpy(np.int64)
     patients = _patients(index["group"])
     compared: dict[str, tuple[Reading, auc.Auc]] = {}

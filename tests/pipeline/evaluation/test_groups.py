@@ -161,3 +161,11 @@ def test_a_data_set_with_an_attribute_of_its_own_may_have_groups(load):
     assert scenario.groups == ["ruler"]
     with pytest.raises(ConfigError, match=r"'hair' is no attribute of 'own'; its attributes are ruler"):
         load(["hair"], own=params)
+
+
+def test_a_change_of_groups_trains_nothing():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    params = {name: stage.get("do", stage).get("params", []) for name, stage in stages.items()}
+    reading = {name for name, listed in params.items() if {"scenarios", "scenarios.${key}"} & set(listed)}
+    assert reading == {"evaluate", "compare"}
+    assert not [name for name, listed in params.items() if "groups" in " ".join(listed)]

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from pipeline.screening.attributes import reading
-from pipeline.screening.readings import FEW, RARE, SAME, Reading
+from pipeline.screening.readings import FEW, NONE, RARE, SAME, Reading, of_numbers
 
 COUNT = 200
 UNKNOWN = pd.Series([pd.NA] * COUNT, dtype="Int64")
@@ -66,7 +66,7 @@ def test_images_without_a_value_are_left_out_and_counted():
 PATIENTS = pd.Series(np.arange(COUNT) // 20, dtype="Int64")
 LEFT_OUT = {
     "constant": (["A"] * COUNT, UNKNOWN, SAME),
-    "empty": ([None] * COUNT, UNKNOWN, SAME),
+    "empty": ([None] * COUNT, UNKNOWN, NONE),
     "words of an id": ([f"id-{n}" for n in range(COUNT)], UNKNOWN, "an id, a date, or free text"),
     "dates": ([f"2020-{n % 12 + 1}-{n % 28 + 1}" for n in range(COUNT)], UNKNOWN, "an id, a date, or free text"),
     "numbers of an id": ([str(70000 + n) for n in range(COUNT)], UNKNOWN, "each image has another whole number: an id"),
@@ -94,3 +94,12 @@ def test_the_device_of_several_patients_is_a_reading():
     assert isinstance(read(["A", "B"] * 100, PATIENTS), Reading)
     only_some = PATIENTS.where(PATIENTS < 5)
     assert "who the patient is" in read([f"Smith {n // 20}" for n in range(COUNT)], only_some)
+
+
+def test_numbers_are_rounded_so_that_years_stay_and_ids_do_not():
+    years = of_numbers("x", 2000.0 + np.arange(COUNT) // 10, "")
+    assert np.array_equal(years.codes == 0, np.arange(COUNT) // 10 < 3), "and 2003 is in the second range"
+    assert years.values[:2] == ["less than 2003", "2003 to 2006"]
+    ids = of_numbers("x", 7_012_345.0 + 1111 * np.arange(COUNT), "")
+    assert ids.values[0] == "less than 7050000"
+    assert of_numbers("x", np.arange(COUNT) / 7000, "").values[0] == "less than 0.00471"

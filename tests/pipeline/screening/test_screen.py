@@ -124,7 +124,7 @@ def test_a_rare_class_and_a_small_data_set_are_said_to_be_so():
 
 def test_a_set_without_training_images_has_near_duplicates_only():
     found = screen(prepare(item for item in items() if item.split != "train"))
-    assert (found["images"], found["readings"]) == (0, [])
+    assert (found["images"], found["readings"], found["left_out"]) == (0, [], {})
     screening.html(found)
 
 
