@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 from fakes.checkout import ROOT
 
 from pipeline.data import prepared
@@ -174,3 +175,8 @@ def test_a_reading_with_many_values_needs_little_memory(monkeypatch):
     first = screen(prepare(some))
     monkeypatch.setattr(auc, "AT_ONCE", 1)
     assert screen(prepare(some)) == first
+
+
+def test_it_is_known_before_anything_is_trained():
+    stages = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
+    assert stages[:2] == ["prepare", "screen"], "DVC runs a stage that could run in the order of dvc.yaml"
