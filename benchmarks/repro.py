@@ -28,7 +28,7 @@ def demo_overhead_ratio() -> Figure:
 
 
 def noop_repro_s(rounds: int = 64, runs: int = RUNS) -> Figure:
-    """Seconds of `dvc repro` in a project of so many rounds (64 rounds: 263 stages) with nothing to do."""
+    """Seconds of `dvc repro` in a project of so many rounds (64 rounds: 264 stages) with nothing to do."""
     with finished(rounds) as folder:
         return Figure.of([seconds(lambda: repro(folder)) for _ in range(runs)])
 

@@ -1,6 +1,6 @@
 """Take the pictures of this documentation from a finished `make demo`.
 
-    .venv/bin/python docs/screenshots.py [--root FOLDER] [--output FOLDER]
+    .venv/bin/python docs/screenshots.py [--root FOLDER] [--output FOLDER] [--screening FILE]
 
 The root is the folder of the demo, with ``.labelstudio`` and ``mlflow.db``. Both servers run on loopback, and stop
 at the end. The program submits no answer and changes no run. It needs the ``dev`` extra (playwright) and a chromium.
@@ -42,8 +42,8 @@ MLFLOW_VISITED = {
 }
 
 
-def main(root: Path, output: Path, chromium: str) -> None:
-    """Write label-studio.png, prefilled.png, effect.png, mlflow*.png and report*.png."""
+def main(root: Path, output: Path, chromium: str, screening: Path | None) -> None:
+    """Write label-studio.png, prefilled.png, effect.png, mlflow*.png and report*.png, and screening.png if asked to."""
     data_dir, database = (root / ".labelstudio").absolute(), (root / "mlflow.db").absolute()
     if missing := [str(path) for path in (data_dir, database) if not path.exists()]:
         sys.exit(f"error: no {' and no '.join(missing)}. Fix: run `make demo` first, or set `--root` to its folder.")
@@ -60,6 +60,8 @@ def main(root: Path, output: Path, chromium: str) -> None:
             save(show_the_comparison(browser, url), output / "mlflow.png")
             save(show_the_comparison(browser, url, "&compareRunsMode=CHART"), output / "mlflow-curves.png")
             save(show_the_pictures(browser, url), output / "mlflow-pictures.png")
+        if screening:
+            save(show_a_page(browser, screening, height=1180), output / "screening.png")
         save(show_the_report(browser, root), output / "report.png")
         save(show_the_report(browser, root, "Queries and marks"), output / "report-asked.png")
         browser.close()
@@ -230,10 +232,16 @@ def show_the_pictures(browser: Browser, url: str) -> Page:
 
 def show_the_report(browser: Browser, root: Path, heading: str = "The effect of the experts' feedback") -> Page:
     """Return report/index.html, scrolled to the first heading with this text."""
-    page = new_page(browser)
-    page.set_viewport_size({"width": SIZE[0], "height": 1300})
-    page.goto((root / "report" / "index.html").absolute().as_uri())
+    page = show_a_page(browser, root / "report" / "index.html", height=1300)
     page.get_by_role("heading", name=heading).first.evaluate("heading => heading.scrollIntoView()")
+    return page
+
+
+def show_a_page(browser: Browser, file: Path, *, height: int) -> Page:
+    """Return the page in a file."""
+    page = new_page(browser)
+    page.set_viewport_size({"width": SIZE[0], "height": height})
+    page.goto(file.absolute().as_uri())
     return page
 
 
@@ -249,10 +257,11 @@ if __name__ == "__main__":
     parser.add_argument("--root", type=Path, default=Path(), help="the folder of the demo; default: this folder")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "images", help="default: %(default)s")
     parser.add_argument("--chromium", default=shutil.which("chromium"), help="default: %(default)s")
+    parser.add_argument("--screening", type=Path, help="report/screening/<data set>.html of ISIC 2017, for its picture")
     options = parser.parse_args()
     if not options.chromium:
         parser.error("no chromium is installed. Fix: install one, or set `--chromium` to its path.")
     try:
-        main(options.root, options.output, options.chromium)
+        main(options.root, options.output, options.chromium, options.screening)
     except AnnotationError as error:
         sys.exit(f"error: {error}")

@@ -51,6 +51,11 @@ def predictions_file(scenario: str) -> Path:
     return REPORT / "predictions" / f"{scenario}.csv"
 
 
+def screening_file(dataset: str) -> Path:
+    """Return the screening of a data set as JSON; its page lies beside it as HTML."""
+    return REPORT / "screening" / f"{dataset}.json"
+
+
 def curves_file(scenario: str) -> Path:
     """Return the picture of every arm's history."""
     return REPORT / "curves" / f"{scenario}.png"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.config import Config, load
-from pipeline.paths import PAGE, asked_file, backbone_file, prepared_dir, scores_file, step_dir
+from pipeline.paths import PAGE, asked_file, backbone_file, prepared_dir, scores_file, screening_file, step_dir
 
 BEGUN = "LOOKAWAY_BEGUN"  # the time at which the command began, in seconds since 1970, and the work done before
 START = 1.0  # the work of a stage beside its epochs, in epochs
@@ -43,6 +43,7 @@ def _work(config: Config) -> Iterator[tuple[Path, float]]:
     """Yield an output of each stage of dvc.yaml, and the stage's work in epochs."""
     for name in config.datasets:
         yield prepared_dir(name), START
+        yield screening_file(name), START
     for name in config.backbones:
         yield backbone_file(name), START
     epochs = sum(entry.epochs for entry in config.hitl.rounds)

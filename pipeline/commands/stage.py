@@ -29,6 +29,12 @@ def prepare(dataset: Annotated[str, typer.Option(help="A data set of params.yaml
 
 
 @app.command()
+def screen(dataset: Annotated[str, typer.Option(help="A data set of params.yaml.")]) -> None:
+    """Find what predicts the class by itself, before any training."""
+    _run("screen", dataset=dataset)
+
+
+@app.command()
 def backbone(backbone: Annotated[str, typer.Option(help="A backbone of params.yaml.")]) -> None:
     """Get pretrained weights from the one source that params.yaml names."""
     _run("backbone", backbone=backbone)

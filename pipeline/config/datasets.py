@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -85,6 +85,7 @@ class Isic2017Ruler(Files):
     """See pipeline/sources/isic2017_ruler.py."""
 
     source: Literal["isic2017-ruler"]
+    attributes: ClassVar = ("ruler",)
     artefacts: str = "artefacts.csv"  # the table of artefacts, below root
 
 

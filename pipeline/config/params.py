@@ -96,13 +96,28 @@ class Config(Section):
                         f"{place} is trained on, by this scenario or for its `init`. Fix: name another one"
                     )
                 if one.dataset in [other.dataset for other in scenario.external[:number]]:
-                    raise ValueError(f"{place} is there twice. Fix: remove one of the two")
+                    raise ValueError(f"{place} is there twice. Fix: remove one")
                 sizes = self.datasets[one.dataset].size, self.datasets[scenario.dataset].size
                 if sizes[0] != sizes[1]:
                     raise ValueError(
                         f"{place} has images of {sizes[0]} pixels a side, and {scenario.dataset!r} of {sizes[1]}. "
                         "Fix: give both the same `size`"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _groups_are_attributes(self) -> Config:
+        for name, scenario in self.scenarios.items():
+            known = getattr(self.datasets[scenario.dataset], "attributes", ())
+            for attribute in scenario.groups:
+                if attribute not in known:
+                    there = f"its attributes are {', '.join(known)}" if known else "it has no attributes"
+                    raise ValueError(
+                        f"scenarios.{name}.groups: {attribute!r} is no attribute of {scenario.dataset!r}; {there}. "
+                        f"Fix: correct it, or name this column of the table in `datasets.{scenario.dataset}.attributes`"
+                    )
+                if scenario.groups.count(attribute) > 1:
+                    raise ValueError(f"scenarios.{name}.groups: {attribute!r} is there twice. Fix: remove one")
         return self
 
     def findings(self, dataset: str) -> list[str] | None:

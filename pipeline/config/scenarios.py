@@ -151,6 +151,7 @@ class Scenario(Section):
     external: list[
         Annotated[External, BeforeValidator(lambda given: {"dataset": given} if isinstance(given, str) else given)]
     ] = []  # noqa: RUF012
+    groups: list[str] = []  # noqa: RUF012  # attributes of the data set, whose values get rows in the report
 
     @model_validator(mode="after")
     def _prefilled_marks_are_spread(self) -> Scenario:

@@ -4,6 +4,7 @@
     evidence.npy   (E, S, ceil(S / 8)) uint8, bit-packed along the width: 1 where the evidence is
     index.csv      id, label (see pipeline/data/labels.py), split, group (or empty), row of images.npy, evidence: row of
                    evidence.npy (or empty), and a column for each attribute
+    sizes.npy      (N, 2) int32, the width and height of the originals, where each image has one
     manifest.json  the data set's name, class names, counts per split, copies, SHA-256 of the files above
 
 Nothing here tells a patient: ids are digests of the images, groups are numbers. A separate table names the original of
@@ -31,7 +32,7 @@ from pipeline.data import labels, own_csv
 from pipeline.errors import ConfigError, DamagedFileError, DataError, listed, naming_damage
 
 COLUMNS = ["name", "label", "split", "group", "row", "evidence", "digest"]  # of a table of images, before attributes
-FILES = ("manifest.json", "index.csv", "evidence.npy", "images.npy")
+FILES = ("manifest.json", "index.csv", "sizes.npy", "evidence.npy", "images.npy")
 SPLITS = ("train", "val", "test")  # every data set that is trained on has these
 TIED = " + "  # between the names of groups that a patient ties together
 EXTERNAL = "external-"  # before the name of another data set: all of its images, as one more held-out split
@@ -67,6 +68,7 @@ class Item:
     evidence: NDArray[np.bool_] | None
     group: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    size: tuple[int, int] | None = None  # of the original, width and height, pixels
 
 
 @dataclass(frozen=True)
@@ -110,9 +112,21 @@ class Prepared:
             packed = np.load(path, mmap_mode="r")[int(row.iloc[0])]
             return np.unpackbits(packed, axis=1, count=size).astype(bool).reshape(size, size)
 
+    def original_sizes(self) -> NDArray[np.int32] | None:
+        """Return the width and height (N, 2) of the originals, pixels, in the order of the index, where they are known.
+
+        They are no part of the manifest, so data that were prepared before they were recorded stay as they are.
+        """
+        path = self.folder / "sizes.npy"
+        if not path.exists():
+            return None
+        with naming_damage(path):
+            found: NDArray[np.int32] = np.load(path)[self.index["row"]]
+            return found
+
 
 def write_arrays(folder: Path, *, count: int, size: int, items: Iterable[Item]) -> pd.DataFrame:
-    """Write images.npy and evidence.npy; equal evidence is stored once.
+    """Write images.npy, evidence.npy and sizes.npy; equal evidence is stored once.
 
     Args:
         folder: The prepared data set's folder.
@@ -130,7 +144,7 @@ def write_arrays(folder: Path, *, count: int, size: int, items: Iterable[Item]) 
     images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(count, size, size, 3))
     packed_width = (size + 7) // 8
     known: dict[bytes, int] = {}  # digest of evidence → its row
-    rows, attributes = [], []
+    rows, attributes, sizes = [], [], []
     with tempfile.TemporaryFile(dir=folder) as areas:
         for position, item in enumerate(items):
             images[position] = item.image
@@ -143,7 +157,10 @@ def write_arrays(folder: Path, *, count: int, size: int, items: Iterable[Item]) 
             digest = hashlib.sha256(item.image.tobytes()).hexdigest()
             rows.append((item.name, item.label, item.split, item.group, position, evidence, digest))
             attributes.append(dict(item.attributes))
+            sizes.append(item.size)
         images.flush()
+        if None not in sizes:
+            np.save(folder / "sizes.npy", np.array(sizes, np.int32).reshape(-1, 2))
         areas.seek(0)
         with (folder / "evidence.npy").open("wb") as file:
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(known), size, packed_width)}

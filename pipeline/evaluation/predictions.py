@@ -1,7 +1,8 @@
 """Predictions of each arm's final network on each held-out image: report/predictions/<scenario>.csv.
 
-The columns are image (its id), split and label (the name of the true class), then two for each arm:
-`<arm>.prediction`, the name of the predicted class, and `<arm>.probability` of the true class, to six digits.
+The columns are image (its id), split and label (the name of the true class), and `group.<attribute>` for each of the
+scenario's `groups`, empty where an image has no value. Two more follow for each arm: `<arm>.prediction`, the name of
+the predicted class, and `<arm>.probability` of the true class, to six digits.
 
 With findings, label and prediction are texts as in `pipeline.data.labels`, and `<arm>.probability` is the geometric
 mean of the probabilities of the true answers. A column `<finding>: <arm>` has the probability of each finding.
@@ -25,6 +26,9 @@ if TYPE_CHECKING:  # `compare` reads predictions without torch
     from torch import Tensor
 
     from pipeline.data.loading import Images
+
+
+GROUP = "group."  # before the name of an attribute
 
 
 @dataclass(frozen=True)
@@ -87,11 +91,21 @@ def read(path: Path) -> ByArm:
     """Return the outcomes of each arm and split; raises DamagedFileError if the file is missing or damaged."""
     with naming_damage(path):
         table = own_csv.read(own_csv.text_of(path))
-        arms = [column.removesuffix(".prediction") for column in table.columns if column.endswith(".prediction")]
         return {
             arm: {str(split): _outcomes(rows, arm) for split, rows in table.groupby("split", sort=False)}
-            for arm in arms
+            for arm in arms(table)
         }
+
+
+def arms(table: pd.DataFrame) -> list[str]:
+    """Return the arms with predictions in a table."""
+    others = table.columns[~table.columns.str.startswith(GROUP)]
+    return [str(column).removesuffix(".prediction") for column in others if str(column).endswith(".prediction")]
+
+
+def attributes(table: pd.DataFrame) -> list[str]:
+    """Return the attributes whose values a table has."""
+    return [str(column).removeprefix(GROUP) for column in table.columns if str(column).startswith(GROUP)]
 
 
 def _outcomes(rows: pd.DataFrame, arm: str) -> Outcomes:

@@ -25,7 +25,7 @@ from pipeline.evaluation.statistics import mean_over_seeds, show
 from pipeline.experiments import catalogue, cells, tables
 from pipeline.experiments.experiment import Changes
 from pipeline.experiments.runner import check_names
-from pipeline.report.tables import Table, markdown
+from pipeline.report.table import Table, markdown
 
 FOLDER = cells.RESULTS / "search"
 SPARE = 600  # largest number of left-out training images that a search reads

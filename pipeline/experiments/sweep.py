@@ -28,7 +28,7 @@ from pipeline.evaluation.statistics import mean_over_seeds, paired_difference, s
 from pipeline.experiments import experiment, tables
 from pipeline.experiments.cells import Result
 from pipeline.experiments.metrics import HARM
-from pipeline.report.tables import Table, markdown
+from pipeline.report.table import Table, markdown
 from pipeline.tracking import publishing
 
 RESULTS = Path("experiments/sweep.json")

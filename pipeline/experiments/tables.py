@@ -18,7 +18,7 @@ from pipeline.experiments import catalogue, cells
 from pipeline.experiments.cells import Result
 from pipeline.experiments.experiment import Experiment, Metric, percent
 from pipeline.experiments.metrics import TABLE_2
-from pipeline.report.tables import Table, markdown
+from pipeline.report.table import Table, markdown
 
 FOLDER = Path("docs/results/tables")
 AT_MOST = 6  # columns that a reader must compare

@@ -16,8 +16,8 @@ from pipeline.data.prepared import EXTERNAL, Prepared, in_order
 from pipeline.errors import naming_damage
 from pipeline.evaluation.statistics import verdict
 from pipeline.feedback import masks
-from pipeline.paths import card_file, prepared_dir, step_dir
-from pipeline.report import provenance, tables
+from pipeline.paths import card_file, prepared_dir, screening_file, step_dir
+from pipeline.report import provenance, screening, table, tables
 from pipeline.report.annotated import Numbers
 from pipeline.report.comparison import Result
 
@@ -58,7 +58,7 @@ def write(config: Config, scenario: str, result: Result, numbers: Numbers | None
         images=data.index["split"].value_counts().to_dict(),
         external={s: len(o.right) for s, o in result.outcomes["automated"].items() if s.startswith(EXTERNAL)},
         patients="All images of a patient or group are in one split." if of_patients else PATIENTS_UNKNOWN,
-        results="".join(map(tables.markdown, tables.tables({scenario: result}))),
+        results="".join(map(table.markdown, tables.tables({scenario: result}))),
         numbers=numbers,
         simulated=_simulated(config),
         spread=_spread(config, scenario) if numbers else "",
@@ -88,6 +88,10 @@ def _limits(
         found.append(f"Few images to measure on: {', '.join(few)}.")
     if not data.attributes:
         found.append("The data name no attributes, such as site, device, age or sex, so groups are not compared.")
+    elif not result.groups.get("automated"):
+        found.append(f"Groups are not compared, although the data have {', '.join(data.attributes)}.")
+    found += tables.lowest_in_words(result)
+    found += screening.in_short(screening.read(screening_file(config.scenario(scenario).dataset)))
     if data.index["group"].isna().any():
         found.append(PATIENTS_UNKNOWN)
     if scenario in config.hitl.scenarios:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from labelstudio.exchange.records import read_answers, submitted
 from pipeline.config import Config
 from pipeline.data import prepared, subset
-from pipeline.evaluation import predictions, score_files
+from pipeline.evaluation import groups, predictions, score_files
+from pipeline.evaluation.groups import Groups
 from pipeline.evaluation.predictions import ByArm
 from pipeline.evaluation.score_files import Scores
 from pipeline.paths import REPORT, predictions_file, prepared_dir, scores_file, step_dir, subset_file
@@ -24,6 +25,7 @@ class Result:
         answers: The number of answers from experts, 0 for a scenario without rounds.
         scores: The scores of each arm.
         outcomes: The outcomes of each arm and split.
+        groups: The groups of each arm; empty without ``groups`` in the scenario.
     """
 
     images: int
@@ -31,6 +33,7 @@ class Result:
     answers: int
     scores: dict[str, Scores]
     outcomes: ByArm
+    groups: dict[str, Groups] = field(default_factory=dict)
 
 
 def gather(config: Config) -> dict[str, Result]:
@@ -55,6 +58,7 @@ def _result(config: Config, scenario: str) -> Result:
         answers=_answers(config, scenario),
         scores=score_files.read(scores_file(scenario)),
         outcomes=predictions.read(predictions_file(scenario)),
+        groups=groups.read(predictions_file(scenario), data.classes, findings=data.findings),
     )
 
 

@@ -10,7 +10,6 @@ from statistics import median
 from typing import Any
 
 import yaml
-from jinja2 import Environment, StrictUndefined
 
 from labelstudio.exchange import effects
 from labelstudio.exchange.records import read_answers, submitted
@@ -18,11 +17,10 @@ from labelstudio.reading import outlines
 from pipeline.arms import results
 from pipeline.config import Config, Scenario
 from pipeline.errors import naming_damage
-from pipeline.paths import asked_file, curves_file, explanations_file, step_dir
-from pipeline.report import provenance
-from pipeline.report.tables import CAVEAT, Table
-
-TEMPLATE = Path(__file__).with_name("page.html.j2")
+from pipeline.paths import asked_file, curves_file, explanations_file, screening_file, step_dir
+from pipeline.report import provenance, screening, templates
+from pipeline.report.table import Table
+from pipeline.report.tables import CAVEAT
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,7 @@ class Section:
         decisions: The queries that one account decided; no rows if there is none.
         effect: The attention on what must not matter, before and after each round.
         cost: The cost of each arm.
+        screening: The screening of the data set, in sentences, by the data set's name.
         data: The digests of the prepared data set and of the external sets, by name.
     """
 
@@ -67,6 +66,7 @@ class Section:
     decisions: Table
     effect: Table
     cost: Table
+    screening: dict[str, list[str]]
     data: dict[str, str]
 
 
@@ -78,8 +78,7 @@ def html(config: Config, *, words: dict[str, list[str]], tables: list[Table]) ->
         words: The meaning of the result of each scenario with rounds.
         tables: The tables of all scenarios.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    return templates.page("page.html.j2").render(
         sections=[_section(config, name, words.get(name, [])) for name in config.scenarios],
         tables=tables,
         caveat=CAVEAT,
@@ -90,6 +89,7 @@ def html(config: Config, *, words: dict[str, list[str]], tables: list[Table]) ->
 
 def _section(config: Config, name: str, sentences: list[str]) -> Section:
     rounds = [entry.n for entry in config.hitl.rounds] if name in config.hitl.scenarios else []
+    dataset = config.scenario(name).dataset
     return Section(
         name=name,
         sentences=sentences,
@@ -104,6 +104,7 @@ def _section(config: Config, name: str, sentences: list[str]) -> Section:
         decisions=_decisions(name, rounds),
         effect=_effect(name, rounds),
         cost=_cost(config, name, rounds),
+        screening={dataset: screening.sentences(screening.read(screening_file(dataset)))},
         data={one: provenance.data(one) for one in _data_sets(config.scenario(name))},
     )
 

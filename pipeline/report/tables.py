@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.prepared import EXTERNAL, in_order
+from pipeline.evaluation.groups import FEW, Groups, Lowest, lowest_accuracy, lowest_recall
 from pipeline.evaluation.predictions import Outcomes
 from pipeline.evaluation.score_files import Scores
 from pipeline.evaluation.statistics import Interval, mcnemar, mean_over_images, share_of_images, show, verdict
 from pipeline.report.comparison import Result
+from pipeline.report.table import Table
 
 CAVEAT = (
     "Intervals are 95% intervals over the test images. They do not cover training: this is one seed, and another "
@@ -25,27 +26,13 @@ OF_FINDINGS = (
     "cross-entropies."
 )
 AREAS = {"AUC": "auc", "Average precision": "average_precision"}
+LOWEST = (
+    "A group is all images with one value of the attribute. Groups, and classes of a group, with under "
+    f"{FEW} images are no candidates. The interval is about the lowest true value of all candidates: each has an "
+    "interval that is widened for their number (Bonferroni), and the lowest ends of these intervals are shown."
+)
 
 Row = dict[str, str]  # head → text of the cell
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table for people; all cells are text.
-
-    Attributes:
-        title: The line above the table.
-        heads: The heads of the columns.
-        rows: The cells of each row.
-        note: The lines below the table.
-        names: The number of columns at the left that hold names; the columns after them hold numbers.
-    """
-
-    title: str
-    heads: list[str]
-    rows: list[list[str]]
-    note: str = ""
-    names: int = 2
 
 
 def tables(results: dict[str, Result]) -> list[Table]:
@@ -72,6 +59,7 @@ def tables(results: dict[str, Result]) -> list[Table]:
             f"Differences between the final networks, in points of accuracy and in loss. {CAVEAT}",
         ),
         *(table for split in external for table in _on_external(results, split)),
+        *_of_groups(results),
         _table("Other scores on test", results, partial(_other_scores, split="test")),
         *(table for split in ("test", *external) if (table := _each_finding(results, split)).rows),
         _table(
@@ -81,14 +69,6 @@ def tables(results: dict[str, Result]) -> list[Table]:
             "For comparison with work that selects an epoch. All other tables are about the final networks.",
         ),
     ]
-
-
-def markdown(table: Table) -> str:
-    """Return the table as Markdown, with an empty line after it."""
-    rule = ["---"] * table.names + ["---:"] * (len(table.heads) - table.names)
-    rows = [f"| {' | '.join(row)} |" for row in (table.heads, rule, *table.rows)]
-    parts = [f"**{table.title}**", "\n".join(rows), *([table.note] if table.note else [])]
-    return "\n\n".join(parts) + "\n\n"
 
 
 def paired(ours: Outcomes, theirs: Outcomes) -> tuple[Interval, Interval]:
@@ -141,6 +121,74 @@ def _on_external(results: dict[str, Result], split: str) -> list[Table]:
     ]
 
 
+def _of_groups(results: dict[str, Result]) -> Iterator[Table]:
+    """Yield a table of the lowest groups of each attribute, then a table of all groups on each split."""
+    named = [(name, attribute) for name, result in results.items() for attribute in _by_attribute(result, "automated")]
+    for attribute in dict.fromkeys(attribute for _, attribute in named):
+        yield _table(f"Lowest group by {attribute}", results, partial(_lowest, attribute=attribute), LOWEST)
+    for name, attribute in named:
+        for split in _measured(results[name].groups["automated"][attribute]):
+            yield _groups(results[name], f"{name}: groups by {attribute}, {split}", attribute, split)
+
+
+def lowest_in_words(result: Result) -> Iterator[str]:
+    """Yield a sentence on the lowest accuracy, and on the lowest recall, by each attribute on each test split."""
+    for attribute, by_split in _by_attribute(result, "automated").items():
+        for head in _lowest(result, "automated", attribute=attribute) if by_split else ():
+            cells = {arm: _lowest(result, arm, attribute=attribute)[head] for arm in result.outcomes}
+            if all(cells.values()):
+                found = "; ".join(f"{arm} {cell}" for arm, cell in cells.items())
+                yield f"{head.replace(', ', f' of the groups by {attribute}, ')}: {found}."
+
+
+def _by_attribute(result: Result, arm: str) -> Groups:
+    return result.groups.get(arm, {})
+
+
+def _lowest(result: Result, arm: str, *, attribute: str) -> Row:
+    """Return an arm's lowest accuracy and recall of the groups on each test split."""
+    found: Row = {}
+    by_split = _by_attribute(result, arm).get(attribute, {})
+    for split in _measured(by_split):
+        for what, lowest in (("accuracy", lowest_accuracy), ("recall", lowest_recall)):
+            one = lowest(by_split[split])
+            found[f"Lowest {what}, {split} (%)"] = f"{_share(one.share)}, {_named(one, attribute)}" if one else ""
+    return found
+
+
+def _named(one: Lowest, attribute: str) -> str:
+    group = f"{attribute} {one.value}"
+    return f"{one.label}, {group}" if one.label else group
+
+
+def _groups(result: Result, title: str, attribute: str, split: str) -> Table:
+    """Return every arm in each group of an attribute on a split."""
+    by_arm = {arm: _by_attribute(result, arm)[attribute][split] for arm in result.outcomes}
+    whole = sorted(
+        by_arm["automated"], key=lambda group: -len(group.by_class)
+    )  # most classes first, to keep their order
+    classes = list(dict.fromkeys(label for group in whole for label in group.by_class))
+    rows = []
+    for place, group in enumerate(by_arm["automated"]):
+        few = ", few" if len(group.right) < FEW else ""
+        for arm, groups in by_arm.items():
+            right = groups[place].by_class
+            recalls = [_recall(right.get(label)) for label in classes]
+            rows.append(
+                [group.value, arm, f"{len(group.right)}{few}", _share(share_of_images(groups[place].right)), *recalls]
+            )
+    heads = [attribute, "Arm", "Images", "Accuracy (%)", *(f"Recall, {c} (%)" for c in classes)]
+    return Table(
+        title, heads, rows, f"few: under {FEW} images, which show little, and are no candidate for the lowest."
+    )
+
+
+def _recall(right: NDArray[np.bool_] | None) -> str:
+    if right is None:
+        return ""
+    return _share(share_of_images(right)) + (", few" if len(right) < FEW else "")
+
+
 def _final(result: Result, arm: str) -> Row:
     """Return the cells of an arm's final network, with the intervals over images."""
     outcomes = result.outcomes[arm]
@@ -167,6 +215,11 @@ def _minus_automated(result: Result, arm: str) -> Row:
     return row
 
 
+def _measured(splits: Iterable[str]) -> list[str]:
+    """Return the test splits, and the external test sets."""
+    return [split for split in in_order(splits) if split.startswith(("test", EXTERNAL))]
+
+
 def _tests(splits: Iterable[str]) -> list[str]:
     """Return `test` and the further test splits, such as `test-shifted`."""
     return [split for split in in_order(splits) if split.startswith("test")]
@@ -184,7 +237,7 @@ def _other_scores(result: Result, arm: str, *, split: str) -> Row:
         "Kappa": _number(scores.get(f"{split}_kappa")),
         "Calibration error": _number(scores.get(f"{split}_ece")),
         "Worst class's recall (%)": _percent(worst),
-        "Worst group's accuracy (%)": _percent(scores.get(f"{split}_worst_group_accuracy")),
+        "Worst patient's accuracy (%)": _percent(scores.get(f"{split}_worst_group_accuracy")),
     }
 
 
@@ -221,7 +274,11 @@ def _selected(result: Result, arm: str) -> Row:
 
 
 def _accuracy(right: NDArray[np.bool_]) -> str:
-    return show(share_of_images(right), scale=100, digits=1)
+    return _share(share_of_images(right))
+
+
+def _share(found: Interval) -> str:
+    return show(found, scale=100, digits=1)
 
 
 def _with_verdict(difference: Interval, *, scale: float, digits: int) -> str:

@@ -111,6 +111,11 @@ def upright(content: bytes, size: int, white: int = WHITE, *, window: Mapping[st
         return upright.convert("RGB")
 
 
+def original_size(content: bytes, upright: Image.Image) -> tuple[int, int]:
+    """Return the width and height of the image in a file, before it is turned; ``upright`` is what it became."""
+    return upright.size if is_dicom(content) else Image.open(io.BytesIO(content)).size
+
+
 def labels(content: bytes, *, stored: bool = False) -> NDArray[np.integer]:
     """Return the values (H, W) of a mask, turned as EXIF says; what is transparent is 0.
 

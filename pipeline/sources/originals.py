@@ -58,7 +58,8 @@ def items(
     def read(original: Original) -> Item | str:
         path = original.path
         try:
-            upright = decoding.upright(_content(path), size, white, window=window)
+            content = _content(path)
+            upright = decoding.upright(content, size, white, window=window)
             with decoding.naming_damage():
                 pixels = np.asarray(decoding.resized(upright, size, fit))
             if pixels.min() == pixels.max():
@@ -79,6 +80,7 @@ def items(
             evidence=area,
             group=original.group,
             attributes=original.attributes,
+            size=decoding.original_size(content, upright),
         )
 
     unusable = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.annotation.projects import show_all_effects
 from pipeline.config import load
 from pipeline.paths import PAGE, REPORT
-from pipeline.report import annotated, card, comparison, meaning, page, tables
+from pipeline.report import annotated, card, comparison, meaning, page, table, tables
 from pipeline.tracking import publishing
 
 
@@ -15,7 +15,7 @@ def main() -> None:
     results = comparison.gather(config)
     words = {name: meaning.sentences(name, results[name]) for name in config.hitl.scenarios}
     shown = tables.tables(results)
-    parts = [*(meaning.markdown(sentences) for sentences in words.values()), *map(tables.markdown, shown)]
+    parts = [*(meaning.markdown(sentences) for sentences in words.values()), *map(table.markdown, shown)]
 
     comparison.write(results, parts)
     PAGE.write_text(page.html(config, words=words, tables=shown), encoding="utf-8")

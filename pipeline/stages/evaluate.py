@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.arms import results
 from pipeline.config import load
 from pipeline.data import external, prepared, subset
-from pipeline.evaluation import figures, predictions, score_files, scores
+from pipeline.evaluation import figures, groups, predictions, score_files, scores
 from pipeline.paths import (
     curves_file,
     explanations_file,
@@ -24,6 +24,8 @@ def main(scenario: str) -> None:
     data = prepared.read(prepared_dir(settings.dataset))
     splits = subset.by_split(data, subset.read(subset_file(scenario), data))
     outside = external.read(config, scenario, data)
+    tested = splits | {split: subset.whole(other) for split, other in outside.items()}
+    images = groups.marked(predictions.images(tested, data.classes), settings.groups, data, outside)
     probes = scores.probe_images(splits, config.seed)
     disregarded, about = scores.disregarded_areas(config, scenario), scores.marked_findings(config, scenario)
     folders = {arm: results.final_dir(config, scenario, arm) for arm in results.arms(config, scenario)}
@@ -46,9 +48,10 @@ def main(scenario: str) -> None:
 
     if not state.accelerator.is_main_process:
         return
-    score_files.write(scores_file(scenario), {arm: evaluation.scores for arm, evaluation in found.items()})
-    images = predictions.images(splits | {s: subset.whole(other) for s, other in outside.items()}, data.classes)
     predictions.write(predictions_file(scenario), images, [evaluation.predictions for evaluation in found.values()])
+    by_group = groups.read(predictions_file(scenario), data.classes, findings=data.findings)
+    summary = {arm: evaluation.scores | groups.scores(by_group[arm]) for arm, evaluation in found.items()}
+    score_files.write(scores_file(scenario), summary)
     saliency = {arm: (evaluation.saliency, evaluation.probe_predictions) for arm, evaluation in found.items()}
     figures.save(figures.explanations(probes, data.classes, saliency), explanations_file(scenario))
     figures.save(figures.curves(histories, scenario), curves_file(scenario))

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from pipeline.arms import results
 from pipeline.config import Config
 from pipeline.data.prepared import EXTERNAL
-from pipeline.evaluation import score_files
-from pipeline.paths import annotated_dir, card_file, scores_file, step_dir
+from pipeline.evaluation import groups, score_files
+from pipeline.paths import annotated_dir, card_file, scores_file, screening_file, step_dir
 from pipeline.tracking import inputs, registered, runs, store, view
 
 if TYPE_CHECKING:
@@ -108,11 +108,14 @@ def _publish_scenario(client: MlflowClient, experiment: str, *, config: Config, 
             runs.log_queries(client, run_id, scenario=scenario, rounds=[entry.n for entry in config.hitl.rounds])
         answers = [] if arm in results.WITHOUT_FEEDBACK else [inputs.answers(config, scenario)]
         client.log_inputs(run_id, [*images, *answers])
-        external = {name: value for name, value in scores[arm].items() if name.startswith(EXTERNAL)}
         findings = tuple(f"_{name}" for name in config.findings(config.scenario(scenario).dataset) or ())
-        each = {name: value for name, value in scores[arm].items() if findings and name.endswith(findings)}
-        summary = results.summary(history, arm) | external | each
-        runs.log_evaluation(client, run_id, scenario=scenario, arm=arm, summary=summary)
+        summary = results.summary(history, arm)
+        for name, value in scores[arm].items():
+            is_of_group = groups.is_score(name, config.scenario(scenario).groups)
+            if name.startswith(EXTERNAL) or is_of_group or (findings and name.endswith(findings)):
+                summary[name] = value
+        screening = screening_file(config.scenario(scenario).dataset).with_suffix(".html")
+        runs.log_evaluation(client, run_id, scenario=scenario, arm=arm, summary=summary, screening=screening)
         name = registered.name(store.name(), scenario)
         registered.register(client, run_id, name=name, config=config, scenario=scenario, arm=arm, graph=graph)
         papers = [card_file(scenario), annotated_dir(scenario) / "croissant.json"]

@@ -87,7 +87,9 @@ def log_queries(client: MlflowClient, run_id: str, *, scenario: str, rounds: lis
             _log_picture(client, run_id, name="queries", step=n, path=asked_file(scenario, n))
 
 
-def log_evaluation(client: MlflowClient, run_id: str, *, scenario: str, arm: str, summary: dict[str, float]) -> None:
+def log_evaluation(
+    client: MlflowClient, run_id: str, *, scenario: str, arm: str, summary: dict[str, float], screening: Path
+) -> None:
     """Log the summary under names of its own, because MLflow's tables show only the last value of a metric.
 
     Args:
@@ -96,6 +98,7 @@ def log_evaluation(client: MlflowClient, run_id: str, *, scenario: str, arm: str
         scenario: The scenario's name.
         arm: The arm's name.
         summary: The arm's summary; each name gets the prefix `final/`.
+        screening: The page with the screening of the scenario's data set.
     """
     from mlflow.entities import Metric
 
@@ -105,6 +108,7 @@ def log_evaluation(client: MlflowClient, run_id: str, *, scenario: str, arm: str
     client.log_artifact(run_id, str(curves_file(scenario)), "curves")
     if arm == "hitl":  # in one run only, because both files show all arms
         client.log_artifact(run_id, str(PAGE))
+        client.log_artifact(run_id, str(screening), screening.parent.name)  # the page links to it
         _log_picture(client, run_id, name="explanations", step="00", path=explanations_file(scenario))
 
 
@@ -128,11 +132,12 @@ def _settings(config: Config, scenario: str, arm: str, *, exclude_defaults: bool
 
     feedback = arm not in results.WITHOUT_FEEDBACK
     settings = config.scenario(scenario)
+    tested = {"external", "groups"}  # they train nothing
     found = {
         "scenario": scenario,
         "arm": arm,
         "seed": config.seed,
-        **dump(settings, exclude={"external"} if feedback else {"external", "penalty", "query"}),  # it trains nothing
+        **dump(settings, exclude=tested if feedback else {*tested, "penalty", "query"}),
         "data": dump(config.datasets[settings.dataset], exclude={"root"}),  # the folder changes no result
     }
     if arm != "baseline":

@@ -157,7 +157,7 @@ def delete(label_studio, what):
 
 def test_everything_ran_and_is_compared(project, environment, finished, report):
     stages = Counter(ran(finished))
-    assert len(stages) == 3 + 4 * 2 + 2 + 1 + 1
+    assert len(stages) == 4 + 4 * 2 + 2 + 1 + 1
     assert {stage for stage, count in stages.items() if count > 1} == {f"annotate{ROUND}", f"hitl-train{ROUND}"}
     metrics = json.loads((project / "report" / "metrics.json").read_text())[SCENARIO]
     assert list(metrics) == ["baseline", "automated", "random-mask", "hitl"]
@@ -327,7 +327,7 @@ def test_mlflow_has_one_run_an_arm_and_can_be_rebuilt(project, finished, environ
         "training", "validation", "testing",
     }  # fmt: skip
     pictures = ["curves/" + SCENARIO + ".png", "explanations/00.png", "queries/00.png", "queries/01.png"]
-    assert {*pictures, "index.html"} <= set(hitl["files"])
+    assert {*pictures, "index.html", "screening/decoy-digits.html"} <= set(hitl["files"])
     assert hitl["slider"] == [["explanations", "0"], ["queries", "0"], ["queries", "1"]]
     note = seen["page"]["mlflow.note.content"]
     assert f"| {SCENARIO} (1" in note

@@ -33,18 +33,18 @@ def test_the_rest_is_known_from_the_pace_so_far(clock, capsys):
     (scenario,) = config.hitl.scenarios
     progress.begin(config)
     progress.say()
-    assert capsys.readouterr().out == "stage 1 of 23\n", "nothing is done, so that the pace is unknown"
+    assert capsys.readouterr().out == "stage 1 of 24\n", "nothing is done, so that the pace is unknown"
     for path in (prepared_dir("decoy-digits"), backbone_file("efficientnet-lite0")):
         finish(path)
     progress.say()
-    assert capsys.readouterr().out == "stage 3 of 23\n", "no epoch has been trained yet"
+    assert capsys.readouterr().out == "stage 3 of 24\n", "no epoch has been trained yet"
     finish(step_dir(scenario, "start") / "state.pt")
-    clock["s"] += 80  # for 2 + 6 of the 23 + 5 + 3 x 10 units of work
+    clock["s"] += 80  # for 2 + 6 of the 24 + 5 + 3 x 10 units of work
     progress.say()
-    assert capsys.readouterr().out == "stage 4 of 23, about 8 minutes left\n"
+    assert capsys.readouterr().out == "stage 4 of 24, about 8 minutes left\n"
     progress.begin(config)  # another run: what was done before says nothing about its pace
     progress.say()
-    assert capsys.readouterr().out == "stage 4 of 23\n"
+    assert capsys.readouterr().out == "stage 4 of 24\n"
 
 
 def test_with_people_nobody_knows_how_long_the_rest_takes(clock, tmp_path, capsys):
@@ -55,7 +55,7 @@ def test_with_people_nobody_knows_how_long_the_rest_takes(clock, tmp_path, capsy
     finish(prepared_dir("decoy-digits"))
     clock["s"] += 60
     progress.say()
-    assert capsys.readouterr().out == "stage 2 of 23\n"
+    assert capsys.readouterr().out == "stage 2 of 24\n"
 
 
 def test_a_bare_dvc_repro_says_nothing(clock, monkeypatch, capsys):

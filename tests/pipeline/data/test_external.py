@@ -75,7 +75,8 @@ def test_only_evaluate_reads_the_data_sets_of_others():
     assert reading == {"evaluate"}
     for name, stage in stages.items():
         own = [dep for dep in stage.get("do", stage)["deps"] if dep.startswith("data/prepared/")]
-        assert own == (["data/prepared/${item.dataset}"] if name == "baseline" else []), name
+        known = {"baseline": ["data/prepared/${item.dataset}"], "screen": ["data/prepared/${key}"]}
+        assert own == known.get(name, []), name
     naming = {path.parts[-2:] for path in (ROOT / "pipeline").rglob("*.py") if "external.read(" in path.read_text()}
     assert naming == {("stages", "evaluate.py")}
 

@@ -86,6 +86,7 @@ DEFAULTS = {
     "Penalty": {"every": 1, "oversample": 1, "ratio": 1.0, "sample": None},
     "QuerySettings": {"explain": {}, "prefill": False, "random_share": 0.0, "rank": "absolute", "regions": "grid"},
     "Refit": {"decay": 100.0, "draws": 6},
+    "Scenario": {"external": [], "groups": []},
     "Simulated": {"absent": 0.0, "false_alarm_rate": 0.0, "marks": "irrelevant", "miss_rate": 0.0, "speed_s": 5.0},
     "Spread": {"precision": 0.9},
     "Train": {"class_balance": "none", "layers": "all", "precision": "no", "slices": 1},

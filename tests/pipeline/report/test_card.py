@@ -5,12 +5,14 @@ import pytest
 from fakes.data_set import prepare_data_set
 
 from pipeline.config import External, Folder, load
+from pipeline.evaluation.groups import Group
 from pipeline.evaluation.predictions import Outcomes
 from pipeline.feedback import masks
 from pipeline.paths import card_file, prepared_dir, step_dir
 from pipeline.report import card
 from pipeline.report.annotated import Numbers
 from pipeline.report.comparison import Result
+from pipeline.stages import screen
 
 SCENARIO = "decoy-digits-20pct"
 SCORES = {"min_loss": 0.1, "selected_test_accuracy": 0.9, "selected_test_loss": 0.2}
@@ -26,11 +28,12 @@ def write(tmp_path, monkeypatch):
     loaded = load()
     monkeypatch.chdir(tmp_path)
     prepare_data_set(prepared_dir("decoy-digits"))
+    screen.main("decoy-digits")
     mask = np.ones((16, 16), np.float32)
     entries = [masks.Entry.of("03", f"i{n}", mask, mask > 0, kind=k) for n, k in enumerate(("judged", "spread"))]
     masks.write(step_dir(SCENARIO, "03") / "masks.npz", entries)
 
-    def write(numbers=Numbers(7, 2, 9, 5, 0.25), arms=("automated", "hitl"), external=(), **annotate):  # noqa: B008
+    def write(numbers=Numbers(7, 2, 9, 5, 0.25), arms=("automated", "hitl"), external=(), grouped=False, **annotate):  # noqa: B008
         settings = loaded.scenario(SCENARIO).model_copy(update={"external": list(external)})
         datasets = loaded.datasets | {"ph2": Folder(source="folder", root="x", size=64)}
         updates = {
@@ -43,7 +46,10 @@ def write(tmp_path, monkeypatch):
         for one in external:
             for arm in arms:
                 found[arm][f"external-{one.dataset}"] = outcomes(50)
-        result = Result(images=11, classes=2, answers=7, scores=dict.fromkeys(arms, SCORES), outcomes=found)
+        by_group = {"device": {"test": [Group("A", outcomes(60).right, {"a": outcomes(60).right})]}} if grouped else {}
+        result = Result(images=11, classes=2, answers=7, scores=dict.fromkeys(arms, SCORES), outcomes=found,
+            groups=dict.fromkeys(arms, by_group),
+        )  # fmt: skip
         card.write(config, SCENARIO, result, numbers)
         return card_file(SCENARIO).read_text()
 
@@ -83,3 +89,18 @@ def test_the_limits_follow_from_the_numbers(write):
     assert "| external-ph2 | 100 | | |" in people
     assert "The external test set ph2" in people
     assert "on external-ph2: no difference shown." in people
+
+
+def test_the_card_names_what_predicts_the_class_by_itself(write):
+    assert "Readings that predict the class by themselves: none." in write()
+
+
+def test_the_card_names_the_lowest_groups(write):
+    text = write(grouped=True)
+    assert (
+        "Lowest accuracy of the groups by device, test (%): automated 60.0 [50.2, 69.1], device A; hitl 60.0 [" in text
+    )
+    assert (
+        "Lowest recall of the groups by device, test (%): automated 60.0 [50.2, 69.1], a, device A; hitl 60.0 [" in text
+    )
+    assert "groups by device" not in write()

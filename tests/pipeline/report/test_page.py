@@ -10,7 +10,7 @@ from pipeline.config import load
 from pipeline.errors import DamagedFileError
 from pipeline.paths import step_dir
 from pipeline.report import page, provenance
-from pipeline.report.tables import Table
+from pipeline.report.table import Table
 
 
 def test_the_page_stands_alone_and_runs_nothing(monkeypatch):
@@ -20,7 +20,7 @@ def test_the_page_stands_alone_and_runs_nothing(monkeypatch):
     def section(config, name, sentences):
         names = ("agreement", "corrections", "reasons", "outlines", "contradictions", "decisions", "effect", "cost")
         tables = dict.fromkeys(names, empty)
-        return page.Section(evil, sentences, "", "", [], **tables, data={"digits": "0"})
+        return page.Section(evil, sentences, "", "", [], **tables, screening={evil: [evil, evil]}, data={"digits": "0"})
 
     monkeypatch.setattr(page, "_section", section)
     table = Table("Every arm", ["Arm", "Accuracy"], [["hitl", "98.0 [95.7, 99.1], no difference shown"]], evil)

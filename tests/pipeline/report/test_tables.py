@@ -1,15 +1,17 @@
 """The comparison in tables and in words, worked out from the numbers."""
 
-import dataclasses
+import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline.arms import results
+from pipeline.evaluation.groups import Group
 from pipeline.evaluation.predictions import Outcomes
 from pipeline.evaluation.statistics import share_of_images, show
-from pipeline.report import meaning, tables
+from pipeline.report import meaning, table, tables
 from pipeline.report.comparison import Result
 
 
@@ -53,6 +55,38 @@ def test_the_meaning_is_worked_out_from_the_numbers():
     assert "too small to correct" in only
 
 
+def group(value, right, of, of_b):
+    """A group in which the first ``right`` images are right, and the last ``of_b`` are of class b."""
+    answers = np.arange(of) < right
+    return Group(value, answers, {"a": answers[:-of_b], "b": answers[-of_b:]})
+
+
+def test_groups_have_rows_for_each_arm_and_the_lowest_has_its_name():
+    right = {"automated": 15, "hitl": 30}
+    found = replace(
+        result({"automated": 50, "hitl": 80}),
+        groups={
+            arm: {"device": {"val": [], "test": [group("A", 45, 50, 20), group("B", n, 40, 9), group("C", 0, 5, 2)]}}
+            for arm, n in right.items()
+        },
+    )
+    lowest, every = (t for t in tables.tables({"x": found, "y": result({"automated": 50})}) if "device" in t.title)
+    assert lowest.title == "Lowest group by device"
+    assert lowest.heads[2:] == ["Lowest accuracy, test (%)", "Lowest recall, test (%)"]
+    assert [row[:2] for row in lowest.rows] == [["x (260, 10)", "automated"], ["x (260, 10)", "hitl"]]
+    assert [re.sub(r" \[.*\]", "", row[2]) for row in lowest.rows] == ["37.5, device B", "75.0, device B"]
+    assert [re.sub(r" \[.*\]", "", row[3]) for row in lowest.rows] == ["48.4, a, device B", "75.0, b, device A"]
+    assert every.title == "x: groups by device, test"
+    assert every.heads == ["device", "Arm", "Images", "Accuracy (%)", "Recall, a (%)", "Recall, b (%)"]
+    assert [row[:3] for row in every.rows[2:]] == [
+        ["B", "automated", "40"], ["B", "hitl", "40"], ["C", "automated", "5, few"], ["C", "hitl", "5, few"],
+    ]  # fmt: skip
+    assert every.rows[2][3].startswith("37.5 [")
+    assert every.rows[2][5].startswith("0.0 [")
+    assert every.rows[2][5].endswith("], few")
+    assert not [t for t in tables.tables({"y": result({"automated": 50})}) if "device" in t.title]
+
+
 def test_without_a_shifted_split_the_meaning_compares_accuracy_and_loss():
     found = result({"automated": 50, "hitl": 50})
     for by_split in found.outcomes.values():
@@ -70,7 +104,7 @@ def test_the_tables_have_a_row_an_arm_and_intervals():
     for numbers in found.scores.values():
         numbers.update({"test_balanced_accuracy": 0.85, "test_recall_a": 0.9, "test_recall_b": 0.75})
     shown = tables.tables({"digits": found})
-    text = "".join(map(tables.markdown, shown))
+    text = "".join(map(table.markdown, shown))
     wilson = "90.0 [82.6, 94.5]"
     assert f"| digits (260, 10) | hitl | {wilson} | 0.10 | {wilson} | 0.40 [0.39, 0.41] | 80.0 [" in text
     same = "0.0 [0.0, 0.0], no difference shown | 1.000 | 0.00 [0.00, 0.00], no difference shown"
@@ -125,11 +159,11 @@ def of_findings():
     read = {"recall": 0.375, "precision": 0.5, "auc": 0.75, "average_precision": 0.4}
     scores = {f"test_{metric}{end}": value for metric, value in read.items() for end in ("", "_disk", "_bar")}
     findings = {"disk": (n < 40, n < 30), "bar": (n < 20, n < 0)}
-    return dataclasses.replace(
+    return replace(
         found,
         scores={arm: one | scores for arm, one in found.scores.items()},
         outcomes={
-            arm: {split: dataclasses.replace(one, findings=findings) for split, one in of.items()}
+            arm: {split: replace(one, findings=findings) for split, one in of.items()}
             for arm, of in found.outcomes.items()
         },
     )

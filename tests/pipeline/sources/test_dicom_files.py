@@ -188,7 +188,7 @@ def test_nothing_of_the_header_leaves_prepare(tmp_path, capsys):
     values += [part for value in values for part in value.split("^")]
     values += [nested.PatientID, nested.IssuerOfPatientID, *ids, *uids]
     content = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert len(content) == 5
+    assert len(content) == 6
     raw = (tmp_path / "raw" / "a" / "0.dcm").read_bytes()
     assert sum(value.encode() in raw for value in values) > 20, "or the search finds nothing"
     for value in values:

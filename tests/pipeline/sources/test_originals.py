@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -209,3 +210,16 @@ def test_items_come_in_the_sources_order_with_their_evidence(tmp_path):
         assert items[0].evidence.all()
         assert items[1].evidence[: SIZE // 2 - 1].all()
         assert not items[1].evidence[SIZE // 2 + 1 :].any()
+
+
+def test_the_sizes_of_originals_are_recorded_beside_the_prepared_images(tmp_path):
+    sizes = {"wide.png": (60, 40), "large.jpg": (900, 600), "small.jpg": (33, 35)}
+    for name, (width, height) in sizes.items():
+        Image.fromarray(gradient(width, height)).save(tmp_path / name)
+    rows = [Original(name, tmp_path / name, "ab"[n % 2], "train") for n, name in enumerate(sizes)]
+    items = list(originals.items(Originals(["a", "b"], rows), SIZE, "stretch"))
+    assert [item.size for item in items] == list(sizes.values()), "a large JPEG is decoded at a fraction of its size"
+    prepared.write_arrays(tmp_path / "x", count=3, size=SIZE, items=iter(items))
+    assert np.load(tmp_path / "x" / "sizes.npy").tolist() == [list(size) for size in sizes.values()]
+    prepared.write_arrays(tmp_path / "x", count=1, size=SIZE, items=iter([replace(items[0], size=None)]))
+    assert not (tmp_path / "x" / "sizes.npy").exists(), "a set that draws its images has no originals"

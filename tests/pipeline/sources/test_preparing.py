@@ -46,7 +46,7 @@ def originals(tmp_path, monkeypatch):
 def test_nothing_that_tells_a_patient_goes_on(originals):
     prepare.main("own")
     assert sorted(path.name for path in prepared_dir("own").iterdir()) == sorted(
-        ["images.npy", "evidence.npy", "index.csv", "manifest.json"]
+        ["images.npy", "evidence.npy", "sizes.npy", "index.csv", "manifest.json"]
     )
     for path in prepared_dir("own").iterdir():
         assert SECRET.encode() not in path.read_bytes()

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from fakes.mlflow_runs import MlflowRuns
 
-from pipeline.config import Annotate, Config, External, Scenario, load
+from pipeline.config import Annotate, Config, External, Folder, Scenario, load
 from pipeline.tracking import registered, runs
 from pipeline.tracking.registered import PACKAGE, SERVED
 
@@ -41,11 +41,14 @@ def test_a_new_setting_with_a_default_keeps_the_run(config, arm):
     assert runs.key(newer(config, new_setting=2), scenario, arm) != runs.key(config, scenario, arm)
 
 
-def test_an_external_test_set_trains_nothing_and_keeps_the_run(config):
+@pytest.mark.parametrize("tested", [{"external": [External(dataset="ph2")]}, {"groups": ["device"]}])
+def test_external_test_sets_and_groups_train_nothing_and_keep_the_run(config, tested):
     scenario = scenario_of(config)
-    datasets = config.datasets | {"ph2": config.datasets["decoy-digits"]}
-    settings = config.scenario(scenario).model_copy(update={"external": [External(dataset="ph2")]})
-    tested = config.model_copy(update={"datasets": datasets, "scenarios": {scenario: settings}})
+    own = Folder(source="folder", root="x", size=64, attributes=["device"])
+    datasets = config.datasets | {"ph2": config.datasets["decoy-digits"], "decoy-digits": own}
+    config = config.model_copy(update={"datasets": datasets})
+    settings = config.scenario(scenario).model_copy(update=tested)
+    tested = config.model_copy(update={"scenarios": {scenario: settings}})
     assert runs.key(tested, scenario, "hitl") == runs.key(config, scenario, "hitl")
 
 
