@@ -125,7 +125,8 @@ def _of_groups(results: dict[str, Result]) -> Iterator[Table]:
     """Yield a table of the lowest groups of each attribute, then a table of all groups on each split."""
     named = [(name, attribute) for name, result in results.items() for attribute in _by_attribute(result, "automated")]
     for attribute in dict.fromkeys(attribute for _, attribute in named):
-        yield _table(f"Lowest group by {attribute}", results, partial(_lowest, attribute=attribute), LOWEST)
+        note = LOWEST + _without(results, attribute)
+        yield _table(f"Lowest group by {attribute}", results, partial(_lowest, attribute=attribute), note)
     for name, attribute in named:
         for split in _measured(results[name].groups["automated"][attribute]):
             yield _groups(results[name], f"{name}: groups by {attribute}, {split}", attribute, split)
@@ -139,6 +140,17 @@ def lowest_in_words(result: Result) -> Iterator[str]:
             if all(cells.values()):
                 found = "; ".join(f"{arm} {cell}" for arm, cell in cells.items())
                 yield f"{head.replace(', ', f' of the groups by {attribute}, ')}: {found}."
+
+
+def _without(results: dict[str, Result], attribute: str) -> str:
+    """Return a sentence for each scenario with the attribute that has images of a split without any value of it."""
+    found = ""
+    for name, result in results.items():
+        if attribute in _by_attribute(result, "automated"):
+            splits = set(result.outcomes["automated"]) - set(result.groups["automated"][attribute])
+            if lacking := _measured(splits):
+                found += f" No image has a value of {attribute} in {name}: {', '.join(lacking)}."
+    return found
 
 
 def _by_attribute(result: Result, arm: str) -> Groups:

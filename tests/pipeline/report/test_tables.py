@@ -72,6 +72,7 @@ def test_groups_have_rows_for_each_arm_and_the_lowest_has_its_name():
     )
     lowest, every = (t for t in tables.tables({"x": found, "y": result({"automated": 50})}) if "device" in t.title)
     assert lowest.title == "Lowest group by device"
+    assert lowest.note.endswith(" No image has a value of device in x: test-shifted.")
     assert lowest.heads[2:] == ["Lowest accuracy, test (%)", "Lowest recall, test (%)"]
     assert [row[:2] for row in lowest.rows] == [["x (260, 10)", "automated"], ["x (260, 10)", "hitl"]]
     assert [re.sub(r" \[.*\]", "", row[2]) for row in lowest.rows] == ["37.5, device B", "75.0, device B"]
