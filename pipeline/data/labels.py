@@ -26,6 +26,12 @@ def named(label: str) -> list[str]:
     return label.split(BETWEEN) if label else []
 
 
+def names(labels: pd.Series, *, findings: bool) -> set[str]:
+    """Return the classes or findings that occur."""
+    given = set(labels)
+    return {name for label in given for name in named(label)} if findings else given
+
+
 def members(labels: pd.Series, classes: list[str], *, findings: bool) -> pd.DataFrame:
     """Return whether each image has each class or finding: a column a class."""
     each = labels.map(named if findings else lambda label: [label])

@@ -252,27 +252,22 @@ def read(folder: Path) -> Prepared:
         text_of_index = own_csv.text_of(folder / "index.csv")
         index = own_csv.read(text_of_index, types=types, may_lack=["group", "evidence", *attributes])
         images = np.load(folder / "images.npy", mmap_mode="r")
-        classes, white = list(manifest["classes"]), manifest.get("white")
-        findings = bool(manifest.get("findings"))
-        index = index[["id", "label", "split", "group", "row", "evidence", *attributes]]
+        classes, findings = list(manifest["classes"]), bool(manifest.get("findings"))
+        index = index[["id", "label", "split", "group", "row", "evidence", *attributes]].astype({"row": int})
         is_whole = images.ndim == 4 and images.dtype == np.uint8 and index["id"].is_unique
-        given = set(index["label"])
-        known = {name for label in given for name in labels.named(label)} if findings else given
-        if not is_whole or not known <= set(classes):
+        if not is_whole or not labels.names(index["label"], findings=findings) <= set(classes):
             raise ValueError("its files do not fit together")
-        rows = index["row"].astype(int)
     except Exception as error:  # damaged files raise errors of many types
         raise DamagedFileError(
             f"{folder} is no whole prepared data set ({error}). Fix: run `dvc repro` to prepare it again."
         ) from error
-    if not rows.between(0, len(images) - 1).all():
+    if not index["row"].between(0, len(images) - 1).all():
         raise DamagedFileError(
             f"{folder}/index.csv names images that images.npy does not have. Fix: prepare the data set again with "
             f"`dvc repro --force --single-item prepare@{folder.name}`."
         )
-    index = index.assign(row=rows)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return Prepared(folder, classes, index, images, digest, attributes, white, findings)
+    return Prepared(folder, classes, index, images, digest, attributes, manifest.get("white"), findings)
 
 
 def _check(name: str, index: pd.DataFrame, kinds: Mapping[str, pd.Series]) -> None:

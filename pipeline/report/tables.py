@@ -176,23 +176,17 @@ def _named(one: Lowest, attribute: str) -> str:
 def _groups(result: Result, title: str, attribute: str, split: str) -> Table:
     """Return every arm in each group of an attribute on a split."""
     by_arm = {arm: _by_attribute(result, arm)[attribute][split] for arm in result.outcomes}
-    whole = sorted(
-        by_arm["automated"], key=lambda group: -len(group.by_class)
-    )  # most classes first, to keep their order
+    whole = sorted(by_arm["automated"], key=lambda group: -len(group.by_class))  # most first, to keep their order
     classes = list(dict.fromkeys(label for group in whole for label in group.by_class))
     rows = []
     for place, group in enumerate(by_arm["automated"]):
-        few = ", few" if len(group.right) < FEW else ""
+        count = f"{len(group.right)}{', few' if len(group.right) < FEW else ''}"
         for arm, groups in by_arm.items():
-            right = groups[place].by_class
-            recalls = [_recall(right.get(label)) for label in classes]
-            rows.append(
-                [group.value, arm, f"{len(group.right)}{few}", _share(share_of_images(groups[place].right)), *recalls]
-            )
+            recalls = [_recall(groups[place].by_class.get(label)) for label in classes]
+            rows.append([group.value, arm, count, _accuracy(groups[place].right), *recalls])
     heads = [attribute, "Arm", "Images", "Accuracy (%)", *(f"Recall, {c} (%)" for c in classes)]
-    return Table(
-        title, heads, rows, f"few: under {FEW} images, which show little, and are no candidate for the lowest."
-    )
+    note = f"few: under {FEW} images, which show little, and are no candidate for the lowest."
+    return Table(title, heads, rows, note)
 
 
 def _recall(right: NDArray[np.bool_] | None) -> str:

@@ -54,6 +54,20 @@ def written(tmp_path):
     return write
 
 
+def test_with_findings_each_finding_has_a_recall(tmp_path):
+    labels = ["a", "b", "a|b", ""] * 6
+    read = ["a", "b", "a", "b"] * 6  # of the both, b is missed; of none, b is seen
+    table = pd.DataFrame({"image": [f"i{n}" for n in range(24)], "split": "test", "label": labels, "group.device": "A"})
+    found = pd.DataFrame({"hitl.prediction": read, "hitl.probability": 0.5})
+    predictions.write(tmp_path / "x.csv", table, [found])
+    (group,) = groups.read(tmp_path / "x.csv", CLASSES, findings=True)["hitl"]["device"]["test"]
+    assert group.right.mean() == 0.5
+    assert {name: (len(right), right.mean()) for name, right in group.by_class.items()} == {
+        "a": (12, 1),
+        "b": (12, 0.5),
+    }
+
+
 def test_each_value_has_its_accuracy_and_recalls(tmp_path, written):
     found = written(data_set(tmp_path / "x", lambda n: "B" if n < 24 else None if n < 30 else "A"))["device"]["test"]
     assert [(one.value, len(one.right), one.right.mean()) for one in found] == [

@@ -53,6 +53,23 @@ def readings(found):
     return {one["name"]: one for one in found["readings"]}
 
 
+def test_an_image_with_findings_counts_as_of_its_rarest_one():
+    both = (
+        replace(item, label="a|b" if item.label == "b" else "" if n % 8 in (0, 2) else "a")
+        for n, item in enumerate(items())
+    )
+    found, labels = list(both), prepared_dir("own")
+    table = prepared.write_arrays(labels, count=len(found), size=SIZE, items=iter(found))
+    table = table.assign(id=prepared.pseudonyms(table))
+    prepared.write_index(labels, name="own", classes=["a", "b"], table=table, findings=True)
+    result = screen(prepared.read(labels))
+    assert result["classes"] == ["a", "b", "no finding"]
+    device = next(row for row in result["readings"] if row["name"] == "`device`")
+    assert device["predicts"]
+    assert sum(row["images"]["b"] for row in device["values"]) == COUNT / 2
+    assert "The class of an image is its rarest finding here." in screening.sentences(result)
+
+
 def test_a_confounder_is_named_and_the_rest_is_not():
     found = screen(prepare(items()))
     of = readings(found)
