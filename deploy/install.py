@@ -2,7 +2,7 @@
 
     python deploy/install.py '.[local-server]'
 
-It needs nothing but Python and pip. If pip fails, all that pip said is printed.
+It needs nothing but Python and pip. If pip fails twice, all that it said the second time is printed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,24 @@ WIDTH = 60  # of the line's changing part, characters
 
 def install(target: str) -> int:
     """Install the project with these extras, such as ``.[dev]``; return pip's exit status."""
+    print(f"installing {target}, three to five minutes the first time", flush=True)
+    status, said = _pip(target)
+    if status:  # a registry that lacks a page for a moment looks to pip like a version that does not exist
+        print("pip failed; trying once more", flush=True)
+        status, said = _pip(target)
+    if status:
+        print(said, file=sys.stderr)
+        print(f"error: pip could not install {target}. Fix: see pip's last lines above", file=sys.stderr)
+    return status
+
+
+def _pip(target: str) -> tuple[int, str]:
+    """Run pip with one line of progress; return its exit status and all that it said."""
     began, said = time.monotonic(), list[str]()
     with subprocess.Popen(
         [sys.executable, *PIP, target], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as pip:
         assert pip.stdout
-        print(f"installing {target}, three to five minutes the first time", flush=True)
         for line in pip.stdout:
             said.append(line)
             if sys.stdout.isatty() and line.strip().startswith(SHOWN):
@@ -34,12 +46,9 @@ def install(target: str) -> int:
                 print(f"\r{seconds // 60}:{seconds % 60:02d}  {line.strip()[:WIDTH]:{WIDTH}}", end="", flush=True)
     if sys.stdout.isatty():
         print("\r" + " " * (WIDTH + 8), end="\r")
-    if pip.returncode:
-        print("".join(said), file=sys.stderr)
-        print(f"error: pip could not install {target}. Fix: see pip's last lines above", file=sys.stderr)
-    else:
+    if not pip.returncode:
         print(f"installed in {time.monotonic() - began:.0f} s", flush=True)
-    return pip.returncode
+    return pip.returncode, "".join(said)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,22 @@ import sys
 import pytest
 from fakes.checkout import ROOT
 
+PIP = """
+import pathlib, sys
+print({lines!r})
+print(sys.argv[1:])
+calls = pathlib.Path("calls")
+calls.write_text(calls.read_text() + "." if calls.exists() else ".")
+sys.exit({statuses}[len(calls.read_text()) - 1])
+"""
+
 
 @pytest.fixture
 def install(tmp_path):
-    """Run the program with a pip that prints these lines and ends with this status; return its result."""
+    """Run the program with a pip that prints these lines and ends with these statuses; return its result."""
 
-    def run(lines, status):
-        (tmp_path / "pip.py").write_text(f"import sys\nprint({lines!r})\nprint(sys.argv[1:])\nsys.exit({status})\n")
+    def run(lines, *statuses):
+        (tmp_path / "pip.py").write_text(PIP.format(lines=lines, statuses=statuses))
         return subprocess.run(
             [sys.executable, ROOT / "deploy" / "install.py", ".[dev]"],
             cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
@@ -31,8 +40,14 @@ def test_pip_is_quiet_where_it_succeeds(install):
 
 
 def test_all_that_pip_said_is_shown_where_it_fails(install):
-    done = install("Collecting numpy\nERROR: no matching distribution", 3)
+    done = install("Collecting numpy\nERROR: no matching distribution", 2, 3)
     assert done.returncode == 3
     assert "Collecting numpy\nERROR: no matching distribution" in done.stderr
     assert "'-c', 'constraints.txt', '-e', '.[dev]'" in done.stderr
     assert "error: pip could not install .[dev]. Fix: see pip's last lines above" in done.stderr
+
+
+def test_a_registry_that_fails_for_a_moment_is_got_over(install):
+    done = install("ERROR: ResolutionImpossible", 1, 0)
+    assert done.stdout.splitlines()[1] == "pip failed; trying once more"
+    assert (done.returncode, done.stderr) == (0, "")
