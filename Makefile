@@ -61,7 +61,7 @@ shared: .venv/installed-s3       ## the team's DVC remote, as .env names it (doc
 	chmod 600 .dvc/config.local
 
 .venv/bin/pip:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "error: this Python is older than 3.10. Fix: set PYTHON=…")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: this Python is older than 3.11. Fix: set PYTHON=…")'
 	$(PYTHON) -m venv .venv
 
 INSTALL := $(BIN)/python deploy/install.py

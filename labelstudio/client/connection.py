@@ -14,7 +14,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -59,7 +59,7 @@ class Connection:
         parts = urlsplit(self.url)
         self.path = parts.path
         self._api_key = _checked_key(api_key)
-        self._now = datetime.now(timezone.utc)
+        self._now = datetime.now(UTC)
         self._reply: Any = None
         # A proxy named in the environment is for other machines, not for this one.
         is_local = parts.hostname in ("localhost", "127.0.0.1", "::1")

@@ -1,11 +1,15 @@
 """Installing shows one line, and everything that pip said where it fails. A small program stands for pip."""
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import distributions
 
 import pytest
 from fakes.checkout import ROOT
+from packaging.specifiers import SpecifierSet
 
 PIP = """
 import pathlib, sys
@@ -51,3 +55,14 @@ def test_a_registry_that_fails_for_a_moment_is_got_over(install):
     done = install("ERROR: ResolutionImpossible", 1, 0)
     assert done.stdout.splitlines()[1] == "pip failed; trying once more"
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_pinned_version_takes_the_oldest_python_that_is_promised():
+    promised = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    oldest = f"{promised.removeprefix('>=')}.0"
+    pinned = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    installed = [one for one in distributions() if pinned.get(one.name.lower().replace("_", "-")) == one.version]
+    assert len(installed) > 200
+    refused = [one.name for one in installed if oldest not in SpecifierSet(one.metadata["Requires-Python"] or "")]
+    assert not refused, f"not on Python {oldest}"
+    assert f"older than {promised.removeprefix('>=')}." in (ROOT / "Makefile").read_text()

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -232,4 +232,4 @@ def test_who_is_there_does_not_depend_on_our_clock(tmp_path, ahead_s):
         expert.annotate(task, expert=EXPERT, result=[], lead_time=1.0)
         progress = admin.progress(project, asked.keys())
         assert progress.is_here(EXPERT)
-        assert abs(progress.now - datetime.now(timezone.utc) - timedelta(seconds=ahead_s)) < timedelta(seconds=5)
+        assert abs(progress.now - datetime.now(UTC) - timedelta(seconds=ahead_s)) < timedelta(seconds=5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from fakes.queries import manifest
@@ -18,7 +18,7 @@ from labelstudio.exchange.records import AnnotationError, Answer
 from labelstudio.server import accounts
 
 ADMIN, EXPERT = "admin@localhost.local", "expert@localhost.local"
-NOON = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 
 # --- who has done what ---
@@ -90,7 +90,7 @@ def test_patience_says_what_the_environment_says():
     assert Patience.of({"ANNOTATE_WAIT_S": "0", "ANNOTATE_QUORUM": "18"}) == Patience(0.0, 18)
     soon = datetime.now() + timedelta(seconds=100)
     assert Patience.of({"ANNOTATE_DEADLINE": soon.isoformat()}).limit_s == pytest.approx(100, abs=2)
-    utc = soon.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+    utc = soon.astimezone(UTC).isoformat().replace("+00:00", "Z")
     assert Patience.of({"ANNOTATE_DEADLINE": utc}).limit_s == pytest.approx(100, abs=2)
     assert Patience.of({"ANNOTATE_DEADLINE": utc, "ANNOTATE_WAIT_S": "5"}).limit_s == 5
     assert Patience.of({"ANNOTATE_DEADLINE": "2020-01-01T10:00"}).limit_s == 0, "what is past is over"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from labelstudio.client.webhook import Webhook
 from labelstudio.exchange.records import AnnotationError
 
 EXPERT = "expert@localhost.local"
-NOON = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 
 def webhook(url: str, told: Path, project: Project, keys: list[str], round: str = "00") -> Webhook:
