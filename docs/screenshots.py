@@ -1,6 +1,6 @@
 """Take the pictures of this documentation from a finished `make demo`.
 
-    .venv/bin/python docs/screenshots.py [--root FOLDER] [--output FOLDER] [--screening FILE]
+    .venv/bin/python docs/screenshots.py [--root FOLDER] [--output FOLDER] [--photographs FOLDER]
 
 The root is the folder of the demo, with ``.labelstudio`` and ``mlflow.db``. Both servers run on loopback, and stop
 at the end. The program submits no answer and changes no run. It needs the ``dev`` extra (playwright) and a chromium.
@@ -42,8 +42,8 @@ MLFLOW_VISITED = {
 }
 
 
-def main(root: Path, output: Path, chromium: str, screening: Path | None) -> None:
-    """Write label-studio.png, prefilled.png, effect.png, mlflow*.png and report*.png, and screening.png if asked to."""
+def main(root: Path, output: Path, chromium: str, photographs: Path | None) -> None:
+    """Write label-studio.png, prefilled.png, effect.png, mlflow*.png and report*.png; of photographs, two more."""
     data_dir, database = (root / ".labelstudio").absolute(), (root / "mlflow.db").absolute()
     if missing := [str(path) for path in (data_dir, database) if not path.exists()]:
         sys.exit(f"error: no {' and no '.join(missing)}. Fix: run `make demo` first, or set `--root` to its folder.")
@@ -60,8 +60,11 @@ def main(root: Path, output: Path, chromium: str, screening: Path | None) -> Non
             save(show_the_comparison(browser, url), output / "mlflow.png")
             save(show_the_comparison(browser, url, "&compareRunsMode=CHART"), output / "mlflow-curves.png")
             save(show_the_pictures(browser, url), output / "mlflow-pictures.png")
-        if screening:
+        if photographs:
+            screening = photographs / "report" / "screening" / "isic.html"
             save(show_a_page(browser, screening, height=1180), output / "screening.png")
+            external = show_the_report(browser, photographs, "The external test set isic-val", height=900)
+            save(external, output / "report-external.png")
         save(show_the_report(browser, root), output / "report.png")
         save(show_the_report(browser, root, "Queries and marks"), output / "report-asked.png")
         browser.close()
@@ -230,10 +233,12 @@ def show_the_pictures(browser: Browser, url: str) -> Page:
     return page
 
 
-def show_the_report(browser: Browser, root: Path, heading: str = "The effect of the experts' feedback") -> Page:
-    """Return report/index.html, scrolled to the first heading with this text."""
-    page = show_a_page(browser, root / "report" / "index.html", height=1300)
-    page.get_by_role("heading", name=heading).first.evaluate("heading => heading.scrollIntoView()")
+def show_the_report(
+    browser: Browser, root: Path, heading: str = "The effect of the experts' feedback", *, height: int = 1300
+) -> Page:
+    """Return report/index.html, scrolled to the first heading or table with this text."""
+    page = show_a_page(browser, root / "report" / "index.html", height=height)
+    page.locator("h1, h2, h3, figcaption", has_text=heading).first.evaluate("heading => heading.scrollIntoView()")
     return page
 
 
@@ -257,11 +262,11 @@ if __name__ == "__main__":
     parser.add_argument("--root", type=Path, default=Path(), help="the folder of the demo; default: this folder")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "images", help="default: %(default)s")
     parser.add_argument("--chromium", default=shutil.which("chromium"), help="default: %(default)s")
-    parser.add_argument("--screening", type=Path, help="report/screening/<data set>.html of ISIC 2017, for its picture")
+    parser.add_argument("--photographs", type=Path, help="the folder of a run on docs/screening.md's two data sets")
     options = parser.parse_args()
     if not options.chromium:
         parser.error("no chromium is installed. Fix: install one, or set `--chromium` to its path.")
     try:
-        main(options.root, options.output, options.chromium, options.screening)
+        main(options.root, options.output, options.chromium, options.photographs)
     except AnnotationError as error:
         sys.exit(f"error: {error}")

@@ -23,11 +23,13 @@ def epochs(config: Config, scenario: str, arm: str, *, after: str | None = None)
         arm: The arm's name.
         after: The step that the arm continues, whose history comes first; None for the baseline.
     """
-    before = [results.history(step_dir(scenario, after))] if after else []
+    before: list[pd.DataFrame] = []
     is_heard = True  # MLflow that does not answer takes five seconds: it is asked no more in this stage
 
     def show(rows: pd.DataFrame) -> None:
         nonlocal is_heard
+        if after and not before:
+            before.append(results.history(step_dir(scenario, after)))
         results.write_curve(pd.concat([*before, rows]), scenario, arm)
         if is_heard:
             # Read again: digits that a file does not keep would make another history of it.

@@ -26,6 +26,7 @@ from pipeline.stages import (
     prepare,
     query_export,
     review,
+    screen,
 )
 from pipeline.tracking import registered, store
 
@@ -56,6 +57,7 @@ def finished(tmp_path_factory):
             patch.setenv(name, value)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         prepare.main("shapes")
+        screen.main("shapes")
         backbone.main("efficientnet-lite0")
         baseline.main(SCENARIO)
         for entry in params["hitl"]["rounds"]:

@@ -127,7 +127,7 @@ def first(share, tmp_path_factory):
     params["hitl"] |= {"placebos": [], "last": "00", "rounds": params["hitl"]["rounds"][:1]}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     share(folder)
-    assert len(ran(repro(folder, environment()))) == 11
+    assert len(ran(repro(folder, environment()))) == 13
     call(folder, "git", "add", ".")
     call(folder, "git", *AUTHOR, "commit", "-qm", "one round")
     call(folder, "dvc", "push", "--run-cache")

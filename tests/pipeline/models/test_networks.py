@@ -64,8 +64,8 @@ def test_what_takes_no_masked_step_is_refused_before_training(tmp_path, monkeypa
     monkeypatch.setattr(trainer, "train", lambda *args, **kwargs: pytest.fail("it trains"))
     build = classifier.build
 
-    def hidden(*args):
-        model = build(*args)
+    def hidden(*args, **named):
+        model = build(*args, **named)
         model.network.global_pool = torch.nn.Sequential(
             model.network.global_pool, torch.jit.trace(torch.nn.Hardsigmoid(), torch.ones(1))
         )
@@ -75,8 +75,8 @@ def test_what_takes_no_masked_step_is_refused_before_training(tmp_path, monkeypa
     with pytest.raises(NetworkError, match="PyTorch has no second derivative of hardsigmoid, which Classifier calls"):
         train_baseline(images, settings, ["a", "b"], seed=0)
 
-    def crashing(*args):
-        model = build(*args)
+    def crashing(*args, **named):
+        model = build(*args, **named)
         model.network.global_pool = torch.nn.Linear(3, 3)
         return model
 
