@@ -139,18 +139,15 @@ def class_and_group_scores(logits: dict[str, Tensor], *, data: Prepared, splits:
     return scores
 
 
-def disregarded_areas(config: Config, scenario: str) -> Areas:
-    """Return the regions that experts disregarded in all rounds, by image id; empty for a scenario without rounds."""
-    if scenario not in config.hitl.scenarios:
-        return {}
-    return masks.marked(masks.read(step_dir(scenario, config.hitl.last) / "masks.npz"))
+def disregarded_areas(config: Config, scenario: str) -> tuple[Areas, dict[str, str]]:
+    """Return the regions that experts disregarded in all rounds, and the finding of each, both by image id.
 
-
-def marked_findings(config: Config, scenario: str) -> dict[str, str]:
-    """Return the finding that experts disregarded regions for, by image id; nothing for classes or without rounds."""
+    Both are empty for a scenario without rounds. Classes have no findings.
+    """
     if scenario not in config.hitl.scenarios:
-        return {}
-    return masks.findings(masks.read(step_dir(scenario, config.hitl.last) / "masks.npz"))
+        return {}, {}
+    entries = masks.read(step_dir(scenario, config.hitl.last) / "masks.npz")
+    return masks.marked(entries), masks.findings(entries)
 
 
 def attention_scores(

@@ -27,7 +27,7 @@ def main(scenario: str) -> None:
     tested = splits | {split: subset.whole(other) for split, other in outside.items()}
     images = groups.marked(predictions.images(tested, data.classes), settings.groups, data, outside)
     probes = scores.probe_images(splits, config.seed)
-    disregarded, about = scores.disregarded_areas(config, scenario), scores.marked_findings(config, scenario)
+    disregarded, about = scores.disregarded_areas(config, scenario)
     folders = {arm: results.final_dir(config, scenario, arm) for arm in results.arms(config, scenario)}
     histories = {arm: results.history(folder) for arm, folder in folders.items()}
     found = {}

@@ -56,16 +56,18 @@ def publish_arm(config: Config, scenario: str, arm: str, *, through: str | None 
 
 
 def publish_epochs(config: Config, scenario: str, arm: str, history: pd.DataFrame) -> bool:
-    """Log the epochs of an arm in training; return False without a word if this fails: the stage's end says it.
-
-    A run with more epochs stays as it is until the end: the arm may be training the same epochs once more.
-    """
+    """Log the epochs of an arm in training; return False without a word if this fails: the stage's end says it."""
     with suppress(Exception):
         client = store.client()
-        experiment = store.experiment(client)
-        run = runs.find(client, experiment, runs.key(config, scenario, arm))
-        if run is None or (runs.epochs_of(run) or 0) <= len(history):
-            runs.update(client, experiment=experiment, config=config, scenario=scenario, arm=arm, history=history)
+        runs.update(
+            client,
+            experiment=store.experiment(client),
+            config=config,
+            scenario=scenario,
+            arm=arm,
+            history=history,
+            in_training=True,
+        )
         return True
     return False
 

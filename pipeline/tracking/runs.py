@@ -27,11 +27,19 @@ COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e
 
 
 def update(
-    client: MlflowClient, *, experiment: str, config: Config, scenario: str, arm: str, history: pd.DataFrame
+    client: MlflowClient,
+    *,
+    experiment: str,
+    config: Config,
+    scenario: str,
+    arm: str,
+    history: pd.DataFrame,
+    in_training: bool = False,
 ) -> str:
     """Log the epochs that the arm's run lacks, and return the run's id.
 
-    A run whose epochs differ from the history is replaced.
+    A run whose epochs differ from the history is replaced. While the arm trains, a run with more epochs stays as it is:
+    the arm may be training the same epochs once more.
 
     Args:
         client: MLflow.
@@ -40,11 +48,14 @@ def update(
         scenario: The scenario's name.
         arm: The arm's name.
         history: The arm's history so far, a row an epoch.
+        in_training: Whether more epochs follow at once.
     """
     name = key(config, scenario, arm)
     run = find(client, experiment, name)
     rows = [_digest(row.to_json()) for _, row in history.iterrows()]
-    logged = epochs_of(run) if run else 0
+    logged = _epochs_of(run) if run else 0
+    if run and in_training and (logged or 0) > len(rows):
+        return str(run.info.run_id)
     if run and (logged is None or run.data.tags.get(HISTORY, _epochs([])) not in _forms(rows[:logged])):
         client.delete_run(run.info.run_id)
         run, logged = None, 0
@@ -65,7 +76,7 @@ def _forms(rows: list[str]) -> tuple[str, str]:
     return _epochs(rows), json.dumps(rows)
 
 
-def epochs_of(run: Run) -> int | None:
+def _epochs_of(run: Run) -> int | None:
     """Return the number of epochs that the run has; None if an earlier version's list was cut off."""
     tag = run.data.tags.get(HISTORY, _epochs([]))
     try:

@@ -1,4 +1,4 @@
-"""What earlier marks did is shown to people: in the project's description, and picture by picture."""
+"""The effect of earlier marks is shown to people: in the project's description, and picture by picture."""
 
 import shutil
 from pathlib import Path
